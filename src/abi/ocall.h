@@ -1,0 +1,200 @@
+/*
+ * The OCALL ABI: how the library OS asks the untrusted runtime for something. Types only; the one
+ * header that host/ and enclave/ share besides layout, manifest and the SGX structs.
+ *
+ * Each thread has one block outside ELRANGE for its life: OCALL_BLOCK_SIZE bytes, page-aligned: this
+ * struct, then OCALL_DATA_SIZE bytes of data window. The enclave writes nr, args and data, leaves by
+ * EEXIT; the host writes ret, out and data, and enters again with EENTER (CSSA 0). The enclave copies
+ * everything it uses exactly once and checks it: the host is hostile.
+ *
+ * Register contract. EENTER, CSSA 0: rdi = address of the thread's block (looked at on a TCS's first
+ * entry only and checked to lie wholly outside ELRANGE; afterwards ignored), rsp = a host stack (the
+ * enclave saves rsp and rbp and restores them before EEXIT). EENTER, CSSA 1: nothing is passed; the
+ * enclave looks at SSA[0] only. EEXIT: rbx = the return target given in rcx at EENTER; all other
+ * registers hold no enclave data. After an EEXIT at CSSA 1 the host does ERESUME on the same TCS.
+ *
+ * Results: ret is >= 0 or a negative errno. Paths in the data window are bytes without NUL, length in
+ * an argument. Times are nanoseconds. Handles are host file descriptors that only this ABI sees.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OCALL_MAGIC      0x4c4c41434f595058ull /* "XPYOCALL" */
+#define OCALL_VERSION    1
+#define OCALL_DATA_SIZE  (1u << 20)
+#define OCALL_HEAD_SIZE  4096u
+#define OCALL_BLOCK_SIZE (OCALL_HEAD_SIZE + OCALL_DATA_SIZE)
+
+#define OCALL_NEVER UINT64_MAX /* a deadline that does not come */
+
+enum ocall_nr {
+    /* --- life ----------------------------------------------------------------------------- */
+    OCALL_BOOT = 1,     /* out: struct ocall_boot at data[0], then its strings. First call of all */
+    OCALL_EXIT,         /* (status, signal): the program ended; signal != 0: killed by it. No return */
+    OCALL_REFUSE,       /* (size): struct ocall_refusal at data[0]: integrity violation.
+                           If its action is OCALL_REFUSED_ABORT there is no return (exit code 3) */
+    OCALL_PANIC,        /* (size): text at data[0]: the library OS cannot go on. No return (exit 4
+                           before the program's first instruction, 128+SIGABRT after) */
+    OCALL_LOG,          /* (level, size): text at data[0]; enum ocall_log_level */
+    OCALL_AUDIT,        /* (size): struct ocall_audit at data[0] */
+
+    /* --- threads --------------------------------------------------------------------------- */
+    OCALL_THREAD_START, /* (index): a new host thread enters thread area index. -EAGAIN if it cannot */
+    OCALL_THREAD_EXIT,  /* (): this host thread ends; its TCS may be started again. No return */
+    OCALL_PARK,         /* (deadline_monotonic): waits until this block's event is non-zero, a host
+                           signal is pending for this thread, or the deadline. Returns 0, -ETIMEDOUT */
+    OCALL_UNPARK,       /* (index): sets that thread's event and wakes it, also out of OCALL_POLL and
+                           of a blocking READ, WRITE (those return -EINTR) */
+    OCALL_INTERRUPT,    /* (index): as UNPARK, and if that thread runs in the enclave: an AEX and an
+                           entry with CSSA 1 */
+    OCALL_YIELD,        /* () */
+    OCALL_ALARM,        /* (deadline_monotonic, or OCALL_NEVER): one per process: when it comes, the
+                           main thread (index 0) is interrupted as by OCALL_INTERRUPT */
+
+    /* --- time and identity ----------------------------------------------------------------- */
+    OCALL_CLOCK,        /* (clockid: REALTIME, MONOTONIC, BOOTTIME, PROCESS/THREAD_CPUTIME) -> ns in
+                           out[0] */
+    OCALL_RUSAGE,       /* (who: RUSAGE_SELF, RUSAGE_THREAD) -> out[0] user us, [1] system us, [2]
+                           maxrss KiB */
+
+    /* --- host files (allowed and trusted content, output, stdio) --------------------------- */
+    OCALL_OPEN,         /* (path_size, flags, mode): absolute path at data[0]; Linux O_* flags;
+                           O_CLOEXEC | O_NOCTTY are added; -> handle */
+    OCALL_CLOSE,        /* (handle) */
+    OCALL_READ,         /* (handle, size) -> bytes at data[0]. Blocks; -EINTR when interrupted */
+    OCALL_WRITE,        /* (handle, size): bytes at data[0]. Blocks; -EINTR when interrupted */
+    OCALL_PREAD,        /* (handle, size, offset) -> bytes at data[0] */
+    OCALL_PWRITE,       /* (handle, size, offset) */
+    OCALL_LSEEK,        /* (handle, offset, whence) -> out[0] */
+    OCALL_FSTAT,        /* (handle): struct ocall_stat at data[0] */
+    OCALL_STAT,         /* (path_size, nofollow): struct ocall_stat at data[0] (replaces the path) */
+    OCALL_READLINK,     /* (path_size) -> text at data[0], its size is ret */
+    OCALL_GETDENTS,     /* (handle): packed struct ocall_dirent at data[0]; ret = bytes, 0 at the end */
+    OCALL_FTRUNCATE,    /* (handle, size) */
+    OCALL_FALLOCATE,    /* (handle, mode, offset, size) */
+    OCALL_FSYNC,        /* (handle, data_only) */
+    OCALL_FLOCK,        /* (handle, operation | LOCK_NB) */
+    OCALL_FCNTL_LOCK,   /* (handle, F_SETLK/F_GETLK, type, start, size): whence SEEK_SET; out[0..3] =
+                           type, start, size, pid for F_GETLK */
+    OCALL_MKDIR,        /* (path_size, mode) */
+    OCALL_UNLINK,       /* (path_size, is_directory) */
+    OCALL_RENAME,       /* (old_size, new_size, flags): old at data[0], new right after it */
+    OCALL_LINK,         /* (old_size, new_size) */
+    OCALL_SYMLINK,      /* (target_size, path_size): target at data[0], path right after it */
+    OCALL_CHMOD,        /* (path_size, mode) */
+    OCALL_CHOWN,        /* (path_size, uid, gid, nofollow) */
+    OCALL_UTIMENS,      /* (path_size, asec, ansec, msec, mnsec, nofollow): UTIME_NOW / OMIT as Linux */
+    OCALL_ISATTY,       /* (handle) -> 1 or 0 */
+    OCALL_IOCTL,        /* (handle, request, in_size, out_size): TCGETS, TCSETS*, TIOCGWINSZ, FIONREAD,
+                           TIOCGPGRP only: argument at data[0] */
+    OCALL_POLL,         /* (count, deadline_monotonic): struct ocall_pollfd[count] at data[0]; also
+                           wakes, with ret 0, as OCALL_PARK does. ret = ready count */
+    OCALL_SET_NONBLOCK, /* (handle, on) */
+
+    /* --- SGX2 page operations (the driver's, see device.h) --------------------------------- */
+    OCALL_RESTRICT,     /* (address, page_count, secinfo permissions) -> out[0] = pages done */
+    OCALL_MODIFY_TYPE,  /* (address, page_count, page type) -> out[0] = pages done */
+    OCALL_REMOVE,       /* (address, page_count) -> out[0] = pages done */
+
+    OCALL_COUNT,
+};
+
+enum ocall_log_level { OCALL_LOG_ERROR = 1, OCALL_LOG_NOTE = 2, OCALL_LOG_STRACE = 3, OCALL_LOG_STATS = 4 };
+
+struct ocall_block {
+    uint64_t magic;    /* 0x00: OCALL_MAGIC, host */
+    uint32_t version;  /* 0x08: OCALL_VERSION, host */
+    uint32_t nr;       /* 0x0c: enum ocall_nr, enclave */
+    uint64_t args[6];  /* 0x10: enclave */
+    int64_t ret;       /* 0x40: host */
+    uint64_t out[4];   /* 0x48: host */
+    uint32_t event;    /* 0x68: host: set by UNPARK, INTERRUPT; cleared by PARK, POLL on return */
+    uint32_t reserved; /* 0x6c: 0 */
+    uint64_t signals;  /* 0x70: host: bit (n - 1): host signal n came (SIGINT, SIGTERM, SIGHUP, SIGALRM,
+                          SIGWINCH, SIGUSR1, SIGUSR2, SIGCONT, SIGPIPE never). Set in the main thread's
+                          block only; the enclave clears bits with an atomic AND */
+};
+
+/* What the host says at start. Nothing of it is believed: env and args are used only where the
+ * manifest says so. Strings follow each other, NUL-terminated: first argc arguments after the pinned
+ * ones, then envc NAME=VALUE. */
+struct ocall_boot {
+    uint32_t arg_count;
+    uint32_t env_count;
+    uint32_t strings_size; /* bytes after this struct */
+    uint32_t flags;        /* enum ocall_boot_flags */
+    uint64_t tsc_hz;       /* host's calibration, 0: unknown */
+};
+enum ocall_boot_flags {
+    OCALL_BOOT_STRACE = 1u << 0, /* honoured in a DEBUG enclave only */
+    OCALL_BOOT_STATS = 1u << 1,
+};
+
+struct ocall_stat {
+    uint64_t dev, ino, nlink, mode, uid, gid, rdev, size, blksize, blocks;
+    int64_t atime_sec, mtime_sec, ctime_sec;
+    uint32_t atime_nsec, mtime_nsec, ctime_nsec, reserved;
+};
+
+struct ocall_dirent {
+    uint64_t ino;
+    uint16_t record_size; /* multiple of 8, this head included */
+    uint8_t type;         /* DT_* */
+    uint8_t reserved;
+    uint16_t name_size;   /* without NUL */
+    uint16_t reserved2;
+    char name[];
+};
+
+struct ocall_pollfd {
+    int32_t handle;
+    uint16_t events, revents;
+};
+
+enum ocall_refused_kind {
+    OCALL_REFUSED_CONTENT = 1, /* chunk hash differs */
+    OCALL_REFUSED_SHORT,       /* the host gave fewer bytes than the size in the manifest */
+    OCALL_REFUSED_LONG,        /* more than the size in the manifest */
+    OCALL_REFUSED_MISSING,     /* cannot be opened; error holds errno */
+    OCALL_REFUSED_TYPE,        /* not a regular file any more */
+};
+enum ocall_refused_action { OCALL_REFUSED_ABORT = 1, OCALL_REFUSED_DENY = 2 };
+
+struct ocall_refusal {
+    uint32_t kind, action;
+    uint64_t offset;       /* of the chunk in the file */
+    uint64_t expected_size, actual_size;
+    uint8_t expected[32];  /* leaf hash, for CONTENT */
+    uint8_t actual[32];
+    uint32_t error;        /* errno, for MISSING */
+    uint32_t path_size;    /* path bytes follow the struct */
+};
+
+enum ocall_audit_event {
+    OCALL_AUDIT_ABSENT = 1,   /* path not in the manifest: ENOENT was answered */
+    OCALL_AUDIT_NOT_GRANTED,  /* known by name, not granted: EACCES */
+    OCALL_AUDIT_EXEC,         /* exec refused */
+    OCALL_AUDIT_FORK,         /* fork refused */
+    OCALL_AUDIT_LISTING,      /* listing of a directory that was not listed in the trace */
+    OCALL_AUDIT_SYSCALL,      /* unimplemented system call, number in value */
+    OCALL_AUDIT_WRITE,        /* change of a trusted path: EROFS */
+    OCALL_AUDIT_NET,          /* network use refused */
+};
+
+struct ocall_audit {
+    uint32_t event;
+    uint32_t error;     /* errno the program got */
+    uint64_t value;
+    uint32_t pid, tid;  /* as the program sees them */
+    uint32_t path_size; /* path or name bytes follow the struct */
+    uint32_t reserved;
+};
+
+static_assert(sizeof(struct ocall_block) == 0x78, "block head");
+static_assert(sizeof(struct ocall_stat) == 120, "stat");
+static_assert(sizeof(struct ocall_refusal) == 32 + 64 + 8, "refusal");
+static_assert(sizeof(struct ocall_audit) == 32, "audit");
+static_assert(sizeof(struct ocall_boot) == 24, "boot");
