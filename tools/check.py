@@ -1,0 +1,136 @@
+#!/usr/bin/python3
+"""Runs every test and counts: unit tests (plain build, then under ASan and UBSan), then pytest.
+
+The last line is "N passed, N failed"; the exit code is 0 only if nothing failed and something ran.
+A build that fails counts as one failed test, so that it cannot pass unnoticed.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+START = time.monotonic()
+
+
+class Tally:
+    def __init__(self):
+        self.passed = 0
+        self.failures = []
+
+    def fail(self, name):
+        self.failures.append(name)
+
+
+def say(text):
+    print(f"check: {time.monotonic() - START:5.0f} s  {text}", flush=True)
+
+
+def build(folder, options, tally, what):
+    """Configures and builds; False, and one failure counted, if that does not work."""
+    say(what)
+    commands = []
+    if not (folder / "build.ninja").exists():
+        commands.append(["meson", "setup", str(folder), *options])
+    commands.append(["ninja", "-C", str(folder), "--quiet"])
+    for command in commands:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            sys.stdout.write(done.stdout.decode(errors="replace"))
+            tally.fail(f"{what}: {' '.join(command)}")
+            return False
+    return True
+
+
+def unit_tests(folder, tally, label, environment):
+    say(f"unit tests ({label})")
+    logs = folder / "meson-logs"
+    log = logs / "testlog.json"
+    if log.exists():
+        log.unlink()
+    subprocess.run(
+        ["meson", "test", "-C", str(folder), "--no-rebuild", "--quiet", "--print-errorlogs"],
+        cwd=ROOT, env={**os.environ, **environment})
+    if not log.exists():
+        tally.fail(f"{label}: no test ran")
+        return
+    count = 0
+    for line in log.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["result"] in ("OK", "EXPECTEDFAIL"):
+            count += 1
+        elif entry["result"] != "SKIP":
+            tally.fail(f"{label}: {entry['name']} ({entry['result']})")
+    if count == 0:
+        tally.fail(f"{label}: no test passed")
+    tally.passed += count
+
+
+def pytest(folder, tally, arguments):
+    say("pytest")
+    with tempfile.TemporaryDirectory(prefix="sgxpy-check-") as scratch:
+        report = pathlib.Path(scratch) / "report.xml"
+        environment = {
+            **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SGXPY_BUILD": str(folder),
+            "TMPDIR": scratch,
+        }
+        subprocess.run(
+            ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE",
+             f"--junitxml={report}", f"--basetemp={scratch}/base", *arguments],
+            cwd=ROOT, env=environment)
+        if not report.exists():
+            tally.fail("pytest: no report")
+            return
+        count = 0
+        for case in ElementTree.parse(report).getroot().iter("testcase"):
+            name = f"{case.get('classname')}::{case.get('name')}"
+            if case.find("failure") is not None or case.find("error") is not None:
+                tally.fail(f"pytest: {name}")
+            elif case.find("skipped") is None:
+                count += 1
+        if count == 0:
+            tally.fail("pytest: no test passed")
+        tally.passed += count
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default="build", help="build folder (build)")
+    parser.add_argument("--no-asan", action="store_true", help="leave out the sanitizer build")
+    parser.add_argument("tests", nargs="*", default=["tests/e2e", "tests/behave"],
+                        help="what pytest runs")
+    options = parser.parse_args()
+    plain = (ROOT / options.build).resolve()
+    sanitized = plain.with_name(plain.name + "-asan")
+    tally = Tally()
+
+    built = build(plain, [], tally, "build")
+    if built:
+        unit_tests(plain, tally, "unit", {})
+    if not options.no_asan and build(
+            sanitized, ["-Db_sanitize=address,undefined", "-Db_lundef=false"], tally,
+            "build with ASan and UBSan"):
+        unit_tests(sanitized, tally, "asan", {
+            "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        })
+    if built:
+        pytest(plain, tally, options.tests)
+
+    say("done")
+    for failure in tally.failures:
+        print(f"FAILED {failure}")
+    print(f"{tally.passed} passed, {len(tally.failures)} failed", flush=True)
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
