@@ -1,0 +1,48 @@
+/*
+ * Instructions as functions. Tier: enclave. Nothing here allocates or can fail but where said.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "abi/sgx.h"
+#include "core/attr.h"
+
+static inline uint64_t cpu_tsc(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+    return ((uint64_t)hi << 32) | lo;
+}
+
+static inline void cpu_pause(void)
+{
+    __asm__ volatile("pause");
+}
+
+static inline uint64_t cpu_fs_base(void)
+{
+    uint64_t base;
+    __asm__ volatile("rdfsbase %0" : "=r"(base));
+    return base;
+}
+
+static inline void cpu_set_fs_base(uint64_t base)
+{
+    __asm__ volatile("wrfsbase %0" : : "r"(base) : "memory");
+}
+
+/* Random bytes from RDRAND through SHA-256 conditioning-free use; panics when the CPU gives none. */
+void cpu_random(void *buf, size_t size);
+
+/* SHA-256 islands: save and restore the vector registers that the CPU's SHA instructions use.
+ * Library OS code must call these instead of core/sha256.h where speed matters. */
+struct sha256;
+void island_sha256_update(struct sha256 *hash, const void *data, uint64_t size);
+/* The leaf of a trusted file's chunk (abi/manifest.h): SHA-256(0x00, le64 index, le32 size, data). */
+void island_leaf(uint64_t index, const void *data, uint32_t size, uint8_t ret[static 32]);
+
+/* ENCLU leaves used at run time; rax as the leaf returns it (0 or an SGX error code). */
+uint64_t enclu_eaccept(const struct sgx_secinfo *secinfo, uint64_t page);
+uint64_t enclu_eacceptcopy(const struct sgx_secinfo *secinfo, uint64_t page, const void *source);
+void enclu_emodpe(const struct sgx_secinfo *secinfo, uint64_t page);

@@ -1,0 +1,20 @@
+/*
+ * The library OS's own memory: outside the program's reach by convention, accepted before it is handed
+ * out, so touching it never faults. Thread-safe. Tier: enclave.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/attr.h"
+
+/* Zeroed; NULL when the enclave has no more memory. 16-byte aligned; from 4096 bytes on page-aligned. */
+MUST_CHECK void *heap_alloc(size_t size);
+/* NULL is fine. */
+void heap_free(void *p);
+/* Keeps the content, zeroes what is new; NULL leaves p as it was. */
+MUST_CHECK void *heap_realloc(void *p, size_t size);
+/* Whole pages, not zeroed. */
+MUST_CHECK void *heap_pages(uint64_t count);
+void heap_pages_free(void *pages, uint64_t count);

@@ -1,0 +1,29 @@
+/*
+ * The program's address space: VMAs and which of their pages are accepted (EPCM), in this order of
+ * truth: VMA table, page states, EPCM. Tier: enclave.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arch/regs.h"
+#include "core/attr.h"
+#include "vfs/file.h"
+
+void mm_init(void);
+/* Linux semantics; addresses or negative errno. file may be NULL (anonymous); takes its own reference. */
+int64_t mm_map(uint64_t address, uint64_t size, int prot, int flags, struct file *file,
+               uint64_t offset);
+int mm_unmap(uint64_t address, uint64_t size);
+int mm_protect(uint64_t address, uint64_t size, int prot);
+int64_t mm_brk(uint64_t address);
+void mm_set_brk(uint64_t start);
+
+enum mm_fault { MM_FAULT_DONE, MM_FAULT_SEGV_MAPERR, MM_FAULT_SEGV_ACCERR, MM_FAULT_BUS, MM_FAULT_NOMEM };
+/* A page fault at address: accepts, verifies and copies what belongs there. error_code as in #PF. */
+enum mm_fault mm_fault(uint64_t address, uint64_t error_code);
+/* Text of /proc/self/maps into library OS memory; returns a heap buffer and its size. */
+MUST_CHECK int mm_maps_text(char **ret, uint64_t *ret_size);
+/* bytes: total mapped, accepted now, limit: /proc/self/status, statm, sysinfo. */
+void mm_usage(uint64_t *ret_mapped, uint64_t *ret_accepted, uint64_t *ret_limit);

@@ -1,0 +1,43 @@
+/*
+ * Signals of one process. docs/signals.md draws the state machine. Tier: enclave.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arch/regs.h"
+#include "arch/thread.h"
+#include "core/attr.h"
+
+/* What siginfo carries besides number and code. */
+struct signal_info {
+    int32_t number, code;
+    uint64_t address;   /* faults */
+    int32_t pid, uid;   /* kill, tgkill, sigqueue */
+    uint64_t value;     /* sigqueue, timers */
+    uint64_t error_code, vector; /* for the ucontext of faults */
+};
+
+/* A synchronous fault of the program: delivered now even if blocked (then the process is killed). */
+void signal_force(struct thread *thread, const struct signal_info *info);
+/* To one thread (tgkill, pthread_kill) or to the process (kill, host, timers). */
+void signal_send_thread(struct thread *thread, const struct signal_info *info);
+void signal_send_process(const struct signal_info *info);
+/* Collects what the host says it got (block->signals of the main thread), keeping only what the
+ * manifest's async_signals allows. Called at OCALL return and at interrupts. */
+void signal_collect_host(void);
+/* Anything unblocked pending for this thread? */
+bool signal_deliverable(const struct thread *thread);
+/* On the way back to the program, when THREAD_WORK_SIGNAL is set: builds the handler's frame and
+ * changes regs (setting regs->full), applies the default action, or restarts the system call (regs->
+ * orig_rax, regs->rax == -ERESTART*). */
+void signal_deliver(struct regs *regs);
+/* thread->work |= THREAD_WORK_SIGNAL where needed, after mask or pending changed. */
+void signal_update(struct thread *thread);
+
+/* Library-OS internal results, never seen by the program (Linux include/linux/errno.h). */
+#define ERESTARTSYS           512
+#define ERESTARTNOINTR        513
+#define ERESTARTNOHAND        514
+#define ERESTART_RESTARTBLOCK 516

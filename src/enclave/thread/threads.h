@@ -1,0 +1,20 @@
+/*
+ * Program threads on thread areas. Tier: enclave.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "arch/thread.h"
+#include "core/attr.h"
+
+/* The first thread, at boot: marks area 0 used, allots tid = pid. */
+void threads_init(void);
+/* The thread with this tid, NULL. */
+struct thread *thread_by_tid(int32_t tid);
+/* Calls fn for each used thread, under the threads' lock. */
+void threads_each(void (*fn)(struct thread *thread, void *arg), void *arg);
+uint32_t threads_used(void);
+int32_t process_pid(void);
+/* Ends the calling thread: robust list, clear_child_tid with futex wake, then the area is free. */
+NORETURN void thread_exit(int status);

@@ -1,0 +1,42 @@
+/*
+ * Waiting. A thread that waits puts a waiter on every queue it waits for, looks at its condition, then
+ * parks; whoever changes the condition wakes the queue. A wake between the look and the park is not
+ * lost. Tier: enclave.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arch/thread.h"
+#include "core/attr.h"
+#include "thread/lock.h"
+
+struct waiter {
+    struct waiter *next, *prev;
+    struct waitq *queue; /* NULL: on none */
+    struct thread *thread;
+    uint64_t key;        /* for the queue's owner (futex bitset, poll entry) */
+    bool woken;
+};
+
+/* Zero is an empty queue. */
+struct waitq {
+    struct lock lock;
+    struct waiter *first, *last;
+};
+
+void waitq_add(struct waitq *queue, struct waiter *waiter);
+/* Fine if it is on no queue any more. */
+void waitq_remove(struct waiter *waiter);
+/* Wakes up to max waiters, oldest first, taking them off; returns how many. */
+uint32_t waitq_wake(struct waitq *queue, uint32_t max);
+
+/* Waits for thread_unpark. deadline: monotonic ns, OCALL_NEVER. 0 woken (also spuriously),
+ * -ETIMEDOUT, -EINTR when a signal is to be delivered or the process ends. */
+MUST_CHECK int thread_park(uint64_t deadline);
+/* The same, waiting for host handles too (OCALL_POLL); fds is updated; > 0: some are ready. */
+MUST_CHECK int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline);
+void thread_unpark(struct thread *thread);
+/* As thread_unpark, and takes it out of program code, so that it looks at thread->work. */
+void thread_interrupt(struct thread *thread);
