@@ -1,0 +1,99 @@
+/*
+ * The cascade: the process nodes of one command with their files, in memory and as JSON (format
+ * "sgxpy-cascade", version 1; docs/manifest.md). Tier: hosted. Not thread-safe per object.
+ *
+ * The JSON is meant to be read in review and kept in git: keys sorted, one file a line, the same
+ * bytes for the same cascade. Strings are bytes; those that are no UTF-8 stand under KEY_hex. It holds no
+ * environment value that was not pinned on purpose. Loading is strict: an unknown key, a missing
+ * one, a wrong type or range is refused with file, place ("nodes[0].files[3].mode") and reason.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/manifest.h"
+#include "core/attr.h"
+#include "util/err.h"
+
+#define CASCADE_FORMAT    "sgxpy-cascade"
+#define CASCADE_VERSION   1
+#define CASCADE_SIZE_MAX  (512ul << 20)
+#define CASCADE_NODES_MAX 4096u
+
+/* Strings are owned, NUL-terminated, never NULL unless the comment says so. */
+struct cascade_file {
+    char *path;     /* absolute, canonical; parents are records too, "/" included */
+    char *target;   /* symlink text; NULL for all else */
+    char *link;     /* hard link: the first path, in order, of the same inode; NULL: the first, or
+                       the only one */
+    uint32_t class; /* enum manifest_class */
+    uint32_t flags; /* enum manifest_file_flags */
+    uint32_t mode;  /* 0: absent */
+    uint32_t nlink, uid, gid;
+    uint32_t dev; /* small number per file system, from 1; 0: absent */
+    uint64_t size;
+    int64_t mtime_sec;
+    uint32_t mtime_nsec;
+    uint8_t sha256[MANIFEST_HASH_SIZE]; /* trusted regular files: whole content */
+    uint8_t root[MANIFEST_HASH_SIZE];   /* and core/manifest_leaf.h's hash over its chunks */
+};
+
+struct cascade_env {
+    char *name;
+    char *value;     /* empty for MANIFEST_ENV_HOST */
+    uint32_t policy; /* enum manifest_env_policy */
+};
+
+struct cascade_node {
+    char *label; /* "python3.11 train.py" */
+    char *cwd, *hostname;
+    char *executable;  /* path of the ELF file that starts */
+    char *interpreter; /* its PT_INTERP, resolved; NULL: static */
+    char *execfn;      /* AT_EXECFN */
+    uint32_t flags;    /* enum manifest_node_flags */
+    uint32_t uid, gid, umask;
+    uint32_t thread_count, cpu_count, fd_limit, async_signals;
+    uint64_t heap_size, stack_size;
+    char **args;
+    size_t arg_count;
+    struct cascade_env *env; /* sorted by name */
+    size_t env_count;
+    struct cascade_file *files; /* sorted by path bytes */
+    size_t file_count;
+    char **sockets; /* for review: what the traced program bound and connected to, sorted */
+    size_t socket_count;
+};
+
+struct cascade {
+    struct cascade_node *nodes; /* nodes[0] is the root */
+    size_t node_count;
+};
+
+void cascade_free(struct cascade *c);
+void cascade_free_p(struct cascade **c); /* for CLEANUP() */
+void cascade_file_done(struct cascade_file *f);
+
+/* The record of path, or NULL. */
+const struct cascade_file *cascade_find(const struct cascade_node *n, const char *path);
+
+/* Bytes of the JSON, with a newline at the end; free with free(). -ENOMEM, -EINVAL (not sorted). */
+MUST_CHECK int cascade_print(const struct cascade *c, char **ret, size_t *ret_size,
+                             struct err *err);
+/* name stands for the file in messages. On failure *ret is untouched. Free with cascade_free.
+ * -EBADMSG, -EPROTO for another version. */
+MUST_CHECK int cascade_parse(const char *name, const char *text, size_t size, struct cascade **ret,
+                             struct err *err);
+MUST_CHECK int cascade_load(const char *path, struct cascade **ret, struct err *err);
+/* Writes atomically, mode 0644. */
+MUST_CHECK int cascade_save(const struct cascade *c, const char *path, struct err *err);
+
+/* The cascade id: SHA-256 of the JSON, which holds no enclave's measurement. */
+MUST_CHECK int cascade_id(const struct cascade *c, uint8_t ret[static MANIFEST_HASH_SIZE],
+                          struct err *err);
+
+/* Absolute, no "//", ".", "..", no "/" at the end, at most MANIFEST_PATH_MAX bytes. */
+bool cascade_path_valid(const char *path);
+/* "trusted", ...; "?" for none. */
+const char *cascade_class_name(uint32_t class);
