@@ -166,10 +166,10 @@ def verify(whole):
 ALL = 0xFFFFFFFFFFFFFFFF
 SIGSTRUCTS = [
     ("plain", dict(date="2026-11-22", sw_defined=0, misc_select=1, misc_mask=0xFFFFFFFF,
-                   flags=4, flags_mask=ALL & ~1, xfrm=0xE7, xfrm_mask=ALL & ~0xE4,
+                   flags=4, flags_mask=ALL, xfrm=0xE7, xfrm_mask=ALL & ~0xE4,
                    enclave_hash="00" * 32, isv_prod_id=0, isv_svn=0)),
     ("debug", dict(date="1999-12-31", sw_defined=0, misc_select=1, misc_mask=0xFFFFFFFF,
-                   flags=6, flags_mask=ALL & ~1, xfrm=0xE7, xfrm_mask=ALL & ~0xE4,
+                   flags=6, flags_mask=ALL, xfrm=0xE7, xfrm_mask=ALL & ~0xE4,
                    enclave_hash=bytes(range(32)).hex(), isv_prod_id=0x1234, isv_svn=0xFEDC)),
 ]
 
