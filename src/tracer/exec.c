@@ -1,0 +1,378 @@
+/* How programs start: exec, shebang chains, PT_INTERP, forks; what a process had mapped. */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tracer/recorder.h"
+#include "util/fs.h"
+
+#define SHEBANG_DEPTH    5   /* as Linux: BINPRM depth */
+#define SHEBANG_SIZE     256 /* BINPRM_BUF_SIZE */
+#define PROGRAM_HEADERS_MAX 512
+
+/* ---- what a file's head says ---- */
+
+/* The interpreter a script names, into buf; false if it is no script. */
+static bool read_shebang(const char *path, char *buf, size_t size)
+{
+    CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return false;
+    char head[SHEBANG_SIZE + 1];
+    ssize_t n = pread_full(fd, head, SHEBANG_SIZE, 0);
+    if (n < 3 || head[0] != '#' || head[1] != '!')
+        return false;
+    head[n] = '\0';
+    const char *p = head + 2 + strspn(head + 2, " \t");
+    size_t length = strcspn(p, " \t\n");
+    if (!length || length >= size)
+        return false;
+    memcpy(buf, p, length);
+    buf[length] = '\0';
+    return true;
+}
+
+/* PT_INTERP of the ELF file open at fd, into buf; false if it has none. */
+static bool read_elf_interpreter(int fd, char *buf, size_t size)
+{
+    union {
+        Elf64_Ehdr e64;
+        Elf32_Ehdr e32;
+        unsigned char ident[EI_NIDENT];
+    } head;
+    if (pread_full(fd, &head, sizeof(head), 0) < (ssize_t)sizeof(head.e32) ||
+        memcmp(head.ident, ELFMAG, SELFMAG) != 0)
+        return false;
+    bool is_64 = head.ident[EI_CLASS] == ELFCLASS64;
+    uint64_t at = is_64 ? head.e64.e_phoff : head.e32.e_phoff;
+    size_t count = is_64 ? head.e64.e_phnum : head.e32.e_phnum;
+    size_t step = is_64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+    if (count > PROGRAM_HEADERS_MAX || at > INT64_MAX / 2)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        union {
+            Elf64_Phdr p64;
+            Elf32_Phdr p32;
+        } ph;
+        if (pread_full(fd, &ph, step, (off_t)(at + i * step)) != (ssize_t)step)
+            return false;
+        if ((is_64 ? ph.p64.p_type : ph.p32.p_type) != PT_INTERP)
+            continue;
+        uint64_t offset = is_64 ? ph.p64.p_offset : ph.p32.p_offset;
+        uint64_t length = is_64 ? ph.p64.p_filesz : ph.p32.p_filesz;
+        if (length < 2 || length > size || offset > INT64_MAX / 2 ||
+            pread_full(fd, buf, (size_t)length, (off_t)offset) != (ssize_t)length)
+            return false;
+        buf[length - 1] = '\0';
+        return true;
+    }
+    return false;
+}
+
+/* ---- before: the names ---- */
+
+/* The name exec was given, made absolute but not resolved; false if there is none. */
+static bool exec_name(struct task *t, char *ret_given, char *ret_absolute)
+{
+    const struct pending *c = &t->pending;
+    const struct call *call = c->call;
+    int dir_fd = call->dir_arg == CALL_NO_ARG ? AT_FDCWD : (int)c->args[call->dir_arg];
+    if (tracee_string(t->tid, c->args[call->path_arg], ret_given, PATH_MAX) < 0)
+        return false;
+    if (ret_given[0] == '/') {
+        strcpy(ret_absolute, ret_given);
+        return true;
+    }
+    char base[PATH_MAX];
+    bool own = !ret_given[0]; /* execveat of the descriptor itself */
+    if (own && (dir_fd < 0 || call->flags_arg == CALL_NO_ARG))
+        return false;
+    int e = dir_fd == AT_FDCWD ? tracee_cwd(t->tid, base, sizeof(base))
+                               : tracee_fd(t->tid, dir_fd, base, sizeof(base));
+    if (e < 0)
+        return false;
+    snprintf(ret_absolute, 2 * PATH_MAX, "%s%s%s", base, own ? "" : "/", ret_given);
+    return true;
+}
+
+bool exec_entry(struct recorder *r, struct task *t)
+{
+    struct pending *c = &t->pending;
+    struct process *p = t->process;
+    char given[PATH_MAX];
+    char name[2 * PATH_MAX];
+    if (p->index != TRACE_NO_PROCESS && p->own_memory &&
+        (p->how == TRACE_HOW_ROOT || p->how == TRACE_HOW_EXEC))
+        exec_sample(r, p, t->tid);
+    c->path = TRACE_NO_PATH;
+    if (!exec_name(t, given, name))
+        return true;
+    c->text = strdup(given);
+    c->exec_names = calloc(SHEBANG_DEPTH + 2, sizeof(*c->exec_names));
+    for (size_t depth = 0; c->exec_names && depth <= SHEBANG_DEPTH; depth++) {
+        if (strlen(name) >= PATH_MAX || !handle_resolve(r, t, AT_FDCWD, name, 0, &r->r1))
+            break;
+        c->exec_names[depth] = strdup(name);
+        uint32_t path = known_path(r, p->tgid, &r->r1);
+        if (depth == 0) {
+            c->path = path;
+            c->existed = r->r1.error == 0;
+        } else if (r->r1.error == ENOENT || r->r1.error == ENOTDIR) {
+            known_touch(r, p, path, TRACE_ABSENT);
+        }
+        char buf[RESOLVE_PATH_MAX + 32];
+        if (r->r1.error ||
+            !read_shebang(resolve_real_path(r->r1.path, p->tgid, buf, sizeof(buf)), name,
+                          sizeof(name)))
+            break;
+    }
+    return true;
+}
+
+void exec_result(struct recorder *r, struct task *t, int64_t result)
+{
+    const struct pending *c = &t->pending;
+    if (result >= 0)
+        return;
+    uint32_t bits = c->existed ? TRACE_STAT : 0;
+    if (result == -EACCES || result == -EPERM)
+        bits |= TRACE_DENIED;
+    else if (!c->existed)
+        bits |= TRACE_ABSENT;
+    known_touch(r, t->process, c->path, bits);
+}
+
+/* ---- after: the program ---- */
+
+struct started {
+    char exe[PATH_MAX];
+    uint32_t exe_path, elf_interpreter;
+    uint32_t chain[SHEBANG_DEPTH + 3];
+    size_t chain_count;
+    char interpreter[PATH_MAX]; /* PT_INTERP as it stands in the file; "" if none */
+};
+
+static uint32_t path_of(struct recorder *r, struct task *t, const char *name, unsigned flags)
+{
+    if (!handle_resolve(r, t, AT_FDCWD, name, flags, &r->r1))
+        return TRACE_NO_PATH;
+    return known_path(r, t->process->tgid, &r->r1);
+}
+
+/* Run twice: once to give the paths their numbers, before the process record; once to record
+ * what the new program did to them. */
+static void chain_walk(struct recorder *r, struct task *t, struct started *s)
+{
+    const struct pending *c = &t->pending;
+    struct process *p = t->process;
+    s->chain_count = 0;
+    for (char **name = c->exec_names; name && *name; name++) {
+        uint32_t path = path_of(r, t, *name, 0);
+        if (path == TRACE_NO_PATH || s->chain_count + 1 >= ARRAY_SIZE(s->chain))
+            continue;
+        s->chain[s->chain_count++] = path;
+        known_touch(r, p, path, TRACE_READ | TRACE_EXECUTED);
+    }
+    s->exe_path = TRACE_NO_PATH;
+    if (s->exe[0] == '/') {
+        s->exe_path = known_name(r, p->tgid, s->exe);
+        known_touch(r, p, s->exe_path, TRACE_READ | TRACE_EXECUTED | TRACE_MAPPED_EXEC);
+    }
+    /* binfmt_misc put an interpreter in between. */
+    if (s->exe_path != TRACE_NO_PATH &&
+        (!s->chain_count || s->chain[s->chain_count - 1] != s->exe_path))
+        s->chain[s->chain_count++] = s->exe_path;
+    s->elf_interpreter = TRACE_NO_PATH;
+    if (s->interpreter[0]) {
+        s->elf_interpreter = path_of(r, t, s->interpreter, 0);
+        known_touch(r, p, s->elf_interpreter, TRACE_READ | TRACE_MAPPED_EXEC);
+    }
+}
+
+static void put_block(struct log *log, const char *data, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++)
+        count += data[i] == '\0';
+    if (size && data[size - 1] != '\0')
+        count++;
+    log_number(log, count);
+    for (size_t at = 0; at < size; at += strlen(data + at) + 1)
+        log_string(log, data + at);
+}
+
+static void put_process(struct recorder *r, const struct process *p, uint32_t parent,
+                        uint64_t clone_flags)
+{
+    log_begin(&r->log, LOG_PROCESS);
+    log_number(&r->log, (uint64_t)p->tgid);
+    log_number(&r->log, p->start_time);
+    log_number(&r->log, parent == TRACE_NO_PROCESS ? 0 : (uint64_t)parent + 1);
+    log_number(&r->log, p->how);
+    log_number(&r->log, clone_flags);
+    log_number(&r->log, p->uid);
+    log_number(&r->log, p->gid);
+    log_number(&r->log, p->umask);
+    log_string(&r->log, p->cwd ? p->cwd : "");
+}
+
+static void put_exit(struct recorder *r, const struct process *p, bool replaced, int status)
+{
+    log_begin(&r->log, LOG_EXIT);
+    log_number(&r->log, p->index);
+    log_number(&r->log, replaced);
+    log_number(&r->log, (uint32_t)status);
+    log_number(&r->log, p->vm_peak);
+    log_number(&r->log, p->thread_peak);
+    log_end(&r->log);
+}
+
+void exec_ended(struct recorder *r, const struct process *p, int status)
+{
+    if (p->index != TRACE_NO_PROCESS)
+        put_exit(r, p, false, status);
+}
+
+/* Everything the old program's entry held starts anew. */
+static void process_renew(struct process *p)
+{
+    if (p->done)
+        memset(p->done, 0, p->done_room * sizeof(*p->done));
+    free(p->sockets.slots);
+    p->sockets = (struct seen){ 0 };
+    p->vm_peak = 0;
+    p->threads = p->thread_peak = 1;
+    p->own_memory = true;
+}
+
+void exec_done(struct recorder *r, struct task *t)
+{
+    struct pending *c = &t->pending;
+    struct process *p = t->process;
+    uint32_t old = p->index;
+    struct started s;
+
+    if (old != TRACE_NO_PROCESS) {
+        known_touch(r, p, c->path, TRACE_EXECUTED);
+        put_exit(r, p, true, 0);
+    }
+    process_renew(p);
+    p->how = old == TRACE_NO_PROCESS ? TRACE_HOW_ROOT : TRACE_HOW_EXEC;
+    p->start_time = tracee_start_time(t->tid);
+    tracee_status(p, t->tid);
+    if (!p->cwd) {
+        char buf[PATH_MAX];
+        p->cwd = tracee_cwd(t->tid, buf, sizeof(buf)) == 0 ? strdup(buf) : NULL;
+    }
+    if (tracee_link(t->tid, "exe", s.exe, sizeof(s.exe)) < 0)
+        s.exe[0] = '\0';
+    char name[64];
+    snprintf(name, sizeof(name), "/proc/%d/exe", (int)t->tid);
+    CLEANUP(close_p) int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || !read_elf_interpreter(fd, s.interpreter, sizeof(s.interpreter)))
+        s.interpreter[0] = '\0';
+    if (strncmp(s.exe, "/memfd:", 7) == 0) {
+        known_note(r, p, true, "a program without a path was started: '%s'", s.exe);
+        s.exe[0] = '\0';
+    }
+
+    p->index = TRACE_NO_PROCESS;
+    chain_walk(r, t, &s);
+    size_t argv_size = 0, env_size = 0;
+    CLEANUP(free_p) char *argv = tracee_file(t->tid, "cmdline", &argv_size);
+    CLEANUP(free_p) char *env = tracee_file(t->tid, "environ", &env_size);
+    put_process(r, p, old, 0);
+    log_string(&r->log, c->text ? c->text : "");
+    log_string(&r->log, s.exe);
+    log_number(&r->log, s.exe_path == TRACE_NO_PATH ? 0 : (uint64_t)s.exe_path + 1);
+    log_number(&r->log, s.elf_interpreter == TRACE_NO_PATH ? 0
+                                                           : (uint64_t)s.elf_interpreter + 1);
+    log_number(&r->log, s.chain_count);
+    for (size_t i = 0; i < s.chain_count; i++)
+        log_number(&r->log, s.chain[i]);
+    put_block(&r->log, argv, argv ? argv_size : 0);
+    put_block(&r->log, env, env ? env_size : 0);
+    log_end(&r->log);
+    p->index = r->process_count++;
+    chain_walk(r, t, &s);
+    if (!argv || !env)
+        known_note(r, p, true, "arguments or environment of process %d could not be read",
+                   (int)p->tgid);
+}
+
+void exec_forked(struct recorder *r, struct process *child, const struct process *parent,
+                 enum trace_how how, uint64_t clone_flags)
+{
+    child->how = how;
+    child->uid = parent->uid;
+    child->gid = parent->gid;
+    child->umask = parent->umask;
+    child->own_cwd_unknown = parent->own_cwd_unknown;
+    child->own_memory = how == TRACE_HOW_FORK;
+    child->cwd = parent->cwd ? strdup(parent->cwd) : NULL;
+    child->root = parent->root ? strdup(parent->root) : NULL;
+    child->start_time = tracee_start_time(child->tgid);
+    child->threads = child->thread_peak = 1;
+    child->index = TRACE_NO_PROCESS;
+    if (parent->index == TRACE_NO_PROCESS)
+        return;
+    put_process(r, child, parent->index, clone_flags);
+    log_end(&r->log);
+    child->index = r->process_count++;
+}
+
+/* ---- mappings ---- */
+
+/* Undoes the one escape of /proc/PID/maps: a newline is \012. */
+static void unescape(char *path)
+{
+    char *to = path;
+    for (const char *p = path; *p;) {
+        if (strncmp(p, "\\012", 4) == 0) {
+            *to++ = '\n';
+            p += 4;
+        } else {
+            *to++ = *p++;
+        }
+    }
+    *to = '\0';
+}
+
+void exec_mappings(struct recorder *r, struct process *p, pid_t tid, uint64_t address,
+                   uint64_t size)
+{
+    if (p->index == TRACE_NO_PROCESS)
+        return;
+    size_t text_size;
+    CLEANUP(free_p) char *text = tracee_file(tid, "maps", &text_size);
+    char *save = NULL;
+    for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save)) {
+        char *end;
+        uint64_t from = strtoull(line, &end, 16);
+        uint64_t to = *end == '-' ? strtoull(end + 1, &end, 16) : 0;
+        char *path = strchr(line, '/');
+        if (!path || end[0] != ' ' || strlen(end) < 5)
+            continue;
+        if (size ? to <= address || from >= address + size : end[3] != 'x')
+            continue;
+        unescape(path);
+        size_t n = strlen(path);
+        if (n > 10 && strcmp(path + n - 10, " (deleted)") == 0)
+            continue;
+        known_touch(r, p, known_name(r, p->tgid, path), TRACE_MAPPED_EXEC);
+    }
+}
+
+void exec_sample(struct recorder *r, struct process *p, pid_t tid)
+{
+    if (p->index == TRACE_NO_PROCESS || !p->own_memory)
+        return;
+    tracee_status(p, tid);
+    exec_mappings(r, p, tid, 0, 0);
+}

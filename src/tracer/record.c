@@ -1,0 +1,638 @@
+/*
+ * The ptrace loop. The stops a task can be in, and what follows:
+ *
+ *   event STOP, SIGTRAP      a new child's first stop, or the end of a group stop: goes on. If its
+ *                            parent has not told of it yet, it waits for that (adopt).
+ *   event STOP, SIGSTOP...   group stop: PTRACE_LISTEN, so that job control works as ever
+ *   event SECCOMP            a call that carries a dependency, before it runs
+ *   SIGTRAP | 0x80           the result of such a call, if asked for by PTRACE_SYSCALL
+ *   event FORK, VFORK, CLONE told by the parent; the child's first stop may come before or after
+ *   event EXEC               by any thread; the thread has the process's number from here on, and
+ *                            all other threads are dying
+ *   event EXIT               memory is still there: sizes and mappings are looked at
+ *   any other signal         is delivered, untouched
+ *   exited, killed           of a leader: it comes last of its threads
+ *
+ * A parent killed before its event is reported leaves a waiting child: at each death, waiting
+ * children are given the parent that /proc names.
+ */
+#include "tracer/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/user.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tracer/recorder.h"
+#include "util/fs.h"
+
+#define KILL_SECONDS 5 /* between SIGTERM and SIGKILL when the time is over */
+
+static const unsigned long ptrace_options =
+    PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+    PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL;
+
+/* For the signal handlers; a process runs one recorder at a time. */
+static volatile pid_t g_forward_to; /* the root program, 0 when it has ended */
+static volatile sig_atomic_t g_signal; /* one that came when the root had ended */
+static volatile sig_atomic_t g_expired;
+
+/* ---- tasks and processes ---- */
+
+static struct task *task_find(struct recorder *r, pid_t tid)
+{
+    struct task *t;
+    HASH_FIND_INT(r->tasks, &tid, t);
+    return t;
+}
+
+static struct task *task_add(struct recorder *r, pid_t tid, struct process *p)
+{
+    struct task *t = calloc(1, sizeof(*t));
+    if (!t) {
+        r->log.failed = r->log.failed ? r->log.failed : -ENOMEM;
+        return NULL;
+    }
+    t->tid = tid;
+    t->process = p;
+    HASH_ADD_INT(r->tasks, tid, t);
+    return t;
+}
+
+static void task_drop(struct recorder *r, struct task *t)
+{
+    HASH_DEL(r->tasks, t);
+    pending_done(&t->pending);
+    free(t);
+}
+
+static struct process *process_add(struct recorder *r, pid_t tgid)
+{
+    struct process *p = calloc(1, sizeof(*p));
+    if (!p) {
+        r->log.failed = r->log.failed ? r->log.failed : -ENOMEM;
+        return NULL;
+    }
+    p->tgid = tgid;
+    p->index = TRACE_NO_PROCESS;
+    p->threads = p->thread_peak = 1;
+    HASH_ADD_INT(r->processes, tgid, p);
+    return p;
+}
+
+static void process_drop(struct recorder *r, struct process *p)
+{
+    struct task *t, *next;
+    HASH_ITER(hh, r->tasks, t, next) {
+        if (t->process == p)
+            t->process = NULL;
+    }
+    HASH_DEL(r->processes, p);
+    free(p->cwd);
+    free(p->root);
+    free(p->done);
+    free(p->sockets.slots);
+    free(p);
+}
+
+/* ESRCH: it was killed in the meantime, and waitpid will say so. */
+static void task_resume(const struct task *t, int signal_number)
+{
+    (void)ptrace(t->pending.call ? PTRACE_SYSCALL : PTRACE_CONT, t->tid, NULL,
+                 (void *)(intptr_t)signal_number);
+}
+
+void record_skip_call(struct task *t, int error)
+{
+    struct user_regs_struct regs;
+    if (ptrace(PTRACE_GETREGS, t->tid, NULL, &regs) < 0)
+        return;
+    regs.orig_rax = (unsigned long long)-1;
+    regs.rax = (unsigned long long)(long long)-error;
+    (void)ptrace(PTRACE_SETREGS, t->tid, NULL, &regs);
+}
+
+void record_clear_arg0(struct task *t, uint64_t mask)
+{
+    struct user_regs_struct regs;
+    if (ptrace(PTRACE_GETREGS, t->tid, NULL, &regs) < 0)
+        return;
+    if (t->pending.is_32)
+        regs.rbx &= ~mask;
+    else
+        regs.rdi &= ~mask;
+    (void)ptrace(PTRACE_SETREGS, t->tid, NULL, &regs);
+}
+
+/* ---- children ---- */
+
+/* A new task and its parent's process are known: thread or process? */
+static void task_born(struct recorder *r, struct task *t, struct process *parent,
+                      enum trace_how how)
+{
+    if (syscall(SYS_tgkill, parent->tgid, t->tid, 0) == 0) {
+        t->process = parent;
+        if (++parent->threads > parent->thread_peak)
+            parent->thread_peak = parent->threads;
+        return;
+    }
+    struct process *p = process_add(r, t->tid);
+    if (!p)
+        return;
+    t->process = p;
+    exec_forked(r, p, parent, how, 0);
+}
+
+static void on_child(struct recorder *r, struct task *parent, enum trace_how how)
+{
+    unsigned long message;
+    if (ptrace(PTRACE_GETEVENTMSG, parent->tid, NULL, &message) < 0)
+        return;
+    struct task *t = task_find(r, (pid_t)message);
+    if (t && !t->waiting)
+        return; /* adopted already */
+    bool waiting = t != NULL;
+    if (!t)
+        t = task_add(r, (pid_t)message, NULL);
+    if (!t || !parent->process)
+        return;
+    task_born(r, t, parent->process, how);
+    if (waiting) {
+        t->waiting = false;
+        task_resume(t, 0);
+    }
+}
+
+/* The parent that /proc names, for children whose parent died before it told of them. */
+static void adopt_waiting(struct recorder *r)
+{
+    struct task *t, *next;
+    HASH_ITER(hh, r->tasks, t, next) {
+        if (!t->waiting)
+            continue;
+        size_t size;
+        CLEANUP(free_p) char *text = tracee_file(t->tid, "status", &size);
+        const char *tgid_at = text ? strstr(text, "\nTgid:\t") : NULL;
+        const char *ppid_at = text ? strstr(text, "\nPPid:\t") : NULL;
+        pid_t tgid = tgid_at ? atoi(tgid_at + 7) : 0;
+        pid_t parent_pid = ppid_at ? atoi(ppid_at + 7) : 0;
+        struct process *p = NULL;
+        if (tgid && tgid != t->tid)
+            HASH_FIND_INT(r->processes, &tgid, p);
+        else
+            HASH_FIND_INT(r->processes, &parent_pid, p);
+        struct process *root = NULL;
+        if (!p) {
+            HASH_FIND_INT(r->processes, &r->root_pid, root);
+            p = root;
+            known_note(r, p, true, "the parent of process %d is not known", (int)t->tid);
+        }
+        if (p)
+            task_born(r, t, p, TRACE_HOW_FORK);
+        t->waiting = false;
+        task_resume(t, 0);
+    }
+}
+
+/* ---- stops ---- */
+
+static void on_seccomp(struct recorder *r, struct task *t)
+{
+    struct __ptrace_syscall_info info;
+    struct pending *c = &t->pending;
+    pending_done(c);
+    if (!t->process ||
+        ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, (void *)sizeof(info), &info) <= 0 ||
+        info.op != PTRACE_SYSCALL_INFO_SECCOMP || info.seccomp.ret_data >= calls_count)
+        return;
+    c->call = &calls[info.seccomp.ret_data];
+    c->is_32 = info.arch == AUDIT_ARCH_I386;
+    c->number = info.seccomp.nr;
+    for (size_t i = 0; i < ARRAY_SIZE(c->args); i++)
+        c->args[i] = info.seccomp.args[i];
+    if (!handle_entry(r, t))
+        pending_done(c);
+}
+
+static void on_result(struct recorder *r, struct task *t)
+{
+    struct __ptrace_syscall_info info;
+    if (t->process && t->pending.call &&
+        ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, (void *)sizeof(info), &info) > 0 &&
+        info.op == PTRACE_SYSCALL_INFO_EXIT)
+        handle_result(r, t, info.exit.rval);
+    pending_done(&t->pending);
+}
+
+/* The thread that called exec has taken the leader's number; the others are dying. */
+static struct task *on_exec(struct recorder *r, struct task *t)
+{
+    unsigned long former = 0;
+    if (ptrace(PTRACE_GETEVENTMSG, t->tid, NULL, &former) == 0 && (pid_t)former != t->tid) {
+        struct task *caller = task_find(r, (pid_t)former);
+        if (caller) {
+            pending_done(&t->pending);
+            t->pending = caller->pending;
+            caller->pending = (struct pending){ .call = NULL };
+            task_drop(r, caller);
+        }
+    }
+    struct task *other, *next;
+    HASH_ITER(hh, r->tasks, other, next) {
+        if (other != t && other->process == t->process)
+            other->process = NULL;
+    }
+    exec_done(r, t);
+    pending_done(&t->pending);
+    if (t->tid == r->root_pid)
+        r->root_started = true;
+    return t;
+}
+
+static void on_exit_event(struct recorder *r, const struct task *t)
+{
+    struct process *p = t->process;
+    if (p && (p->threads <= 1 || t->tid == p->tgid))
+        exec_sample(r, p, t->tid);
+}
+
+static bool is_stop_signal(int signal_number)
+{
+    return signal_number == SIGSTOP || signal_number == SIGTSTP || signal_number == SIGTTIN ||
+           signal_number == SIGTTOU;
+}
+
+static void on_stop(struct recorder *r, pid_t tid, int status)
+{
+    int signal_number = WSTOPSIG(status);
+    unsigned event = (unsigned)status >> 16;
+    struct task *t = task_find(r, tid);
+    if (!t) {
+        t = task_add(r, tid, NULL);
+        if (!t) {
+            (void)ptrace(PTRACE_CONT, tid, NULL, NULL);
+            return;
+        }
+        /* A first stop before the parent's event: the child waits. */
+        t->waiting = event == PTRACE_EVENT_STOP;
+        if (t->waiting)
+            return;
+    }
+    switch (event) {
+    case PTRACE_EVENT_SECCOMP: on_seccomp(r, t); break;
+    case PTRACE_EVENT_FORK: on_child(r, t, TRACE_HOW_FORK); break;
+    case PTRACE_EVENT_VFORK: on_child(r, t, TRACE_HOW_VFORK); break;
+    case PTRACE_EVENT_CLONE: on_child(r, t, TRACE_HOW_CLONE); break;
+    case PTRACE_EVENT_EXEC:
+        if (t->process)
+            t = on_exec(r, t);
+        break;
+    case PTRACE_EVENT_EXIT: on_exit_event(r, t); break;
+    case PTRACE_EVENT_STOP:
+        if (t->waiting)
+            return;
+        if (is_stop_signal(signal_number)) {
+            (void)ptrace(PTRACE_LISTEN, tid, NULL, NULL);
+            return;
+        }
+        break;
+    case 0:
+        if (signal_number == (SIGTRAP | 0x80))
+            on_result(r, t);
+        else {
+            task_resume(t, signal_number);
+            return;
+        }
+        break;
+    default: break;
+    }
+    task_resume(t, 0);
+}
+
+static void on_gone(struct recorder *r, pid_t tid, int status)
+{
+    struct task *t = task_find(r, tid);
+    if (tid == r->root_pid) {
+        r->root_ended = true;
+        r->root_status = status;
+        g_forward_to = 0;
+    }
+    if (t) {
+        struct process *p = t->process;
+        if (p && p->tgid == tid) {
+            exec_ended(r, p, status);
+            process_drop(r, p);
+        } else if (p && p->threads > 1) {
+            p->threads--;
+        }
+        task_drop(r, t);
+    }
+    adopt_waiting(r);
+}
+
+/* ---- signals to this process ---- */
+
+static void forward_signal(int signal_number, siginfo_t *info, void *context UNUSED)
+{
+    int saved = errno;
+    /* The terminal's own go to the whole group: the program has it already. */
+    bool from_terminal =
+        (signal_number == SIGINT || signal_number == SIGQUIT) && info->si_code == SI_KERNEL;
+    if (!from_terminal) {
+        if (g_forward_to) {
+            kill(g_forward_to, signal_number);
+        } else {
+            /* The loop sends it on. Should it just be entering waitpid, the timer wakes it. */
+            g_signal = signal_number;
+            const struct itimerval soon = { { 1, 0 }, { 1, 0 } };
+            setitimer(ITIMER_REAL, &soon, NULL);
+        }
+    }
+    errno = saved;
+}
+
+static void expire(int signal_number UNUSED)
+{
+    g_expired = g_expired < 1000 ? g_expired + 1 : g_expired;
+}
+
+static const int forwarded[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM };
+
+static void signals_take(struct sigaction saved[static ARRAY_SIZE(forwarded)])
+{
+    for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++) {
+        struct sigaction action = { .sa_flags = SA_SIGINFO, .sa_sigaction = forward_signal };
+        if (forwarded[i] == SIGALRM) {
+            action.sa_flags = 0;
+            action.sa_handler = expire;
+        }
+        sigaction(forwarded[i], NULL, &saved[i]);
+        /* nohup: what is ignored stays so, for us as for the program. */
+        if (saved[i].sa_handler != SIG_IGN || forwarded[i] == SIGALRM)
+            sigaction(forwarded[i], &action, NULL);
+    }
+}
+
+static void signals_give_back(const struct sigaction saved[static ARRAY_SIZE(forwarded)])
+{
+    const struct itimerval off = { { 0, 0 }, { 0, 0 } };
+    setitimer(ITIMER_REAL, &off, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
+        sigaction(forwarded[i], &saved[i], NULL);
+}
+
+static void signal_all(struct recorder *r, int signal_number)
+{
+    struct process *p, *next;
+    HASH_ITER(hh, r->processes, p, next)
+        kill(p->tgid, signal_number);
+}
+
+/* After waitpid was interrupted. seconds: the limit that was set, 0: none. */
+static void on_interrupt(struct recorder *r, unsigned seconds)
+{
+    if (g_signal) {
+        int signal_number = g_signal;
+        g_signal = 0;
+        signal_all(r, signal_number);
+    }
+    if (!seconds || !g_expired)
+        return;
+    known_note(r, NULL, false, "the time of %u seconds was over: the program was ended", seconds);
+    if (g_expired > KILL_SECONDS)
+        signal_all(r, SIGKILL);
+    else if (g_expired == 1 && g_forward_to)
+        kill(g_forward_to, SIGTERM);
+    else if (g_expired == 1 || !g_forward_to)
+        signal_all(r, SIGTERM);
+}
+
+static void loop(struct recorder *r, unsigned seconds)
+{
+    for (;;) {
+        int status;
+        pid_t tid = waitpid(-1, &status, __WALL);
+        if (tid < 0 && errno == EINTR) {
+            on_interrupt(r, seconds);
+            continue;
+        }
+        if (tid < 0)
+            break;
+        if (WIFSTOPPED(status))
+            on_stop(r, tid, status);
+        else if (WIFEXITED(status) || WIFSIGNALED(status))
+            on_gone(r, tid, status);
+    }
+}
+
+/* ---- start ---- */
+
+/* The file to execute, as execvp finds it. */
+static int find_program(const char *name, char *ret_path, size_t size, struct err *err)
+{
+    if (strchr(name, '/')) {
+        if ((size_t)snprintf(ret_path, size, "%s", name) >= size)
+            return err_set(err, -ENAMETOOLONG, "program '%s': name too long", name);
+        if (access(ret_path, X_OK) < 0)
+            return err_set(err, -errno, "program '%s': %s", name, strerror(errno));
+        return 0;
+    }
+    const char *path = getenv("PATH");
+    int error = -ENOENT;
+    for (const char *p = path ? path : "/usr/local/bin:/usr/bin:/bin"; *name;) {
+        size_t n = strcspn(p, ":");
+        struct stat st;
+        if ((size_t)snprintf(ret_path, size, "%.*s%s%s", (int)n, p, n ? "/" : "./", name) <
+                size &&
+            stat(ret_path, &st) == 0 && S_ISREG(st.st_mode)) {
+            if (access(ret_path, X_OK) == 0)
+                return 0;
+            error = -EACCES;
+        }
+        if (!p[n])
+            break;
+        p += n + 1;
+    }
+    return err_set(err, error, "program '%s': %s", name,
+                   error == -EACCES ? strerror(EACCES) : "not found in PATH");
+}
+
+/* In the child. The filter comes last: from then on a tracer must answer. */
+static NORETURN void child_run(const struct tracer_options *options, const char *path,
+                               char *const argv[], int go_fd, int error_fd,
+                               const struct sock_fprog *filter)
+{
+    char byte;
+    int error = EPIPE;
+    if (read(go_fd, &byte, 1) != 1)
+        _exit(127);
+    if (options->stdout_to_stderr && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        goto fail;
+    /* Without rights the kernel wants a promise; with them, programs keep theirs. SPEC_ALLOW: a
+     * filter is no reason to slow the program down with speculation barriers. */
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, filter) < 0 &&
+        (errno != EACCES || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, filter) <
+             0))
+        goto fail;
+    execv(path, argv);
+fail:
+    error = errno;
+    if (write(error_fd, &error, sizeof(error)) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+/* Starts the program, attached and not yet running. Its pid, or a negative errno. */
+static int start(struct recorder *r, const struct tracer_options *options, const char *path,
+                 char *const argv[], int *ret_error_fd, struct err *err)
+{
+    struct sock_filter code[CALLS_FILTER_MAX];
+    struct sock_fprog filter = { .len = (unsigned short)calls_filter(code), .filter = code };
+    int go[2], failure[2];
+    if (pipe2(go, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "making a pipe: %s", strerror(errno));
+    CLEANUP(close_p) int go_read = go[0];
+    CLEANUP(close_p) int go_write = go[1];
+    if (pipe2(failure, O_CLOEXEC) < 0)
+        return err_set(err, -errno, "making a pipe: %s", strerror(errno));
+    CLEANUP(close_p) int failure_read = failure[0];
+    CLEANUP(close_p) int failure_write = failure[1];
+
+    pid_t pid = fork();
+    if (pid < 0)
+        return err_set(err, -errno, "starting '%s': %s", argv[0], strerror(errno));
+    if (pid == 0) {
+        close(go_write);
+        child_run(options, path, argv, go_read, failure_write, &filter);
+    }
+    struct process *p = process_add(r, pid);
+    struct task *t = p ? task_add(r, pid, p) : NULL;
+    int e = t ? 0 : -ENOMEM;
+    if (e == 0 && ptrace(PTRACE_SEIZE, pid, NULL, (void *)ptrace_options) < 0)
+        e = -errno;
+    if (e == 0 && write(go_write, "", 1) != 1)
+        e = -errno;
+    if (e < 0) {
+        /* It waits for a byte that never comes and sees the pipe's end. */
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, __WALL);
+        return err_set(err, e, "tracing '%s': %s", argv[0], strerror(-e));
+    }
+    r->root_pid = pid;
+    *ret_error_fd = TAKE_FD(failure_read);
+    return 0;
+}
+
+static void put_run(struct recorder *r, char *const argv[])
+{
+    struct utsname name;
+    char cwd[PATH_MAX];
+    if (uname(&name) < 0)
+        name = (struct utsname){ .nodename = "", .release = "" };
+    if (!getcwd(cwd, sizeof(cwd)))
+        cwd[0] = '\0';
+    size_t argc = 0;
+    while (argv[argc])
+        argc++;
+    log_begin(&r->log, LOG_RUN);
+    log_number(&r->log, (uint64_t)time(NULL));
+    log_string(&r->log, name.nodename);
+    log_string(&r->log, name.release);
+    log_string(&r->log, cwd);
+    log_number(&r->log, argc);
+    for (size_t i = 0; i < argc; i++)
+        log_string(&r->log, argv[i]);
+    log_end(&r->log);
+}
+
+static void recorder_done(struct recorder *r)
+{
+    struct task *t, *next_task;
+    struct process *p, *next_process;
+    HASH_ITER(hh, r->tasks, t, next_task)
+        task_drop(r, t);
+    HASH_ITER(hh, r->processes, p, next_process)
+        process_drop(r, p);
+    known_free(r);
+    resolver_free(r->resolver);
+}
+
+static void timer_start(unsigned seconds)
+{
+    g_expired = 0;
+    g_signal = 0;
+    if (!seconds)
+        return;
+    const struct itimerval limit = { .it_value = { .tv_sec = seconds },
+                                     .it_interval = { .tv_sec = 1 } };
+    setitimer(ITIMER_REAL, &limit, NULL);
+}
+
+/* Starts and follows the program. The trace's file is the caller's to close. */
+static int run(struct recorder *r, const struct tracer_options *options, const char *path,
+               char *const argv[], struct err *err)
+{
+    CLEANUP(close_p) int error_fd = -1;
+    int e = start(r, options, path, argv, &error_fd, err);
+    if (e < 0)
+        return e;
+    struct sigaction saved[ARRAY_SIZE(forwarded)];
+    g_forward_to = r->root_pid;
+    signals_take(saved);
+    timer_start(options->seconds);
+    loop(r, options->seconds);
+    signals_give_back(saved);
+    g_forward_to = 0;
+    if (!r->root_started) {
+        int error = EIO;
+        if (read(error_fd, &error, sizeof(error)) != sizeof(error))
+            error = EIO;
+        return err_set(err, -error, "starting '%s': %s", argv[0], strerror(error));
+    }
+    known_finish(r);
+    return WIFSIGNALED(r->root_status) ? 128 + WTERMSIG(r->root_status)
+                                       : WEXITSTATUS(r->root_status);
+}
+
+int tracer_run(const struct tracer_options *options, char *const argv[], struct err *err)
+{
+    char path[PATH_MAX];
+    int e = find_program(argv[0], path, sizeof(path), err);
+    if (e < 0)
+        return e;
+    CLEANUP(free_p) struct recorder *r = calloc(1, sizeof(*r));
+    if (!r || !(r->resolver = resolver_new()))
+        return err_set(err, -ENOMEM, "tracing '%s': out of memory", argv[0]);
+    e = log_open(&r->log, options->output, err);
+    if (e < 0) {
+        recorder_done(r);
+        return e;
+    }
+    put_run(r, argv);
+    int result = run(r, options, path, argv, err);
+    e = log_close(&r->log);
+    bool started = r->root_started;
+    recorder_done(r);
+    if (!started)
+        unlink(options->output);
+    if (result >= 0 && e < 0)
+        return err_set(err, e, "writing trace '%s': %s; it is not complete", options->output,
+                       strerror(-e));
+    return result;
+}
