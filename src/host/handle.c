@@ -1,0 +1,89 @@
+#include "host/handle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static _Atomic uint8_t g_kind[HANDLE_MAX];
+
+int handle_init(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        rlim_t want = limit.rlim_max < HANDLE_MAX ? limit.rlim_max : HANDLE_MAX;
+        if (limit.rlim_cur < want) {
+            limit.rlim_cur = want;
+            setrlimit(RLIMIT_NOFILE, &limit);
+        }
+    }
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) {
+            g_kind[fd] = HANDLE_UNKNOWN;
+            continue;
+        }
+        g_kind[fd] = HANDLE_CLOSED;
+        /* Lowest free number: all below fd are open by now. */
+        if (open("/dev/null", O_RDWR | O_NOCTTY) != fd)
+            return -EBADF;
+    }
+    return 0;
+}
+
+int handle_add(int fd)
+{
+    if (fd >= HANDLE_MAX) {
+        close(fd);
+        return -EMFILE;
+    }
+    atomic_store_explicit(&g_kind[fd], HANDLE_UNKNOWN, memory_order_relaxed);
+    return fd;
+}
+
+int handle_fd(uint64_t handle)
+{
+    if (handle >= HANDLE_MAX ||
+        atomic_load_explicit(&g_kind[handle], memory_order_relaxed) == HANDLE_CLOSED)
+        return -EBADF;
+    return (int)handle;
+}
+
+int handle_fd_kind(uint64_t handle, bool *ret_blocks)
+{
+    int fd = handle_fd(handle);
+    if (fd < 0)
+        return fd;
+    uint8_t kind = atomic_load_explicit(&g_kind[fd], memory_order_relaxed);
+    if (kind == HANDLE_UNKNOWN) {
+        struct stat st;
+        kind = HANDLE_BLOCKS;
+        if (fstat(fd, &st) == 0 &&
+            (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode)))
+            kind = HANDLE_PLAIN;
+        uint8_t expected = HANDLE_UNKNOWN;
+        atomic_compare_exchange_strong(&g_kind[fd], &expected, kind);
+    }
+    *ret_blocks = kind == HANDLE_BLOCKS;
+    return fd;
+}
+
+int handle_close(uint64_t handle)
+{
+    int fd = handle_fd(handle);
+    if (fd < 0)
+        return fd;
+    /* First, so that another thread's OCALL_OPEN that gets this number is not taken away. */
+    if (atomic_exchange(&g_kind[fd], HANDLE_CLOSED) == HANDLE_CLOSED)
+        return -EBADF;
+    if (fd > 2)
+        return close(fd) < 0 ? -errno : 0;
+
+    int null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (null < 0)
+        return -errno;
+    int r = dup3(null, fd, 0) < 0 ? -errno : 0;
+    close(null);
+    return r;
+}

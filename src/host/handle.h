@@ -1,0 +1,32 @@
+/*
+ * Which descriptors of this process the enclave may name: the standard streams and what OCALL_OPEN
+ * opened, no other (not our messages, our audit file, the device). A handle is the descriptor's
+ * number. Tier: hosted, untrusted. Internal to src/host. Lock-free; any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/attr.h"
+
+#define HANDLE_MAX 65536
+
+enum handle_kind {
+    HANDLE_CLOSED = 0,
+    HANDLE_UNKNOWN, /* open; not looked at yet */
+    HANDLE_PLAIN,   /* regular file, directory, block device: never blocks for long */
+    HANDLE_BLOCKS,  /* pipe, socket, terminal and other devices: may block for ever */
+};
+
+/* Takes over descriptors 0 to 2: opens /dev/null where one is closed (then no handle), so that
+ * nothing opened later gets their numbers. Raises the soft limit of descriptors. */
+MUST_CHECK int handle_init(void);
+/* fd becomes a handle; -EMFILE, fd closed, if its number is too large. */
+MUST_CHECK int handle_add(int fd);
+/* The descriptor, or -EBADF. */
+MUST_CHECK int handle_fd(uint64_t handle);
+/* The same, and whether it may block. */
+MUST_CHECK int handle_fd_kind(uint64_t handle, bool *ret_blocks);
+/* Closes it; a standard stream is replaced by /dev/null, which is no handle. close(2)'s result. */
+MUST_CHECK int handle_close(uint64_t handle);

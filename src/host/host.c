@@ -1,0 +1,72 @@
+#include "host/host.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/audit.h"
+#include "host/log.h"
+#include "host/ocall.h"
+
+static void print_stats(struct host *host)
+{
+    struct device_stats d = { 0 };
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return;
+    device_stats(host->device, &d);
+    fprintf(out,
+            "sgxpy: device: %llu enters, %llu resumes, %llu exits by jump, %llu by trap, %llu AEX, "
+            "%llu faults filled, %llu ENCLU traps, %llu system-call traps\n",
+            (unsigned long long)d.enters, (unsigned long long)d.resumes,
+            (unsigned long long)d.exits_jump, (unsigned long long)d.exits_trap,
+            (unsigned long long)d.aex, (unsigned long long)d.faults_filled,
+            (unsigned long long)d.enclu_traps, (unsigned long long)d.syscall_traps);
+    uint64_t all = 0;
+    for (uint32_t nr = 0; nr < OCALL_COUNT; nr++) {
+        uint64_t count = 0;
+        for (uint32_t i = 0; i < host->thread_count; i++)
+            count += host->threads[i].counts[nr];
+        if (count)
+            fprintf(out, "sgxpy: OCALL %-14s %12llu\n", ocall_name(nr), (unsigned long long)count);
+        all += count;
+    }
+    fprintf(out, "sgxpy: OCALLs in all    %12llu\n", (unsigned long long)all);
+    fclose(out);
+    log_raw(text, size);
+    free(text);
+}
+
+void host_finish(struct host *host, int code)
+{
+    while (atomic_exchange(&host->finished, true))
+        pause();
+    host->last_code = code;
+    if (host->stats)
+        print_stats(host);
+    uint64_t absent = audit_absent_count(host->audit);
+    if (code != 0 && absent != 0 && host->audit_path)
+        log_line("%llu paths not in the manifest; '%s' lists them", (unsigned long long)absent,
+                 host->audit_path);
+    else if (code != 0 && absent != 0)
+        log_line("%llu paths not in the manifest; --audit FILE lists them",
+                 (unsigned long long)absent);
+    audit_exit(host->audit, code);
+    _exit(code);
+}
+
+void host_give_up(struct host *host, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    log_line("%s", text);
+    audit_panic(host->audit, text, strlen(text));
+    host_finish(host, atomic_load(&host->started) ? HOST_EXIT_ABORTED : HOST_EXIT_NO_START);
+}

@@ -1,0 +1,211 @@
+#include "host/hostile.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "abi/layout.h"
+
+#define BLOCKS_MAX LAYOUT_THREADS_MAX
+
+struct hostile {
+    struct hostile_options options;
+    struct {
+        uint64_t random; /* state, from seed and index */
+        uint64_t calls;
+        _Atomic(struct ocall_block *) block;
+    } threads[BLOCKS_MAX];
+    atomic_bool scribbling;
+};
+
+/* splitmix64 (Vigna): one word of state, every seed is fine. */
+static uint64_t next(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+int hostile_parse(const char *text, struct hostile_options *ret)
+{
+    struct hostile_options o = { .rate = 16 };
+    char *end;
+    errno = 0;
+    o.seed = strtoull(text, &end, 0);
+    if (end == text || errno)
+        return -EINVAL;
+    while (*end == ',') {
+        const char *word = end + 1;
+        unsigned long value = 0;
+        if (strncmp(word, "scribble", 8) == 0) {
+            o.scribble = true;
+            end += 1 + 8;
+            continue;
+        }
+        bool rate = strncmp(word, "rate=", 5) == 0;
+        if (!rate && strncmp(word, "after=", 6) != 0)
+            return -EINVAL;
+        const char *digits = word + (rate ? 5 : 6);
+        value = strtoul(digits, &end, 0);
+        if (end == digits || value > UINT32_MAX || (rate && value == 0))
+            return -EINVAL;
+        *(rate ? &o.rate : &o.quiet_calls) = (uint32_t)value;
+    }
+    if (*end)
+        return -EINVAL;
+    *ret = o;
+    return 0;
+}
+
+struct hostile *hostile_new(const struct hostile_options *options)
+{
+    struct hostile *h = calloc(1, sizeof(*h));
+    if (!h)
+        return NULL;
+    h->options = *options;
+    if (h->options.rate == 0)
+        h->options.rate = 16;
+    for (uint32_t i = 0; i < BLOCKS_MAX; i++)
+        h->threads[i].random = options->seed * 0x2545f4914f6cdd1du + i;
+    return h;
+}
+
+/* Values at which checks go wrong. */
+static uint64_t nasty(uint64_t *random, const struct ocall_block *block)
+{
+    static const uint64_t values[] = {
+        0,
+        1,
+        2,
+        7,
+        8,
+        4095,
+        4096,
+        4097,
+        65535,
+        65536,
+        65537,
+        OCALL_DATA_SIZE - 1,
+        OCALL_DATA_SIZE,
+        OCALL_DATA_SIZE + 1,
+        0x7fffffff,
+        0x80000000,
+        0xffffffff,
+        0x100000000,
+        LAYOUT_IMAGE,
+        LAYOUT_THREADS + LAYOUT_THREAD_BLOCK,
+        INT64_MAX,
+        UINT64_C(1) << 63,
+        UINT64_MAX,
+        (uint64_t)-4095,
+        (uint64_t)-4096,
+        (uint64_t)-4,
+        (uint64_t)-11,
+        (uint64_t)-512,
+    };
+    uint64_t r = next(random);
+    switch (r % 4) {
+    case 0: return next(random);
+    case 1: return (uint64_t)block->ret + (r >> 8) % 3 - 1;
+    case 2: return block->args[(r >> 8) % 3] + (r >> 16) % 3;
+    default: return values[(r >> 8) % ARRAY_SIZE(values)];
+    }
+}
+
+static void change_data(uint64_t *random, uint8_t *data, size_t near)
+{
+    uint64_t r = next(random);
+    size_t at = (r >> 8) % near;
+    switch (r % 4) {
+    case 0: data[at] ^= (uint8_t)(1u << ((r >> 40) % 8)); break;
+    case 1:
+        for (size_t i = 0; i < 256; i++)
+            data[i] = (uint8_t)next(random);
+        break;
+    case 2: {
+        uint64_t value = next(random) % 2 ? next(random) : next(random) % 65536;
+        memcpy(data + (at & ~(size_t)7), &value, sizeof(value));
+        break;
+    }
+    default: memset(data, r & 256 ? 0xff : 0, 256); break;
+    }
+}
+
+static void *scribble(void *arg)
+{
+    struct hostile *h = arg;
+    uint64_t random = h->options.seed ^ 0x5c12bb1e;
+    for (;;) {
+        for (uint32_t i = 0; i < BLOCKS_MAX; i++) {
+            struct ocall_block *block = atomic_load(&h->threads[i].block);
+            if (!block || next(&random) % 4)
+                continue;
+            volatile uint8_t *bytes = (volatile uint8_t *)block;
+            /* ret, out, event and the head of the window; nr and args are the enclave's to write,
+             * and what they become is served. */
+            size_t at =
+                next(&random) % 2
+                    ? offsetof(struct ocall_block, ret) +
+                          next(&random) % (sizeof(*block) - offsetof(struct ocall_block, ret))
+                    : OCALL_HEAD_SIZE + next(&random) % 512;
+            bytes[at] = (uint8_t)next(&random);
+        }
+        const struct timespec pause = { .tv_nsec = 20000 };
+        nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+static void start_scribbling(struct hostile *h)
+{
+    if (atomic_exchange(&h->scribbling, true))
+        return;
+    pthread_t id;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&id, NULL, scribble, h) == 0)
+        pthread_detach(id);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
+{
+    struct hostile *h = arg;
+    if (index >= BLOCKS_MAX)
+        return;
+    if (h->threads[index].calls++ < h->options.quiet_calls)
+        return;
+    atomic_store(&h->threads[index].block, block);
+    if (h->options.scribble)
+        start_scribbling(h);
+
+    uint64_t *random = &h->threads[index].random;
+    if (next(random) % h->options.rate)
+        return;
+    uint8_t *data = (uint8_t *)block + OCALL_HEAD_SIZE;
+    switch (next(random) % 8) {
+    case 0:
+    case 1:
+    case 2: block->ret = (int64_t)nasty(random, block); break;
+    case 3: block->out[next(random) % 4] = nasty(random, block); break;
+    case 4: change_data(random, data, 128); break;
+    case 5: change_data(random, data, 65536); break;
+    case 6:
+        block->event = (uint32_t)next(random);
+        block->signals = next(random);
+        block->args[next(random) % 6] = next(random);
+        block->nr = (uint32_t)next(random);
+        break;
+    default:
+        block->ret = (int64_t)nasty(random, block);
+        block->out[0] = nasty(random, block);
+        change_data(random, data, 256);
+        break;
+    }
+}

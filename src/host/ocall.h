@@ -1,0 +1,41 @@
+/*
+ * The OCALL server: one table from enum ocall_nr to a function, one file per family (ocalls_*.c).
+ * Tier: hosted, untrusted. Internal to src/host. Any host thread, each with its own block.
+ *
+ * The enclave is not this process's enemy, but a mistake in it should stay small: sizes are checked
+ * against the data window, and a handle is accepted only if it is one of the three standard streams
+ * or came out of OCALL_OPEN.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "abi/ocall.h"
+#include "host/thread.h"
+
+/* ret of the block: >= 0 or negative errno. args are the block's own. */
+typedef int64_t ocall_fn(struct host_thread *t, const uint64_t args[6]);
+
+/* Serves the OCALL in t's block and writes ret (and out, data). -ENOSYS for an unknown number. */
+void ocall_serve(struct host_thread *t);
+/* "PREAD"; "?" for an unknown number. */
+const char *ocall_name(uint32_t nr);
+
+ocall_fn ocall_boot, ocall_exit, ocall_refuse, ocall_panic, ocall_log, ocall_audit;
+ocall_fn ocall_thread_start, ocall_thread_exit, ocall_park, ocall_unpark, ocall_interrupt,
+    ocall_yield, ocall_alarm;
+ocall_fn ocall_clock, ocall_rusage;
+ocall_fn ocall_open, ocall_close, ocall_read, ocall_write, ocall_pread, ocall_pwrite, ocall_lseek,
+    ocall_fstat, ocall_getdents, ocall_ftruncate, ocall_fallocate, ocall_fsync, ocall_flock,
+    ocall_fcntl_lock, ocall_set_nonblock;
+ocall_fn ocall_stat, ocall_readlink, ocall_mkdir, ocall_unlink, ocall_rename, ocall_link,
+    ocall_symlink, ocall_chmod, ocall_chown, ocall_utimens;
+ocall_fn ocall_isatty, ocall_ioctl;
+ocall_fn ocall_poll;
+ocall_fn ocall_restrict, ocall_modify_type, ocall_remove;
+
+/*
+ * The path of size bytes at data[at], NUL-terminated in place (the byte after it is overwritten),
+ * or NULL with *ret_error: -EINVAL (empty, not absolute, a NUL inside), -ENAMETOOLONG.
+ */
+const char *ocall_path(struct host_thread *t, uint64_t at, uint64_t size, int *ret_error);

@@ -1,0 +1,136 @@
+/* OCALLs of a run's beginning and end, and what it tells people. */
+#include "host/ocall.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <x86intrin.h>
+
+#include "host/audit.h"
+#include "host/log.h"
+#include "host/quote.h"
+#include "host/refuse.h"
+#include "util/dpkg.h"
+
+#define CALIBRATION_MIN_NS 500000
+
+/* Counter ticks a second, from the time that loading the enclave took; 0 if that was too short. */
+static uint64_t tsc_hz(const struct host *host)
+{
+    struct timespec now;
+    if (host->tsc_at_start == 0 || clock_gettime(CLOCK_MONOTONIC, &now) < 0)
+        return 0;
+    uint64_t ticks = __rdtsc() - host->tsc_at_start;
+    uint64_t ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - host->ns_at_start;
+    if (ns < CALIBRATION_MIN_NS)
+        return 0;
+    return (uint64_t)((unsigned __int128)ticks * 1000000000u / ns);
+}
+
+static bool put_strings(struct host_thread *t, const char *const *strings, size_t count, size_t *at)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(strings[i]) + 1;
+        if (size > OCALL_DATA_SIZE - *at)
+            return false;
+        memcpy(t->data + *at, strings[i], size);
+        *at += size;
+    }
+    return true;
+}
+
+int64_t ocall_boot(struct host_thread *t, const uint64_t args[6] UNUSED)
+{
+    struct host *host = t->host;
+    size_t at = sizeof(struct ocall_boot);
+    if (!put_strings(t, host->args, host->arg_count, &at) ||
+        !put_strings(t, host->env, host->env_count, &at))
+        host_give_up(host, "arguments and environment take more than %u bytes",
+                     OCALL_DATA_SIZE - (unsigned)sizeof(struct ocall_boot));
+    const struct ocall_boot boot = {
+        .arg_count = (uint32_t)host->arg_count,
+        .env_count = (uint32_t)host->env_count,
+        .strings_size = (uint32_t)(at - sizeof(boot)),
+        .flags = (host->strace ? OCALL_BOOT_STRACE : 0u) | (host->stats ? OCALL_BOOT_STATS : 0u),
+        .tsc_hz = tsc_hz(host),
+    };
+    memcpy(t->data, &boot, sizeof(boot));
+    return 0;
+}
+
+int64_t ocall_exit(struct host_thread *t, const uint64_t args[6])
+{
+    host_finish(t->host, args[1] ? 128 + (int)(args[1] & 127) : (int)(args[0] & 255));
+}
+
+int64_t ocall_refuse(struct host_thread *t, const uint64_t args[6])
+{
+    struct ocall_refusal refusal;
+    if (args[0] < sizeof(refusal) || args[0] > OCALL_DATA_SIZE)
+        host_give_up(t->host, "the library OS refused a file without saying which");
+    memcpy(&refusal, t->data, sizeof(refusal));
+    const char *path = (const char *)t->data + sizeof(refusal);
+    size_t path_size = refusal.path_size;
+    if (path_size > args[0] - sizeof(refusal))
+        path_size = args[0] - sizeof(refusal);
+
+    char package[128], name[4096];
+    snprintf(name, sizeof(name), "%.*s", (int)path_size, path);
+    bool owned = dpkg_owner(name, package, sizeof(package)) == 0;
+    char *text = refuse_text(&refusal, path, path_size, t->host->manifest, owned ? package : NULL);
+    if (text)
+        log_raw(text, strlen(text));
+    else
+        log_line("refused: a file is not what was signed (and no memory is left to say which)");
+    free(text);
+    audit_refusal(t->host->audit, &refusal, path, path_size);
+    if (refusal.action != OCALL_REFUSED_DENY)
+        host_finish(t->host, refuse_exit_code(&refusal));
+    return 0;
+}
+
+int64_t ocall_panic(struct host_thread *t, const uint64_t args[6])
+{
+    size_t size = args[0] < 900 ? args[0] : 900;
+    char *text = (char *)t->data;
+    quote_scrub(text, size);
+    host_give_up(t->host, "%.*s", (int)size, text);
+}
+
+int64_t ocall_log(struct host_thread *t, const uint64_t args[6])
+{
+    if (args[1] > OCALL_DATA_SIZE)
+        return -EINVAL;
+    char *text = (char *)t->data;
+    size_t size = args[1];
+    quote_scrub(text, size);
+    switch (args[0]) {
+    case OCALL_LOG_STRACE:
+    case OCALL_LOG_STATS: log_raw(text, size); return 0;
+    case OCALL_LOG_NOTE:
+        if (t->host->quiet)
+            return 0;
+        break;
+    case OCALL_LOG_ERROR: break;
+    default: return -EINVAL;
+    }
+    while (size > 0 && text[size - 1] == '\n')
+        size--;
+    log_line("%.*s", (int)size, text);
+    return 0;
+}
+
+int64_t ocall_audit(struct host_thread *t, const uint64_t args[6])
+{
+    struct ocall_audit event;
+    if (args[0] < sizeof(event) || args[0] > OCALL_DATA_SIZE)
+        return -EINVAL;
+    memcpy(&event, t->data, sizeof(event));
+    size_t path_size = event.path_size;
+    if (path_size > args[0] - sizeof(event))
+        return -EINVAL;
+    audit_event(t->host->audit, &event, (const char *)t->data + sizeof(event), path_size);
+    return 0;
+}

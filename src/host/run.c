@@ -1,0 +1,214 @@
+#include "host/run.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "core/manifest_view.h"
+#include "host/audit.h"
+#include "host/handle.h"
+#include "host/log.h"
+#include "host/sites.h"
+#include "host/thread.h"
+#include "signer/layout.h"
+#include "signer/sigstruct.h"
+#include "util/fs.h"
+
+/* What stays for the whole run; never freed, since the process ends with the program. */
+struct loaded {
+    char *image, *manifest;
+    size_t image_size, manifest_size;
+    struct manifest_view view;
+    struct sgx_sigstruct sigstruct;
+    struct layout *layout;
+};
+
+static void loaded_done(struct loaded *l)
+{
+    layout_free(l->layout);
+    free(l->image);
+    free(l->manifest);
+}
+
+/* XCR0 (XGETBV), without extended state the legacy part. */
+static uint64_t host_xfrm(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
+        return SGX_XFRM_LEGACY;
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static bool tsc_is_steady(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1u << 8));
+}
+
+static int fail(struct err *err, int exit_code)
+{
+    return err->exit_code ? err->code : err_exit(err, exit_code);
+}
+
+static int load_files(const struct host_options *o, struct loaded *l, struct err *err)
+{
+    if (file_load(AT_FDCWD, o->image_path, LAYOUT_IMAGE_FILE_MAX, &l->image, &l->image_size, err) <
+        0) {
+        err_wrap(err, "library OS");
+        return fail(err, HOST_EXIT_NO_START);
+    }
+    CLEANUP(close_p) int dir = open(o->node_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) {
+        err_set(err, -errno, "opening '%s': %s", o->node_path, strerror(errno));
+        return fail(err, 2);
+    }
+    if (file_load(dir, "manifest.bin", MANIFEST_SIZE_MAX, &l->manifest, &l->manifest_size, err) <
+            0 ||
+        sigstruct_load(dir, "sigstruct.bin", &l->sigstruct, err) < 0) {
+        err_wrap(err, "'%s'", o->node_path);
+        return fail(err, 2);
+    }
+    const char *reason = "";
+    int r = manifest_view_open(l->manifest, l->manifest_size, &l->view, &reason);
+    if (r < 0) {
+        err_set(err, r, "'%s/manifest.bin': %s", o->node_path, reason);
+        return fail(err, 2);
+    }
+    return 0;
+}
+
+static void hex(const uint8_t *bytes, char ret[static 65])
+{
+    for (int i = 0; i < 32; i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+}
+
+/* EINIT said no. Whose fault it is, in the user's terms. */
+static int explain_init(const struct host_options *o, const struct loaded *l, uint32_t sgx_error,
+                        struct err *err)
+{
+    if (sgx_error != SGX_INVALID_MEASUREMENT)
+        return fail(err,
+                    sgx_error == SGX_INVALID_SIGNATURE ? HOST_EXIT_INTEGRITY : HOST_EXIT_NO_START);
+    uint8_t actual[SGX_HASH_SIZE];
+    char expected_text[65], actual_text[65] = "unknown";
+    hex(l->sigstruct.enclave_hash, expected_text);
+    if (layout_measure(l->layout, actual, NULL) == 0)
+        hex(actual, actual_text);
+    err_set(err, -EPERM,
+            "refused: '%s' is not what was signed: MRENCLAVE expected %s, actual %s: manifest.bin "
+            "or the library OS '%s' was changed (then sign again)",
+            o->node_path, expected_text, actual_text, o->image_path);
+    return err_exit(err, HOST_EXIT_INTEGRITY);
+}
+
+static int build_enclave(const struct host_options *o, struct host *host, struct loaded *l,
+                         struct err *err)
+{
+    const struct layout_spec spec = {
+        .image = l->image,
+        .image_size = l->image_size,
+        .manifest = l->manifest,
+        .manifest_size = l->manifest_size,
+        .thread_count = l->view.node->thread_count,
+        .heap_size = l->view.node->heap_size,
+    };
+    uint64_t sites[SITES_MAX];
+    size_t site_count = 0;
+    if (layout_build(&spec, &l->layout, err) < 0 ||
+        sites_find(l->image, l->image_size, sites, &site_count, err) < 0)
+        return fail(err, HOST_EXIT_NO_START);
+
+    bool debug = l->sigstruct.attributes.flags & SGX_ATTR_DEBUG;
+    struct sgx_secs secs;
+    layout_secs(l->layout, debug, host_xfrm(), &secs);
+    if (device_create(host->device, &secs, err) < 0)
+        return fail(err, HOST_EXIT_NO_START);
+    for (size_t i = 0; i < l->layout->run_count; i++) {
+        const struct layout_run *run = &l->layout->runs[i];
+        if (device_add(host->device, run->offset, run->content, run->page_count, run->secinfo_flags,
+                       run->measured, err) < 0)
+            return fail(err, HOST_EXIT_NO_START);
+    }
+    uint32_t sgx_error = 0;
+    if (device_init(host->device, &l->sigstruct, &sgx_error, err) < 0)
+        return explain_init(o, l, sgx_error, err);
+    if (device_enclu_sites(host->device, sites, site_count, err) < 0)
+        return fail(err, HOST_EXIT_NO_START);
+    return 0;
+}
+
+/* From opened device to the first EENTER. Only failure returns. */
+static int start(const struct host_options *o, struct host *host, struct loaded *l, struct err *err)
+{
+    int r = load_files(o, l, err);
+    if (r < 0)
+        return r;
+    const struct device_options device_options = {
+        .kind = o->device,
+        .poison = o->poison,
+        .single_step = o->single_step,
+    };
+    if (device_open(&device_options, &host->device, err) < 0)
+        return fail(err, HOST_EXIT_NO_START);
+    r = build_enclave(o, host, l, err);
+    if (r < 0)
+        return r;
+
+    host->manifest = &l->view;
+    if (audit_new(o->audit_path, manifest_str_ptr(&l->view, l->view.node->label), &host->audit,
+                  err) < 0)
+        return fail(err, 2);
+    if (thread_pool_init(host, l->view.node->thread_count, err) < 0)
+        return fail(err, HOST_EXIT_NO_START);
+    /* Once for the tree: only its root runs without a parent that said it already. */
+    if (!o->quiet && device_is_soft(host->device))
+        log_line("software SGX device: no protection against this machine");
+    thread_run_main(host, err);
+    return fail(err, HOST_EXIT_NO_START);
+}
+
+int host_run(const struct host_options *o, struct err *err)
+{
+    struct err local = { 0 };
+    if (!err)
+        err = &local;
+    struct host host = {
+        .quiet = o->quiet,
+        .strace = o->strace,
+        .stats = o->stats,
+        .args = o->args,
+        .arg_count = o->arg_count,
+        .env = o->env,
+        .env_count = o->env_count,
+        .audit_path = o->audit_path,
+        .tamper = o->tamper,
+        .tamper_arg = o->tamper_arg,
+    };
+    struct timespec now;
+    if (tsc_is_steady() && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {
+        host.tsc_at_start = __rdtsc();
+        host.ns_at_start = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    }
+    if (handle_init() < 0) {
+        err_set(err, -EBADF, "opening /dev/null for a closed standard stream");
+        return err_exit(err, HOST_EXIT_NO_START);
+    }
+    log_init();
+
+    struct loaded loaded = { 0 };
+    int r = start(o, &host, &loaded, err);
+    audit_free(host.audit);
+    free(host.threads);
+    device_close(host.device);
+    loaded_done(&loaded);
+    return r;
+}

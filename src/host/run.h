@@ -1,0 +1,44 @@
+/*
+ * The untrusted runtime: loads one node's enclave and runs it. Tier: hosted, untrusted. One call
+ * per process, on its main thread, before other threads exist: ELRANGE starts at 0, signals are
+ * taken over, and the process ends with the program.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/attr.h"
+#include "host/device/device.h"
+#include "host/host.h"
+#include "util/err.h"
+
+struct host_options {
+    const char *image_path; /* the library OS, an ELF file */
+    const char *node_path;  /* folder that holds manifest.bin and sigstruct.bin */
+
+    enum device_kind device;
+    bool poison;      /* software device: scramble what hardware does not preserve */
+    bool single_step; /* software device, tests */
+    bool quiet;       /* without the no-protection line and notes */
+    bool strace;      /* the library OS honours it in a DEBUG enclave only */
+    bool stats;
+    const char *audit_path; /* NULL: no audit file */
+
+    const char *const *args; /* what follows the pinned arguments; used if the manifest says so */
+    size_t arg_count;
+    const char *const *env; /* NAME=VALUE; used where the manifest says so */
+    size_t env_count;
+
+    host_tamper_fn *tamper; /* tests: a hostile host, see hostile.h */
+    void *tamper_arg;
+};
+
+/*
+ * Returns only if the enclave could not start: negative errno, err with message and exit code: 2
+ * (broken manifest or SIGSTRUCT), 3 (library OS or manifest is not what was signed), 4 (anything
+ * else: device, memory, a file). Otherwise the process ends here, without atexit handlers: with the
+ * program's exit code, 128 + signal, 3 (a file was refused), 4, or 134 (DESIGN.md, section 10).
+ * The caller flushes its own streams before.
+ */
+int host_run(const struct host_options *options, struct err *err);
