@@ -118,7 +118,7 @@ static void padded_hash(const struct sgx_sigstruct *s, uint8_t ret[static SGX_MO
 {
     static const uint8_t info[] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
                                     0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20 };
-    uint8_t *tail = ret + SGX_MODULUS_SIZE - SHA256_SIZE - sizeof(info);
+    uint8_t *tail = ret + (SGX_MODULUS_SIZE - SHA256_SIZE - sizeof(info));
     memset(ret, 0xff, SGX_MODULUS_SIZE);
     ret[0] = 0x00;
     ret[1] = 0x01;
