@@ -10,7 +10,7 @@
  *   0x25000000  thread areas, one per TCS, LAYOUT_THREAD_STRIDE apart     (see below)
  *   0x2d000000  stubs of patched system calls                             (EAUG on demand)
  *   0x30000000  mappings of files, so that rel32 jumps reach the stubs    (EAUG on demand)
- *   0x98000000  everything else, up to the end of ELRANGE                 (EAUG on demand)
+ *   0x98000000  anonymous memory; the last eighth is the library OS's own   (EAUG on demand)
  */
 #pragma once
 

@@ -131,6 +131,7 @@ struct ocall_boot {
 enum ocall_boot_flags {
     OCALL_BOOT_STRACE = 1u << 0, /* honoured in a DEBUG enclave only */
     OCALL_BOOT_STATS = 1u << 1,
+    OCALL_BOOT_SHA = 1u << 2, /* this CPU has the SHA instructions */
 };
 
 struct ocall_stat {

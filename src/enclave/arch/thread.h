@@ -85,9 +85,9 @@ struct thread {
     uint32_t parked;      /* atomic: 1 while it may be inside OCALL_PARK or OCALL_POLL */
     /* --- signals ---------------------------------------------------------------------------- */
     struct thread_signal signal;
-    /* --- faults on user memory -------------------------------------------------------------- */
+    /* --- counters --------------------------------------------------------------------------- */
+    uint64_t scratch_fault, scratch_fault_count; /* stage 1: faults of our own code in a row */
     uint64_t syscall_count, trap_count, fault_count, ocall_count;
-    int strace_depth;
 };
 
 static_assert(offsetof(struct thread, canary) == THREAD_CANARY, "thread");

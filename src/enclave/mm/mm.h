@@ -19,6 +19,12 @@ int mm_unmap(uint64_t address, uint64_t size);
 int mm_protect(uint64_t address, uint64_t size, int prot);
 int64_t mm_brk(uint64_t address);
 void mm_set_brk(uint64_t start);
+int64_t mm_remap(uint64_t old, uint64_t old_size, uint64_t size, int flags, uint64_t fixed);
+/* madvise(MADV_DONTNEED): zeros, or the file's content again, at the next touch. */
+int mm_discard(uint64_t address, uint64_t size);
+bool mm_mapped(uint64_t address, uint64_t size);
+/* Flags for a mapping made by the library OS itself (the main stack). */
+void mm_mark_stack(uint64_t address);
 
 enum mm_fault { MM_FAULT_DONE, MM_FAULT_SEGV_MAPERR, MM_FAULT_SEGV_ACCERR, MM_FAULT_BUS, MM_FAULT_NOMEM };
 /* A page fault at address: accepts, verifies and copies what belongs there. error_code as in #PF. */
