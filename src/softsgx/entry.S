@@ -1,0 +1,257 @@
+/*
+ * The way into the enclave and out of it. Tier: hosted, untrusted.
+ *
+ * Entry points
+ *   soft_enter_asm(t)    C calls it: EENTER. Returns SOFT_LEFT_... when control is back.
+ *   soft_resume_asm(t)   C calls it: ERESUME. Likewise.
+ *   soft_exit_table      EEXIT arrives here: one jmp a slot, so that RBX alone names the thread (FS,
+ *                        GS and RSP are the enclave's to set, and no register is ours).
+ *   soft_aex_landing     a signal handler that made an AEX returns here, RSP = host_rsp, host's FS/GS.
+ *   soft_not_entered     a signal handler that found EENTER or ERESUME faulting returns here.
+ *   soft_signal_entry    the kernel calls it: handler of every signal the device knows.
+ *
+ * Register contract
+ *   EENTER gives the enclave rax = CSSA, rbx = TCS, rcx = the exit table's entry of this thread, rdi,
+ *   rsi, rdx, r8, r9 = as passed, rsp, rbp = the host's; FS and GS base from the TCS. All others are
+ *   not trusted by the enclave, and are here whatever they happen to be.
+ *   EEXIT gives the host rbx and rsp. Others are not trusted; MXCSR and x87 control words are reloaded,
+ *   DF and AC cleared.
+ *
+ * Race timeline: a signal in each of these makes the instruction atomic as follows (trap.c).
+ *   soft_enter_begin..end    EENTER has not happened: FS and GS are set back to the host's, the
+ *                            callback runs as outside the enclave, and the sequence starts again at
+ *                            soft_enter_begin (needs r11 = t, rsp, rbp: none changes in between).
+ *                            A synchronous fault here is #GP or #PF of EENTER: soft_not_entered.
+ *   soft_resume_begin..end   ERESUME has not happened: the same with rdi = t and rsp = host_rsp, which
+ *                            the handler sets. `pending` is looked at again, so an interrupt that came
+ *                            in here is never lost. Memory is only read, the SSA stays as it was.
+ *   soft_exit_begin..end     EEXIT has happened: FS and GS are set to the host's and the code goes on
+ *                            (it only loads them once more).
+ *   everywhere else outside ELRANGE the host's FS and GS are in place.
+ *   In the handler itself all asynchronous signals are blocked, from the kernel's first instruction
+ *   here to the end of rt_sigreturn; so FS and GS may be set before it.
+ */
+#include "softsgx/offsets.h"
+
+    .text
+
+    .macro save_host
+    push %rbp
+    push %rbx
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    sub $8, %rsp
+    stmxcsr (%rsp)
+    fnstcw 4(%rsp)
+    .endm
+
+    .globl soft_enter_asm, soft_enter_begin, soft_enter_end
+    .type soft_enter_asm, @function
+soft_enter_asm:
+    save_host
+    mov %rdi, %r11
+    mov %rsp, T_HOST_RSP(%r11)
+    testl $1, T_POISON(%r11)
+    jnz poison_registers
+soft_enter_begin:
+    mov T_GPR(%r11), %rax
+    mov %rsp, GPR_URSP(%rax)
+    mov %rbp, GPR_URBP(%rax)
+    mov T_ENC_GS(%r11), %r10
+    wrgsbase %r10
+    mov T_ENC_FS(%r11), %r10
+    wrfsbase %r10
+    mov T_CSSA(%r11), %rax
+    mov T_TCS(%r11), %rbx
+    mov T_RETURN(%r11), %rcx
+    mov T_RDI(%r11), %rdi
+    mov T_RSI(%r11), %rsi
+    mov T_RDX(%r11), %rdx
+    mov T_R8(%r11), %r8
+    mov T_R9(%r11), %r9
+    testl $1, T_POISON(%r11)
+    jnz 1f
+    jmp *T_ENTRY(%r11)
+1:  /* EENTER clears neither AC nor DF; the status flags are anything. */
+    push $(SOFT_RFLAGS_AC | SOFT_RFLAGS_DF | 0x8d7)
+    andl $~SOFT_RFLAGS_TF, (%rsp)
+    popfq
+    jmp *T_ENTRY(%r11)
+soft_enter_end:
+    .size soft_enter_asm, . - soft_enter_asm
+
+    /* What EENTER does not pass: anything. */
+poison_registers:
+    mov T_JUNK(%r11), %r10
+    mov T_JUNK+8(%r11), %r12
+    mov T_JUNK+16(%r11), %r13
+    mov T_JUNK+24(%r11), %r14
+    mov T_JUNK+32(%r11), %r15
+    mov T_JUNK+40(%r11), %rbp
+    fld1
+    fldcw poison_fcw(%rip)
+    testl $4, T_XFRM(%r11)
+    jz 1f
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    vbroadcastsd T_JUNK+48(%r11), %ymm\n
+    .endr
+1:
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movups T_JUNK(%r11), %xmm\n
+    .endr
+    ldmxcsr poison_mxcsr(%rip)
+    jmp soft_enter_begin
+
+    .globl soft_exit_table, soft_exit_begin, soft_exit_end
+    .balign 16
+soft_exit_begin:
+soft_exit_table:
+    .rept SOFT_SLOT_COUNT
+    .balign (1 << SOFT_EXIT_SHIFT)
+    jmp exit_common
+    .endr
+exit_common: /* rbx = the table's entry we came through */
+    lea soft_exit_table(%rip), %rax
+    sub %rax, %rbx
+    shl $(SOFT_SLOT_SHIFT - SOFT_EXIT_SHIFT), %rbx
+    add g_soft_arena(%rip), %rbx
+    mov T_HOST_FS(%rbx), %rax
+    wrfsbase %rax
+    mov T_HOST_GS(%rbx), %rax
+    wrgsbase %rax
+soft_exit_end:
+    cmp %rsp, T_HOST_RSP(%rbx)
+    jne bad_rsp
+    xor %eax, %eax
+    jmp leave
+
+bad_rsp: /* on hardware the host would now run on whatever RSP is */
+    mov T_HOST_RSP(%rbx), %rsp
+    cld
+    call soft_bad_rsp
+    ud2
+
+    .globl soft_aex_landing, soft_not_entered
+soft_not_entered:
+    mov $SOFT_LEFT_FAULT, %eax
+    jmp leave
+soft_aex_landing:
+    mov $SOFT_LEFT_AEX, %eax
+leave: /* rsp = host_rsp, eax = result, FS and GS the host's */
+    cld
+    pushfq
+    testl $SOFT_RFLAGS_AC, (%rsp)
+    jz 1f
+    andl $~SOFT_RFLAGS_AC, (%rsp)
+    popfq
+    jmp 2f
+1:  add $8, %rsp
+2:  ldmxcsr (%rsp)
+    fldcw 4(%rsp)
+    add $8, %rsp
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbx
+    pop %rbp
+    ret
+
+    .globl soft_resume_asm, soft_resume_begin, soft_resume_end
+    .type soft_resume_asm, @function
+soft_resume_asm:
+    save_host
+    mov %rsp, T_HOST_RSP(%rdi)
+soft_resume_begin:
+    cmpl $0, T_PENDING(%rdi)
+    jne resume_cancel
+    mov T_XFRM(%rdi), %eax
+    mov T_XFRM+4(%rdi), %edx
+    mov T_XSAVE(%rdi), %rsi
+    xrstor64 (%rsi)
+    mov T_GPR(%rdi), %rsi
+    /* The device's own IRET frame: not in ELRANGE, and not on the signal stack either, where the
+     * kernel would take us for a handler and push the next frame right below. */
+    mov GPR_RIP(%rsi), %rax
+    mov %rax, T_IRET(%rdi)
+    mov %cs, %eax
+    mov %rax, T_IRET+8(%rdi)
+    mov GPR_RFLAGS(%rsi), %rax
+    and $SOFT_RFLAGS_USER, %eax
+    or $0x202, %eax
+    mov %rax, T_IRET+16(%rdi)
+    mov GPR_RSP(%rsi), %rax
+    mov %rax, T_IRET+24(%rdi)
+    mov %ss, %eax
+    mov %rax, T_IRET+32(%rdi)
+    mov GPR_FS_BASE(%rsi), %rax
+    wrfsbase %rax
+    mov GPR_GS_BASE(%rsi), %rax
+    wrgsbase %rax
+    mov GPR_RAX(%rsi), %rax
+    mov GPR_RCX(%rsi), %rcx
+    mov GPR_RDX(%rsi), %rdx
+    mov GPR_RBX(%rsi), %rbx
+    mov GPR_RBP(%rsi), %rbp
+    mov GPR_R8(%rsi), %r8
+    mov GPR_R9(%rsi), %r9
+    mov GPR_R10(%rsi), %r10
+    mov GPR_R11(%rsi), %r11
+    mov GPR_R12(%rsi), %r12
+    mov GPR_R13(%rsi), %r13
+    mov GPR_R14(%rsi), %r14
+    mov GPR_R15(%rsi), %r15
+    lea T_IRET(%rdi), %rsp
+    mov GPR_RDI(%rsi), %rdi
+    mov GPR_RSI(%rsi), %rsi
+    iretq
+soft_resume_end:
+resume_cancel:
+    mov $SOFT_LEFT_CANCEL, %eax
+    jmp leave
+    .size soft_resume_asm, . - soft_resume_asm
+
+    .globl soft_signal_entry
+    .type soft_signal_entry, @function
+soft_signal_entry: /* rdi, rsi, rdx = signal, siginfo, ucontext; rsp = 8 mod 16 */
+    push %rbx
+    mov %rsp, %rbx
+    cmp g_soft_arena(%rip), %rbx
+    jb 1f
+    cmp g_soft_arena_end(%rip), %rbx
+    jae 1f
+    and $-SOFT_SLOT_SIZE, %rbx
+    rdfsbase %rax
+    mov %rax, T_INT_FS(%rbx)
+    rdgsbase %rax
+    mov %rax, T_INT_GS(%rbx)
+    mov T_HOST_FS(%rbx), %rax
+    wrfsbase %rax
+    mov T_HOST_GS(%rbx), %rax
+    wrgsbase %rax
+    pushfq
+    andl $~(SOFT_RFLAGS_AC | SOFT_RFLAGS_DF | SOFT_RFLAGS_TF), (%rsp)
+    popfq
+    mov %rbx, %rcx
+    call soft_signal
+    mov T_RET_FS(%rbx), %rax
+    wrfsbase %rax
+    mov T_RET_GS(%rbx), %rax
+    wrgsbase %rax
+    pop %rbx
+    ret /* to the restorer: rt_sigreturn */
+1:  /* a thread that never began: no enclave, and FS is the host's */
+    xor %ecx, %ecx
+    cld
+    call soft_signal
+    pop %rbx
+    ret
+    .size soft_signal_entry, . - soft_signal_entry
+
+    .section .rodata
+poison_mxcsr: .long 0xffc0 /* flush to zero, denormals are zero, round towards zero; masked */
+poison_fcw:   .word 0x0c7f /* round towards zero, single precision; masked */
+
+    .section .note.GNU-stack, "", @progbits
