@@ -13,9 +13,13 @@ a mistake in them cannot hide here. Prints vectors.txt, whose lines the unit tes
     bytes HEX                           all 1,808 bytes
     end
 
+    layout THREADS HEAP SIZE MANIFEST_SIZE      image.elf and a manifest of that many bytes, byte i
+    mrenclave HEX                               being i mod 251; pages as abi/layout.h places them
+
 A page's byte i is (SEED + 7 * i + (i >> 8)) mod 256; SEED 0 stands for a page of zeros.
 
 Usage: python3 vectors.py > vectors.txt
+       python3 vectors.py IMAGE MANIFEST THREADS HEAP SIZE      prints the MRENCLAVE of a real enclave
 """
 
 import base64
@@ -39,20 +43,71 @@ def page_bytes(seed):
 
 
 def mrenclave(size, ssa_frame_size, pages):
-    """SDM: every leaf adds 64-byte blocks to a plain SHA-256."""
+    """SDM: every leaf adds 64-byte blocks to a plain SHA-256. A page's content is None if it is not
+    measured."""
     # ECREATE: 64 bits "ECREATE\0", 32 bits SSAFRAMESIZE, 64 bits SIZE, 352 bits of zero.
-    data = b"ECREATE\0" + struct.pack("<IQ", ssa_frame_size, size) + bytes(44)
-    for offset, flags, measured, seed in pages:
+    digest = hashlib.sha256(b"ECREATE\0" + struct.pack("<IQ", ssa_frame_size, size) + bytes(44))
+    for offset, flags, content in pages:
         # EADD: "EADD\0\0\0\0", offset, the low 48 bytes of SECINFO.
-        data += b"EADD\0\0\0\0" + struct.pack("<Q", offset) + struct.pack("<Q", flags) + bytes(40)
-        if not measured:
+        digest.update(b"EADD\0\0\0\0" + struct.pack("<QQ", offset, flags) + bytes(40))
+        if content is None:
             continue
-        content = page_bytes(seed)
+        assert len(content) == PAGE
         for at in range(0, PAGE, 256):
             # EEXTEND: "EEXTEND\0", offset, 48 bytes of zero; then the 256 bytes.
-            data += b"EEXTEND\0" + struct.pack("<Q", offset + at) + bytes(48)
-            data += content[at:at + 256]
-    return hashlib.sha256(data).digest()
+            digest.update(b"EEXTEND\0" + struct.pack("<Q", offset + at) + bytes(48))
+            digest.update(content[at:at + 256])
+    return digest.digest()
+
+
+def padded(data):
+    return data + bytes(-len(data) % PAGE)
+
+
+def blob_pages(offset, flags, data):
+    data = padded(data)
+    for at in range(0, len(data), PAGE):
+        yield offset + at, flags, data[at:at + PAGE]
+
+
+def image_pages(image):
+    """PT_LOAD segments of an ELF file, file bytes and the zeros after them."""
+    phoff, = struct.unpack_from("<Q", image, 32)
+    phentsize, phnum = struct.unpack_from("<HH", image, 54)
+    for i in range(phnum):
+        kind, permissions, offset, vaddr, _, filesz, memsz = struct.unpack_from(
+            "<IIQQQQQ", image, phoff + i * phentsize)
+        if kind != 1:
+            continue
+        flags = REG
+        for elf_bit, sgx_bit in ((4, R), (2, W), (1, X)):
+            if permissions & elf_bit:
+                flags |= sgx_bit
+        content = image[offset:offset + filesz] + bytes(memsz - filesz)
+        yield from blob_pages(vaddr, flags, content)
+
+
+def enclave_pages(image, manifest, threads, heap, size):
+    """What abi/layout.h says, said again: parameters, image, manifest, thread areas."""
+    entry, = struct.unpack_from("<Q", image, 24)
+    of_image = list(image_pages(image))
+    image_end = of_image[-1][0] + PAGE
+    params = b"XPYPARAM" + struct.pack("<IIQQQQ", 1, threads, size, image_end, len(manifest), heap)
+    yield 0x20000000, REG | R, padded(params)
+    yield from of_image
+    yield from blob_pages(0x21000000, REG | R, manifest)
+    for i in range(threads):
+        area = 0x25000000 + i * 32 * PAGE
+        ssa, block = area + 2 * PAGE, area + 10 * PAGE
+        # TCS: STAGE, FLAGS, OSSA, CSSA, NSSA, OENTRY, AEP, OFSBASE, OGSBASE, FSLIMIT, GSLIMIT.
+        tcs = struct.pack("<QQQIIQQQQII", 0, 0, ssa, 0, 2, entry, 0, block, block,
+                          0xFFFFFFFF, 0xFFFFFFFF)
+        yield area + PAGE, TCS, padded(tcs)
+        for page in range(2, 10):
+            yield area + page * PAGE, REG | R | W, None
+        yield block, REG | R | W, padded(struct.pack("<QQ", block, i))
+        for page in (12, 13, *range(16, 32)):
+            yield area + page * PAGE, REG | R | W, None
 
 
 ENCLAVES = [
@@ -174,7 +229,27 @@ SIGSTRUCTS = [
 ]
 
 
+LAYOUTS = [
+    # threads, heap, enclave size, manifest size
+    (1, 0x1000, 1 << 30, 1),
+    (4, 256 << 20, 64 << 30, 10000),
+]
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def measure_real(image, manifest, threads, heap, size):
+    pages = enclave_pages(read(image), read(manifest), int(threads, 0), int(heap, 0), int(size, 0))
+    print(mrenclave(int(size, 0), 4, pages).hex())
+
+
 def main():
+    if len(sys.argv) > 1:
+        measure_real(*sys.argv[1:])
+        return
     out = sys.stdout
     out.write("# Made by vectors.py; do not edit.\n")
     for name, size, ssa, pages in ENCLAVES:
@@ -182,7 +257,15 @@ def main():
         for offset, flags, measured, seed in pages:
             kind = "measured" if measured else "unmeasured"
             out.write(f"page {offset:#x} {flags:#x} {kind} {seed}\n")
-        out.write(f"mrenclave {mrenclave(size, ssa, pages).hex()}\n")
+        contents = [(offset, flags, page_bytes(seed) if measured else None)
+                    for offset, flags, measured, seed in pages]
+        out.write(f"mrenclave {mrenclave(size, ssa, contents).hex()}\n")
+    image = read(os.path.join(HERE, "image.elf"))
+    for threads, heap, size, manifest_size in LAYOUTS:
+        manifest = bytes(i % 251 for i in range(manifest_size))
+        pages = enclave_pages(image, manifest, threads, heap, size)
+        out.write(f"layout {threads} {heap:#x} {size:#x} {manifest_size}\n")
+        out.write(f"mrenclave {mrenclave(size, 4, pages).hex()}\n")
     n, d = read_key(os.path.join(HERE, "test_key.pem"))
     for name, fields in SIGSTRUCTS:
         whole, signer = sigstruct(fields, n, d)

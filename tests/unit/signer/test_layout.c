@@ -1,5 +1,6 @@
 /* Which pages an enclave is made of, their order and their measurement. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 
 #include "image.h"
 #include "signer/layout.h"
+#include "util/fs.h"
 
 #define R  (SGX_SECINFO_REG | SGX_SECINFO_R)
 #define RW (R | SGX_SECINFO_W)
@@ -171,6 +173,55 @@ static void test_measure(void **state UNUSED)
     EVP_MD_CTX_free(ctx);
     assert_memory_equal(got, want, sizeof(got));
     layout_free(l);
+}
+
+/* Whole enclaves, measured by a script of its own that knows abi/layout.h only from reading it. */
+static void test_vectors(void **state UNUSED)
+{
+    struct err err;
+    char *image;
+    size_t image_size;
+    assert_int_equal(
+        file_load(AT_FDCWD, TEST_DATA "/image.elf", 1 << 20, &image, &image_size, &err), 0);
+    FILE *file = fopen(TEST_DATA "/vectors.txt", "re");
+    assert_non_null(file);
+    static char line[8192];
+    unsigned threads = 0, manifest_size, count = 0;
+    unsigned long long heap, size;
+    uint8_t hash[SGX_HASH_SIZE];
+    while (fgets(line, sizeof(line), file)) {
+        char want[65];
+        if (sscanf(line, "layout %u %llx %llx %u", &threads, &heap, &size, &manifest_size) == 4) {
+            uint8_t *manifest = malloc(manifest_size);
+            assert_non_null(manifest);
+            for (unsigned i = 0; i < manifest_size; i++)
+                manifest[i] = (uint8_t)(i % 251);
+            struct layout_spec spec = {
+                .image = image,
+                .image_size = image_size,
+                .manifest = manifest,
+                .manifest_size = manifest_size,
+                .thread_count = threads,
+                .heap_size = heap,
+                .enclave_size = size,
+            };
+            struct layout *l = build(&spec);
+            assert_int_equal(layout_measure(l, hash, &err), 0);
+            layout_free(l);
+            free(manifest);
+        } else if (threads > 0 && sscanf(line, "mrenclave %64s", want) == 1) {
+            char got[65];
+            for (size_t i = 0; i < sizeof(hash); i++)
+                snprintf(got + 2 * i, 3, "%02x", hash[i]);
+            if (strcmp(got, want) != 0)
+                fail_msg("%u threads: got %s, want %s", threads, got, want);
+            threads = 0;
+            count++;
+        }
+    }
+    fclose(file);
+    free(image);
+    assert_true(count >= 2);
 }
 
 /* Whatever can be chosen changes the measurement; the same input gives the same. */
@@ -394,10 +445,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages),         cmocka_unit_test(test_content),
-        cmocka_unit_test(test_measure),       cmocka_unit_test(test_measure_binds),
-        cmocka_unit_test(test_image_refused), cmocka_unit_test(test_spec_refused),
-        cmocka_unit_test(test_most_threads),  cmocka_unit_test(test_enclave_size),
-        cmocka_unit_test(test_secs),
+        cmocka_unit_test(test_measure),       cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_measure_binds), cmocka_unit_test(test_image_refused),
+        cmocka_unit_test(test_spec_refused),  cmocka_unit_test(test_most_threads),
+        cmocka_unit_test(test_enclave_size),  cmocka_unit_test(test_secs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
