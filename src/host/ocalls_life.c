@@ -8,6 +8,7 @@
 #include <time.h>
 #include <x86intrin.h>
 
+#include "core/cpu.h"
 #include "host/audit.h"
 #include "host/log.h"
 #include "host/quote.h"
@@ -53,7 +54,8 @@ int64_t ocall_boot(struct host_thread *t, const uint64_t args[6] UNUSED)
         .arg_count = (uint32_t)host->arg_count,
         .env_count = (uint32_t)host->env_count,
         .strings_size = (uint32_t)(at - sizeof(boot)),
-        .flags = (host->strace ? OCALL_BOOT_STRACE : 0u) | (host->stats ? OCALL_BOOT_STATS : 0u),
+        .flags = (host->strace ? OCALL_BOOT_STRACE : 0u) | (host->stats ? OCALL_BOOT_STATS : 0u) |
+                 (cpu_has_sha_ni() ? OCALL_BOOT_SHA : 0u),
         .tsc_hz = tsc_hz(host),
     };
     memcpy(t->data, &boot, sizeof(boot));

@@ -278,7 +278,7 @@ sysret_window:
 sysret_window_end:
 
 .Lodd_flags:
-    orq $4, %gs:THREAD_WORK             /* THREAD_WORK_FULL: flags must be put back */
+    lock orq $4, %gs:THREAD_WORK        /* THREAD_WORK_FULL: flags must be put back */
     movq $1, REGS_FULL(%rsp)
     pushq $2
     popfq
@@ -320,7 +320,7 @@ restore_window:
     testq $3, %gs:THREAD_WORK   /* signal, exit */
     jne .Lrestore_slow
 .Lrestore_all:
-    andq $~4, %gs:THREAD_WORK
+    lock andq $~4, %gs:THREAD_WORK
     mov REGS_RIP(%rdi), %rax
     mov %rax, %gs:THREAD_RESTORE_RIP
     mov REGS_R15(%rdi), %r15

@@ -3,6 +3,9 @@
 
 #include <stdint.h>
 
+#undef memcpy
+#undef memset
+
 void *memcpy(void *restrict dst, const void *restrict src, size_t size)
 {
     void *d = dst;

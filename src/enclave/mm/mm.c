@@ -102,6 +102,19 @@ static int afford(uint64_t more, uint64_t less)
     return 0;
 }
 
+/* Lets go of the files of mappings that are no more. The lock is not held. */
+static void drop_gone(void)
+{
+    for (;;) {
+        lock_take(&g_lock);
+        struct file *file = vma_gone();
+        lock_drop(&g_lock);
+        if (!file)
+            return;
+        file_unref(file);
+    }
+}
+
 /* Takes out whatever is mapped in the range, pages and all. The lock is held. */
 static int unmap_locked(uint64_t start, uint64_t end)
 {
@@ -217,7 +230,7 @@ int64_t mm_map(uint64_t address, uint64_t size, int prot, int flags, struct file
     lock_take(&g_lock);
     int64_t r = map_locked(address & ~(PAGE - 1), size, prot, flags, file, offset);
     lock_drop(&g_lock);
-    vma_release();
+    drop_gone();
     return r;
 }
 
@@ -231,7 +244,7 @@ int mm_unmap(uint64_t address, uint64_t size)
     lock_take(&g_lock);
     int r = unmap_locked(address, address + size);
     lock_drop(&g_lock);
-    vma_release();
+    drop_gone();
     return r;
 }
 
@@ -564,7 +577,7 @@ int64_t mm_remap(uint64_t old, uint64_t old_size, uint64_t size, int flags, uint
     lock_take(&g_lock);
     int64_t r = remap_locked(old, old_size, size, flags, fixed);
     lock_drop(&g_lock);
-    vma_release();
+    drop_gone();
     return r;
 }
 

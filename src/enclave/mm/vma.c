@@ -10,7 +10,7 @@
 static struct vma *g_vmas;
 static uint32_t g_count, g_room;
 
-/* Files whose last mapping went, until vma_release. */
+/* Files of mappings that went, until vma_gone. */
 static struct file **g_gone;
 static uint32_t g_gone_count, g_gone_room;
 
@@ -196,8 +196,7 @@ uint64_t vma_hole(uint64_t low, uint64_t high, uint64_t size, bool from_top)
     return at <= high - size ? at : 0;
 }
 
-void vma_release(void)
+struct file *vma_gone(void)
 {
-    while (g_gone_count)
-        file_unref(g_gone[--g_gone_count]);
+    return g_gone_count ? g_gone[--g_gone_count] : NULL;
 }

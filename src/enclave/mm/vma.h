@@ -33,7 +33,7 @@ uint32_t vma_count(void);
 const struct vma *vma_at(uint32_t index);
 
 /* Takes every mapping out of [start, end), splitting at the borders; file references of what goes are
- * put into a list freed by vma_release(). -ENOMEM changes nothing. */
+ * put into a list for vma_gone(). -ENOMEM changes nothing. */
 MUST_CHECK int vma_cut(uint64_t start, uint64_t end);
 /* Adds a mapping to an empty range, joining equal anonymous neighbours. Takes over the file reference
  * on success. -ENOMEM. */
@@ -44,5 +44,6 @@ MUST_CHECK int vma_protect(uint64_t start, uint64_t end, uint32_t prot);
 bool vma_covers(uint64_t start, uint64_t end);
 /* A hole of size bytes in [low, high), from the top or the bottom; 0 if there is none. */
 uint64_t vma_hole(uint64_t low, uint64_t high, uint64_t size, bool from_top);
-/* Drops file references taken out by vma_cut. Call without the lock: it may make OCALLs. */
-void vma_release(void);
+/* One of the files whose mapping vma_cut took out, to be unref'ed without the lock (that may make
+ * OCALLs); NULL: no more. */
+struct file *vma_gone(void);

@@ -121,6 +121,8 @@ void sys_dispatch(struct regs *regs)
     if (__builtin_expect(g_strace, 0) && !leaves(nr))
         strace(&args, nr, ret, false);
     regs->rax = (uint64_t)ret;
+    if (regs->full) /* rt_sigreturn */
+        __atomic_or_fetch(&thread->work, THREAD_WORK_FULL, __ATOMIC_RELAXED);
     if (ret <= -ERESTARTSYS && ret >= -ERESTART_RESTARTBLOCK)
         __atomic_or_fetch(&thread->work, THREAD_WORK_SIGNAL, __ATOMIC_RELAXED);
 }
