@@ -16,5 +16,12 @@ struct thread *thread_by_tid(int32_t tid);
 void threads_each(void (*fn)(struct thread *thread, void *arg), void *arg);
 uint32_t threads_used(void);
 int32_t process_pid(void);
+/* A free area for a new thread: tid, name, signal mask set, all else zero; start is the caller's to
+ * fill. -EAGAIN: none left (logged once), -ENOMEM. */
+MUST_CHECK int thread_new(struct thread **ret);
+/* Undoes thread_new if it was not started. */
+void thread_drop(struct thread *thread);
+/* Lets the host enter it. -EAGAIN: it cannot; thread_drop it. */
+MUST_CHECK int thread_start(struct thread *thread);
 /* Ends the calling thread: robust list, clear_child_tid with futex wake, then the area is free. */
 NORETURN void thread_exit(int status);

@@ -18,6 +18,10 @@ struct waiter {
     struct thread *thread;
     uint64_t key;        /* for the queue's owner (futex bitset, poll entry) */
     bool woken;
+    /* Not NULL: called instead of waking thread, which may be NULL then, with the queue locked. It may take
+     * nothing but the locks of other queues further out (epoll in epoll), and the waiter stays on
+     * its queue until waitq_remove. */
+    void (*notify)(struct waiter *waiter);
 };
 
 /* Zero is an empty queue. */
@@ -32,7 +36,7 @@ void waitq_remove(struct waiter *waiter);
 /* Wakes up to max waiters, oldest first, taking them off; returns how many. */
 uint32_t waitq_wake(struct waitq *queue, uint32_t max);
 
-/* Waits for thread_unpark. deadline: monotonic ns, OCALL_NEVER. 0 woken (also spuriously),
+/* Waits for thread_unpark. Call it without locks. deadline: monotonic ns, OCALL_NEVER. 0 woken (also spuriously),
  * -ETIMEDOUT, -EINTR when a signal is to be delivered or the process ends. */
 MUST_CHECK int thread_park(uint64_t deadline);
 /* The same, waiting for host handles too (OCALL_POLL); fds is updated; > 0: some are ready. */

@@ -1,0 +1,511 @@
+/*
+ * Pending signals, who gets them, and their delivery (docs/signals.md). Tier: enclave.
+ *
+ * g_signal.lock is taken before the threads' lock and a queue's, never after. Nothing is allocated,
+ * freed, or told to the host while it is held.
+ */
+#include "signal/signal.h"
+
+#include <errno.h>
+
+#include "arch/string.h"
+#include "border/border.h"
+#include "mm/heap.h"
+#include "process/process.h"
+#include "signal/state.h"
+#include "thread/threads.h"
+#include "thread/timer.h"
+
+#define BITS(a, b, c, d, e, f)                                                                     \
+    (SIGNAL_BIT(a) | SIGNAL_BIT(b) | SIGNAL_BIT(c) | SIGNAL_BIT(d) | SIGNAL_BIT(e) | SIGNAL_BIT(f))
+#define FAULTS BITS(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
+/* Stopping is not supported: those signals do nothing by default. */
+#define DEFAULT_IGNORED                                                                            \
+    (BITS(SIGCHLD, SIGURG, SIGWINCH, SIGCONT, SIGSTOP, SIGTSTP) | SIGNAL_BIT(SIGTTIN) |            \
+     SIGNAL_BIT(SIGTTOU))
+/* What the host may raise at all; the manifest may name fewer. */
+#define HOST_ALLOWED                                                                               \
+    (BITS(SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGWINCH, SIGUSR1) | SIGNAL_BIT(SIGUSR2) |             \
+     SIGNAL_BIT(SIGCONT))
+
+#define SYS_RESTART_SYSCALL 219
+#define SYSCALL_SIZE        2 /* 0f 05 */
+
+struct signal_state g_signal = { .set = { .bits = &g_signal.pending } };
+
+bool signal_default_ignored(int number)
+{
+    return SIGNAL_BIT(number) & DEFAULT_IGNORED;
+}
+
+/* --- pending sets; the lock is held ---------------------------------------------------------------- */
+
+static bool is_ignored(int number)
+{
+    uint64_t handler = g_signal.actions[number].handler;
+    return handler == HANDLER_IGNORE ||
+           (handler == HANDLER_DEFAULT && signal_default_ignored(number));
+}
+
+static void set_push(struct signal_set *set, struct signal_entry *entry)
+{
+    entry->next = NULL;
+    *(set->first ? &set->last->next : &set->first) = entry;
+    set->last = entry;
+    g_signal.queued++;
+}
+
+/* Takes the first entry of that number off; NULL if there is none. *ret_more: there is another one. */
+static struct signal_entry *set_pull(struct signal_set *set, int number, bool *ret_more)
+{
+    struct signal_entry *found = NULL, *before = NULL, *previous = NULL;
+    bool more = false;
+    for (struct signal_entry *e = set->first; e; previous = e, e = e->next) {
+        if (e->info.number != number)
+            continue;
+        if (found) {
+            more = true;
+            break;
+        }
+        found = e;
+        before = previous;
+    }
+    if (found) {
+        *(before ? &before->next : &set->first) = found->next;
+        if (set->last == found)
+            set->last = before;
+        g_signal.queued--;
+    }
+    *ret_more = more;
+    return found;
+}
+
+/* Takes signal number off the set, whose bit is set. *ret_entry is to be freed. */
+static void set_take(struct signal_set *set, int number, struct signal_info *ret,
+                     struct signal_entry **ret_entry)
+{
+    bool more;
+    struct signal_entry *entry = set_pull(set, number, &more);
+    *ret = entry ? entry->info : (struct signal_info){ .number = number, .code = SI_USER };
+    *ret_entry = entry;
+    if (!more)
+        __atomic_fetch_and(set->bits, ~SIGNAL_BIT(number), __ATOMIC_SEQ_CST);
+}
+
+static int lowest(uint64_t set)
+{
+    if (set & FAULTS)
+        set &= FAULTS;
+    return set ? __builtin_ctzll(set) + 1 : 0;
+}
+
+struct signal_entry *signal_flush(uint64_t set);
+
+static struct signal_entry *flush_one(struct signal_set *set, uint64_t numbers,
+                                      struct signal_entry *chain)
+{
+    uint64_t hit;
+    while ((hit = *set->bits & numbers)) {
+        struct signal_info info;
+        struct signal_entry *entry;
+        set_take(set, __builtin_ctzll(hit) + 1, &info, &entry);
+        if (entry) {
+            entry->next = chain;
+            chain = entry;
+        }
+    }
+    return chain;
+}
+
+struct flush {
+    uint64_t numbers;
+    struct signal_entry *chain;
+};
+
+static void flush_thread(struct thread *thread, void *arg)
+{
+    struct flush *flush = arg;
+    struct signal_private *private = signal_private(thread);
+    if (!private)
+        return;
+    if (private->forced && SIGNAL_BIT(private->forced_info.number) & flush->numbers)
+        private->forced = false;
+    flush->chain = flush_one(&private->set, flush->numbers, flush->chain);
+}
+
+struct signal_entry *signal_flush(uint64_t numbers)
+{
+    struct flush flush = { .numbers = numbers };
+    flush.chain = flush_one(&g_signal.set, numbers, NULL);
+    threads_each(flush_thread, &flush);
+    return flush.chain;
+}
+
+void signal_entries_free(struct signal_entry *entries)
+{
+    while (entries) {
+        struct signal_entry *next = entries->next;
+        heap_free(entries);
+        entries = next;
+    }
+}
+
+/* --- who gets it ------------------------------------------------------------------------------------ */
+
+static uint64_t pending_for(const struct thread *thread)
+{
+    return __atomic_load_n(&thread->signal.pending, __ATOMIC_SEQ_CST) |
+           __atomic_load_n(&g_signal.pending, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t mask_of(const struct thread *thread)
+{
+    return __atomic_load_n(&thread->signal.mask, __ATOMIC_SEQ_CST);
+}
+
+static void set_work(struct thread *thread)
+{
+    __atomic_fetch_or(&thread->work, THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
+}
+
+void signal_update(struct thread *thread)
+{
+    if (pending_for(thread) & ~mask_of(thread))
+        set_work(thread);
+}
+
+struct choice {
+    uint64_t bit;
+    struct thread *not_this;
+    struct thread *thread;
+};
+
+/* The main thread comes first in threads_each; the first that does not block it is taken. */
+static void choose(struct thread *thread, void *arg)
+{
+    struct choice *choice = arg;
+    if (!choice->thread && thread != choice->not_this && !(mask_of(thread) & choice->bit))
+        choice->thread = thread;
+}
+
+static void wake_waiting(struct thread *thread, void *arg)
+{
+    const uint64_t *bit = arg;
+    struct signal_private *private = signal_private(thread);
+    if (private && private->wait_set & *bit)
+        thread_unpark(thread);
+}
+
+/* The signal is in a set: tells the thread that shall take it. */
+static void announce(struct thread *thread, int number)
+{
+    uint64_t bit = SIGNAL_BIT(number);
+    struct choice choice = { .bit = bit, .thread = thread };
+    if (!thread)
+        threads_each(choose, &choice);
+    if (choice.thread && !(mask_of(choice.thread) & bit)) {
+        set_work(choice.thread);
+        thread_interrupt(choice.thread);
+    }
+    if (thread)
+        wake_waiting(thread, &bit);
+    else
+        threads_each(wake_waiting, &bit);
+    waitq_wake(&g_signal.watchers, UINT32_MAX);
+}
+
+int signal_queue(struct thread *thread, const struct signal_info *info)
+{
+    int number = info->number;
+    uint64_t bit = SIGNAL_BIT(number);
+    bool realtime = number >= SIGRTMIN;
+    struct signal_entry *entry = heap_alloc(sizeof(*entry));
+    int ret = 0;
+    bool added = false;
+
+    lock_take(&g_signal.lock);
+    struct signal_private *private = thread ? signal_private(thread) : NULL;
+    struct signal_set *set = thread ? (private ? &private->set : NULL) : &g_signal.set;
+    uint64_t mask = mask_of(thread ? thread : thread_at(0));
+    if (!set || (is_ignored(number) && !(mask & bit))) {
+        /* The thread has ended, or nobody wants it: gone. */
+    } else if (!realtime && *set->bits & bit) {
+        /* Already pending: gone. */
+    } else {
+        bool full = g_signal.queued >= SIGNAL_QUEUE_MAX;
+        if (entry && (!full || !realtime)) {
+            entry->info = *info;
+            set_push(set, TAKE_PTR(entry));
+        } else if (realtime && info->code != SI_USER) {
+            ret = -EAGAIN;
+        }
+        if (ret == 0) {
+            __atomic_fetch_or(set->bits, bit, __ATOMIC_SEQ_CST);
+            added = true;
+        }
+    }
+    lock_drop(&g_signal.lock);
+
+    heap_free(entry);
+    if (added)
+        announce(thread, number);
+    return ret;
+}
+
+void signal_send_thread(struct thread *thread, const struct signal_info *info)
+{
+    (void)!signal_queue(thread, info);
+}
+
+void signal_send_process(const struct signal_info *info)
+{
+    (void)!signal_queue(NULL, info);
+}
+
+void signal_force(struct thread *thread, const struct signal_info *info)
+{
+    int number = info->number;
+    uint64_t bit = SIGNAL_BIT(number);
+    struct signal_private *private = signal_private(thread);
+
+    lock_take(&g_signal.lock);
+    struct signal_action *action = &g_signal.actions[number];
+    if (thread->signal.mask & bit || action->handler == HANDLER_IGNORE) {
+        *action = (struct signal_action){ .handler = HANDLER_DEFAULT };
+        __atomic_fetch_and(&thread->signal.mask, ~bit, __ATOMIC_SEQ_CST);
+    }
+    private->forced = true;
+    private->forced_info = *info;
+    private->fault_vector = info->vector;
+    private->fault_error = info->error_code;
+    private->fault_address = info->address;
+    __atomic_fetch_or(&thread->signal.pending, bit, __ATOMIC_SEQ_CST);
+    lock_drop(&g_signal.lock);
+    set_work(thread);
+}
+
+/* --- masks ------------------------------------------------------------------------------------------ */
+
+/* Somebody else may have to take what this thread blocks now. */
+static void retarget(uint64_t blocked)
+{
+    uint64_t left = __atomic_load_n(&g_signal.pending, __ATOMIC_SEQ_CST) & blocked;
+    for (; left; left &= left - 1) {
+        struct choice choice = { .bit = left & -left, .not_this = current() };
+        threads_each(choose, &choice);
+        if (choice.thread) {
+            set_work(choice.thread);
+            thread_interrupt(choice.thread);
+        }
+    }
+}
+
+void signal_set_mask(uint64_t mask)
+{
+    struct thread *thread = current();
+    mask &= ~SIGNAL_UNMASKABLE;
+    uint64_t newly = mask & ~thread->signal.mask;
+    __atomic_store_n(&thread->signal.mask, mask, __ATOMIC_SEQ_CST);
+    if (newly)
+        retarget(newly);
+    signal_update(thread);
+}
+
+void signal_mask_swap(uint64_t mask)
+{
+    struct thread_signal *signal = &current()->signal;
+    signal->saved_mask = signal->mask;
+    signal->have_saved_mask = true;
+    signal_set_mask(mask);
+}
+
+void signal_mask_restore(void)
+{
+    struct thread_signal *signal = &current()->signal;
+    if (!signal->have_saved_mask)
+        return;
+    signal->have_saved_mask = false;
+    signal_set_mask(signal->saved_mask);
+}
+
+/* --- threads ---------------------------------------------------------------------------------------- */
+
+int signal_thread_init(struct thread *thread, uint64_t mask)
+{
+    struct signal_private *private = heap_alloc(sizeof(*private));
+    if (!private)
+        return -ENOMEM;
+    private->set.bits = &thread->signal.pending;
+    thread->signal.mask = mask & ~SIGNAL_UNMASKABLE;
+    thread->signal.private = private;
+    return 0;
+}
+
+void signal_thread_free(struct thread *thread)
+{
+    lock_take(&g_signal.lock);
+    struct signal_private *private = signal_private(thread);
+    thread->signal.private = NULL;
+    struct signal_entry *chain = flush_one(&private->set, UINT64_MAX, NULL);
+    lock_drop(&g_signal.lock);
+    signal_entries_free(chain);
+    heap_free(private);
+}
+
+void signal_thread_done(void)
+{
+    signal_set_mask(UINT64_MAX); /* what was this thread's to take goes to others */
+    signal_thread_free(current());
+}
+
+void restart_set(restart_fn *fn, const uint64_t args[static RESTART_ARGS])
+{
+    struct signal_private *private = signal_private(current());
+    private->restart = fn;
+    memcpy(private->restart_args, args, sizeof(private->restart_args));
+}
+
+/* --- the host --------------------------------------------------------------------------------------- */
+
+void signal_collect_host(void)
+{
+    if (signal_host_any() || timer_due())
+        set_work(current());
+}
+
+/* Does what signal_collect_host() only noted. No locks are held. */
+static void collect(void)
+{
+    if (signal_host_any()) {
+        uint64_t came = signal_host_take() & HOST_ALLOWED & process_node()->async_signals;
+        for (; came; came &= came - 1)
+            signal_send_process(&(struct signal_info){ .number = __builtin_ctzll(came) + 1,
+                                                       .code = SI_KERNEL });
+    }
+    if (timer_due())
+        timer_run();
+}
+
+/* --- delivery --------------------------------------------------------------------------------------- */
+
+bool signal_deliverable(const struct thread *thread)
+{
+    if (thread == current())
+        collect();
+    return pending_for(thread) & ~mask_of(thread);
+}
+
+int signal_take(struct thread *thread, uint64_t set, struct signal_info *ret)
+{
+    struct signal_private *private = signal_private(thread);
+    struct signal_entry *entry = NULL;
+    int number = 0;
+
+    if (!private || !(pending_for(thread) & set))
+        return 0;
+    lock_take(&g_signal.lock);
+    number = lowest(thread->signal.pending & set);
+    if (number && private->forced && private->forced_info.number == number) {
+        *ret = private->forced_info;
+        private->forced = false;
+        bool more = false;
+        for (struct signal_entry *e = private->set.first; e && !more; e = e->next)
+            more = e->info.number == number;
+        if (!more)
+            __atomic_fetch_and(&thread->signal.pending, ~SIGNAL_BIT(number), __ATOMIC_SEQ_CST);
+    } else if (number) {
+        set_take(&private->set, number, ret, &entry);
+    } else if ((number = lowest(g_signal.pending & set))) {
+        set_take(&g_signal.set, number, ret, &entry);
+    }
+    lock_drop(&g_signal.lock);
+    heap_free(entry);
+    return number;
+}
+
+static void restart_call(struct regs *regs, uint64_t number)
+{
+    regs->rax = number;
+    regs->rip -= SYSCALL_SIZE;
+}
+
+/* Translates an internal result; handler: one is about to run, with these flags. */
+static void finish_call(struct regs *regs, bool handler, uint64_t flags)
+{
+    if (regs->orig_rax == UINT64_MAX)
+        return;
+    switch (-(int64_t)regs->rax) {
+    case ERESTARTSYS:
+        if (handler && !(flags & SA_RESTART))
+            regs->rax = (uint64_t)-EINTR;
+        else
+            restart_call(regs, regs->orig_rax);
+        break;
+    case ERESTARTNOINTR:
+        restart_call(regs, regs->orig_rax);
+        break;
+    case ERESTARTNOHAND:
+        if (handler)
+            regs->rax = (uint64_t)-EINTR;
+        else
+            restart_call(regs, regs->orig_rax);
+        break;
+    case ERESTART_RESTARTBLOCK:
+        if (handler)
+            regs->rax = (uint64_t)-EINTR;
+        else
+            restart_call(regs, SYS_RESTART_SYSCALL);
+        break;
+    default:
+        break;
+    }
+    regs->orig_rax = UINT64_MAX;
+}
+
+/* Runs the handler as soon as the thread is back in the program. */
+static void enter_handler(struct regs *regs, const struct signal_info *info,
+                          const struct signal_action *action)
+{
+    struct thread *thread = current();
+    finish_call(regs, true, action->flags);
+
+    uint64_t mask = thread->signal.have_saved_mask ? thread->signal.saved_mask
+                                                   : thread->signal.mask;
+    if (!(action->flags & SA_RESTORER) || !signal_frame_push(regs, info, action, mask)) {
+        if (info->number == SIGSEGV)
+            process_killed(SIGSEGV);
+        signal_force(thread, &(struct signal_info){ .number = SIGSEGV, .code = SI_KERNEL });
+        return;
+    }
+    thread->signal.have_saved_mask = false;
+    uint64_t blocked = thread->signal.mask | action->mask;
+    if (!(action->flags & SA_NODEFER))
+        blocked |= SIGNAL_BIT(info->number);
+    signal_set_mask(blocked);
+}
+
+void signal_deliver(struct regs *regs)
+{
+    struct thread *thread = current();
+    struct signal_info info;
+    int number;
+
+    __atomic_fetch_and(&thread->work, ~(uint64_t)THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
+    collect();
+    while ((number = signal_take(thread, ~mask_of(thread), &info))) {
+        lock_take(&g_signal.lock);
+        struct signal_action action = g_signal.actions[number];
+        if (action.handler > HANDLER_IGNORE && action.flags & SA_RESETHAND)
+            g_signal.actions[number].handler = HANDLER_DEFAULT;
+        lock_drop(&g_signal.lock);
+
+        if (action.handler == HANDLER_IGNORE)
+            continue;
+        if (action.handler != HANDLER_DEFAULT)
+            enter_handler(regs, &info, &action);
+        else if (!signal_default_ignored(number))
+            process_killed(number);
+    }
+    finish_call(regs, false, 0);
+    signal_mask_restore();
+}

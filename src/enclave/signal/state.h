@@ -1,0 +1,111 @@
+/*
+ * The state of signals, between the files of signal/ and sys/signal.c. docs/signals.md. Tier: enclave.
+ */
+#pragma once
+
+#include <linux/signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arch/regs.h"
+#include "arch/thread.h"
+#include "core/attr.h"
+#include "signal/signal.h"
+#include "thread/lock.h"
+#include "thread/restart.h"
+#include "thread/wait.h"
+
+#define SIGNAL_MAX       64
+#define SIGNAL_BIT(n)    (1ull << ((n) - 1))
+#define SIGNAL_UNMASKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
+#define SIGNAL_QUEUE_MAX 4096u
+
+/* As the program gives it to rt_sigaction (struct sigaction of <asm/signal.h>, with numbers). */
+struct signal_action {
+    uint64_t handler;
+    uint64_t flags;
+    uint64_t restorer;
+    uint64_t mask;
+};
+static_assert(sizeof(struct signal_action) == sizeof(struct sigaction), "sigaction");
+
+#define HANDLER_DEFAULT 0u
+#define HANDLER_IGNORE  1u
+
+struct signal_entry {
+    struct signal_entry *next;
+    struct signal_info info;
+};
+
+/* A pending set: the bits are the truth, the entries say more where there was memory for them. */
+struct signal_set {
+    uint64_t *bits;
+    struct signal_entry *first, *last;
+};
+
+/* thread->signal.private, from signal_thread_init to signal_thread_done. */
+struct signal_private {
+    struct signal_set set;       /* bits: thread->signal.pending */
+    bool forced;                 /* forced_info is pending: a fault */
+    struct signal_info forced_info;
+    uint64_t wait_set;           /* sigtimedwait */
+    uint64_t fault_vector, fault_error, fault_address; /* of the last fault, for every ucontext */
+    restart_fn *restart;
+    uint64_t restart_args[RESTART_ARGS];
+};
+
+struct signal_state {
+    struct lock lock;
+    struct signal_action actions[SIGNAL_MAX + 1];
+    uint64_t pending; /* the process's */
+    struct signal_set set;
+    uint32_t queued;
+    struct waitq watchers; /* signalfd */
+};
+extern struct signal_state g_signal;
+
+static inline struct signal_private *signal_private(const struct thread *thread)
+{
+    return thread->signal.private;
+}
+
+/* A new thread: inherits the mask. -ENOMEM. */
+MUST_CHECK int signal_thread_init(struct thread *thread, uint64_t mask);
+/* Of a thread that never ran. */
+void signal_thread_free(struct thread *thread);
+/* Calling thread ends: its own signals are dropped, the process's go to others. */
+void signal_thread_done(void);
+
+/* Of the calling thread; SIGKILL and SIGSTOP stay unblocked. Signals it no longer takes go to others. */
+void signal_set_mask(uint64_t mask);
+/* For the length of one call: mask now, the old one again at signal_mask_restore or at delivery. */
+void signal_mask_swap(uint64_t mask);
+/* The call ends without having been interrupted. */
+void signal_mask_restore(void);
+
+/* Takes one pending signal of the set, thread's own first, faults first, lowest first. Its number, 0. */
+int signal_take(struct thread *thread, uint64_t set, struct signal_info *ret);
+/* As the senders of signal.h, -EAGAIN when the queue is full (sigqueue). */
+MUST_CHECK int signal_queue(struct thread *thread, const struct signal_info *info);
+/* Drops what is pending of the set everywhere (an action became ignore). The lock is held. Returns
+ * the entries to free. */
+struct signal_entry *signal_flush(uint64_t set);
+void signal_entries_free(struct signal_entry *entries);
+bool signal_default_ignored(int number);
+
+/* signal/frame.c: the handler's frame. false: it cannot be written. */
+bool signal_frame_push(struct regs *regs, const struct signal_info *info,
+                       const struct signal_action *action, uint64_t mask);
+/* rt_sigreturn. -EFAULT: the frame cannot be read. */
+MUST_CHECK int signal_frame_pop(struct regs *regs);
+/* Bytes below the interrupted stack pointer that a frame takes at most: AT_MINSIGSTKSZ. */
+uint64_t signal_frame_size(void);
+/* siginfo as the program sees it. */
+void signal_info_to_user(const struct signal_info *info, uint8_t ret[static 128]);
+
+/* sigaltstack: is the address on the thread's alternate stack? */
+bool signal_on_stack(const struct thread *thread, uint64_t sp);
+
+/* signal/host_unsafe.c: what the host says came, cleared there. */
+uint64_t signal_host_take(void);
+bool signal_host_any(void);

@@ -1,0 +1,16 @@
+/*
+ * The last OCALL of a thread (arch/entry.S, thread_leave): nothing comes back. Tier: enclave.
+ */
+#include "thread/leave_unsafe.h"
+
+#include "arch/thread.h"
+
+/* arch/entry.S: EEXIT for good; the thread area may be started again from then on. */
+NORETURN void thread_leave(void);
+
+void thread_leave_host(void)
+{
+    struct ocall_block *block = current()->block;
+    __atomic_store_n(&block->nr, OCALL_THREAD_EXIT, __ATOMIC_RELEASE);
+    thread_leave();
+}

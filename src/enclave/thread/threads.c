@@ -1,0 +1,222 @@
+/*
+ * Program threads on thread areas (threads.h): allotting an area, starting, ending. Tier: enclave.
+ *
+ * Life of an area
+ *   free        !used, state NEW          thread_start() allots it: used
+ *   starting    used, state NEW           OCALL_THREAD_START; the host enters; entry.S: RUNNING
+ *   running     used, state RUNNING/OCALL
+ *   leaving     !used, state RUNNING      thread_exit(): still runs on the area's stack
+ *   free        thread_leave sets NEW as its last act; the CPU refuses an entry until EEXIT is done,
+ *               and the host tries again
+ * An area's fields are overwritten only while it is free, i.e. when nobody runs on it.
+ */
+#include "thread/threads.h"
+
+#include <errno.h>
+
+#include "arch/cpu.h"
+#include "arch/string.h"
+#include "border/border.h"
+#include "mm/uaccess.h"
+#include "process/process.h"
+#include "signal/state.h"
+#include "thread/futex.h"
+#include "thread/leave_unsafe.h"
+#include "thread/lock.h"
+#include "thread/wait.h"
+
+#define TID_FIRST 100 /* not 1: programs take that for init */
+#define TID_LIMIT 4194304
+/* How often to look again for an area whose thread is about to leave it. */
+#define LEAVING_TRIES 2000
+
+static struct {
+    struct lock lock;
+    int32_t next_tid;
+    uint32_t used;    /* threads alive, the ended main thread not counted */
+    uint32_t highest; /* areas below were used once */
+    int32_t main_status;
+    bool full_logged;
+} g_threads;
+
+static uint32_t area_count(void)
+{
+    return PARAMS->thread_count;
+}
+
+int32_t process_pid(void)
+{
+    return TID_FIRST;
+}
+
+uint32_t threads_used(void)
+{
+    return __atomic_load_n(&g_threads.used, __ATOMIC_RELAXED);
+}
+
+/* --- the table; the lock is held -------------------------------------------------------------------- */
+
+static struct thread *find(int32_t tid)
+{
+    for (uint32_t i = 0; i < g_threads.highest; i++) {
+        struct thread *thread = thread_at(i);
+        if (thread->used && thread->tid == tid)
+            return thread;
+    }
+    return NULL;
+}
+
+static int32_t new_tid(void)
+{
+    do {
+        if (++g_threads.next_tid >= TID_LIMIT)
+            g_threads.next_tid = TID_FIRST + 1;
+    } while (find(g_threads.next_tid));
+    return g_threads.next_tid;
+}
+
+void threads_init(void)
+{
+    struct thread *thread = thread_at(0);
+    thread->tid = TID_FIRST;
+    thread->used = true;
+    g_threads.next_tid = TID_FIRST;
+    g_threads.used = g_threads.highest = 1;
+    if (signal_thread_init(thread, 0) < 0)
+        panic("no memory for the first thread");
+}
+
+struct thread *thread_by_tid(int32_t tid)
+{
+    LOCKED(&g_threads.lock);
+    return find(tid);
+}
+
+void threads_each(void (*fn)(struct thread *thread, void *arg), void *arg)
+{
+    LOCKED(&g_threads.lock);
+    for (uint32_t i = 0; i < g_threads.highest; i++) {
+        if (thread_at(i)->used)
+            fn(thread_at(i), arg);
+    }
+}
+
+/* --- starting ----------------------------------------------------------------------------------------- */
+
+/* A free area, marked used; NULL. *ret_leaving: one is about to become free. */
+static struct thread *allot(bool *ret_leaving)
+{
+    LOCKED(&g_threads.lock);
+    *ret_leaving = false;
+    for (uint32_t i = 0; i < area_count(); i++) {
+        struct thread *thread = thread_at(i);
+        if (thread->used)
+            continue;
+        if (__atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) != THREAD_STATE_NEW) {
+            *ret_leaving = true;
+            continue;
+        }
+        /* Everything but the two words that say where and which it is. */
+        size_t keep = offsetof(struct thread, state);
+        memset((uint8_t *)thread + keep, 0, sizeof(*thread) - keep);
+        thread->used = true;
+        thread->tid = new_tid();
+        g_threads.used++;
+        if (i >= g_threads.highest)
+            g_threads.highest = i + 1;
+        return thread;
+    }
+    return NULL;
+}
+
+static void give_back(struct thread *thread)
+{
+    LOCKED(&g_threads.lock);
+    thread->used = false;
+    g_threads.used--;
+}
+
+int thread_new(struct thread **ret)
+{
+    struct thread *thread;
+    bool leaving;
+    for (unsigned i = 0; !(thread = allot(&leaving)); i++) {
+        if (!leaving || i >= LEAVING_TRIES) {
+            if (!__atomic_exchange_n(&g_threads.full_logged, true, __ATOMIC_RELAXED))
+                log_error("all %u threads are in use: --threads gives more", area_count());
+            return -EAGAIN;
+        }
+        border_call0(OCALL_YIELD, 0);
+    }
+    int r = signal_thread_init(thread, current()->signal.mask);
+    if (r < 0) {
+        give_back(thread);
+        return r;
+    }
+    memcpy(thread->name, current()->name, sizeof(thread->name));
+    *ret = thread;
+    return 0;
+}
+
+void thread_drop(struct thread *thread)
+{
+    signal_thread_free(thread);
+    give_back(thread);
+}
+
+int thread_start(struct thread *thread)
+{
+    __atomic_store_n(&thread->start_wanted, true, __ATOMIC_RELEASE);
+    int64_t r = border_call1(OCALL_THREAD_START, 0, thread->index);
+    if (r < 0) {
+        /* If the host entered it all the same, start_wanted is gone or the area dead: not ours any more. */
+        __atomic_store_n(&thread->start_wanted, false, __ATOMIC_RELEASE);
+        return -EAGAIN;
+    }
+    return 0;
+}
+
+/* --- ending ------------------------------------------------------------------------------------------- */
+
+/* The main thread's host thread is where signals and the alarm arrive: it stays. */
+static NORETURN void main_stays(void)
+{
+    for (;;) {
+        int r = thread_park(OCALL_NEVER);
+        (void)r;
+    }
+}
+
+void thread_exit(int status)
+{
+    struct thread *thread = current();
+
+    if (thread->robust_list)
+        futex_robust_exit(thread->robust_list, (uint32_t)thread->tid);
+
+    lock_take(&g_threads.lock);
+    if (thread->index == 0)
+        g_threads.main_status = status;
+    bool last = --g_threads.used == 0;
+    int main_status = g_threads.main_status;
+    lock_drop(&g_threads.lock);
+    if (last)
+        process_exit(main_status);
+
+    uint64_t clear = thread->clear_child_tid;
+    if (thread->index == 0) {
+        signal_set_mask(UINT64_MAX);
+        if (clear && user_store32((uint32_t *)(uintptr_t)clear, 0) == 0)
+            futex_wake((const uint32_t *)(uintptr_t)clear, 1, FUTEX_ANY);
+        main_stays();
+    }
+
+    signal_thread_done();
+    lock_take(&g_threads.lock);
+    thread->used = false;
+    lock_drop(&g_threads.lock);
+    /* From here on the area is leaving. pthread_join waits for the word, then may clone at once. */
+    if (clear && user_store32((uint32_t *)(uintptr_t)clear, 0) == 0)
+        futex_wake((const uint32_t *)(uintptr_t)clear, 1, FUTEX_ANY);
+    thread_leave_host();
+}
