@@ -53,16 +53,18 @@ void layout_free_p(struct layout **layout)
     errno = saved;
 }
 
-/* page_count zeroed pages that live as long as the layout; NULL: out of memory. */
+/* page_count zeroed, page-aligned pages that live as long as the layout; NULL: out of memory. */
 static uint8_t *pages_new(struct layout *l, uint64_t page_count)
 {
     void **owned = realloc(l->owned, (l->owned_count + 1) * sizeof(*owned));
     if (!owned)
         return NULL;
     l->owned = owned;
-    void *pages = calloc(page_count, PAGE);
-    if (pages)
-        l->owned[l->owned_count++] = pages;
+    void *pages = aligned_alloc(PAGE, page_count * PAGE);
+    if (!pages)
+        return NULL;
+    memset(pages, 0, page_count * PAGE);
+    l->owned[l->owned_count++] = pages;
     return pages;
 }
 

@@ -24,7 +24,7 @@ struct layout_run {
     uint64_t page_count;
     uint64_t secinfo_flags;
     bool measured;          /* content too; place and flags always are */
-    const uint8_t *content; /* page_count pages; NULL: zeros */
+    const uint8_t *content; /* page_count pages, page-aligned as the driver wants; NULL: zeros */
 };
 
 /* What the enclave is made of. The bytes must stay there as long as the layout. */

@@ -81,6 +81,7 @@ static void test_pages(void **state UNUSED)
             (run->content != NULL) != want[i].content)
             fail_msg("run %zu: %llx, %llu pages, flags %llx", i, (unsigned long long)run->offset,
                      (unsigned long long)run->page_count, (unsigned long long)run->secinfo_flags);
+        assert_int_equal((uintptr_t)run->content % SGX_PAGE_SIZE, 0);
         if (i > 0)
             assert_true(run->offset >=
                         l->runs[i - 1].offset + l->runs[i - 1].page_count * LAYOUT_PAGE);
