@@ -14,6 +14,7 @@ enum option_id {
     ID_TRUST,
     ID_ALLOW,
     ID_DENY,
+    ID_PACKAGE,
     ID_EXEC,
     ID_HEAP,
     ID_THREADS,
@@ -49,6 +50,8 @@ static const struct option_spec {
       "leave this file or folder to the host: unprotected, may change, may be written" },
     { ID_DENY, "deny", "PATH", OPTIONS_MANIFEST,
       "a data file that gives EIO, instead of ending the program, when it was tampered with" },
+    { ID_PACKAGE, "package", "NAME", OPTIONS_MANIFEST,
+      "also trust all files of this installed Debian package" },
     { ID_EXEC, "exec", "deny", OPTIONS_MANIFEST,
       "accept a trace that started other programs; in the enclave exec fails with EACCES" },
     { ID_HEAP, "heap", "SIZE", OPTIONS_MANIFEST,
@@ -250,6 +253,7 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
     case ID_TRUST: return take_list(verb, "trust", &o->trust, value);
     case ID_ALLOW: return take_list(verb, "allow", &o->allow, value);
     case ID_DENY: return take_list(verb, "deny", &o->deny, value);
+    case ID_PACKAGE: return take_list(verb, "package", &o->package, value);
     case ID_ENV:
         if (value[0] == '=')
             return cli_usage(verb, "--env '%s': the name is missing", value);
@@ -338,6 +342,7 @@ void options_done(struct options *options)
     free(options->trust.items);
     free(options->allow.items);
     free(options->deny.items);
+    free(options->package.items);
     free(options->env.items);
     memset(options, 0, sizeof(*options));
 }
@@ -353,10 +358,8 @@ char *options_fingerprint(const struct options *options)
         const char *name;
         const struct option_list *list;
     } lists[] = {
-        { "trust", &options->trust },
-        { "allow", &options->allow },
-        { "deny", &options->deny },
-        { "env", &options->env },
+        { "trust", &options->trust },     { "allow", &options->allow }, { "deny", &options->deny },
+        { "package", &options->package }, { "env", &options->env },
     };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         for (size_t k = 0; k < lists[i].list->count; k++)

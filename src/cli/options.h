@@ -34,7 +34,7 @@ struct options {
     const char *output;
 
     /* manifest */
-    struct option_list trust, allow, deny, env;
+    struct option_list trust, allow, deny, package, env;
     bool exec_deny, args_host, debug;
     uint64_t heap;    /* bytes; 0: proposed from the trace */
     uint32_t threads; /* 0: proposed from the trace */

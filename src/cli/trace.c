@@ -1,8 +1,8 @@
 /* `sgxpy trace`: runs a program natively and writes down what it touches. Tier: hosted. */
+#include "tracer/trace.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "tracer/record.h"
-#include "tracer/trace.h"
 
 static int verb_trace_run(const struct verb *verb, int argc, char **argv)
 {
@@ -39,8 +39,10 @@ const struct verb verb_trace = {
     .name = "trace",
     .arguments = "-o FILE [--] COMMAND [ARGUMENT...]",
     .summary = "Run a program natively and record what it depends on",
-    .details = "The program runs unprotected: do this on a machine you trust. The trace holds the values of\n"
-               "its environment variables, so it is written for you alone. Exit code: the program's.",
+    .details =
+        "The program runs unprotected: do this on a machine you trust. The trace holds the values "
+        "of\n"
+        "its environment variables, so it is written for you alone. Exit code: the program's.",
     .groups = OPTIONS_OUTPUT | OPTIONS_TRACE,
     .run = verb_trace_run,
 };

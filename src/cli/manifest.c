@@ -1,0 +1,45 @@
+/* `sgxpy manifest`: from traces to a cascade. Tier: hosted. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/steps.h"
+#include "util/fs.h"
+
+static int verb_manifest_run(const struct verb *verb, int argc, char **argv)
+{
+    CLEANUP(options_done) struct options options;
+    int r = options_parse(verb, argc, argv, &options);
+    if (r != CLI_OK)
+        return r;
+    if (options.help) {
+        options_help(verb);
+        return cli_finish_output();
+    }
+    if (options.rest_count == 0)
+        return cli_usage(verb, "the trace is missing");
+    if (!options.output)
+        return cli_usage(verb, "-o FILE is missing: where the cascade goes");
+
+    struct err err = { 0 };
+    CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
+    if (steps_manifest(options.rest, (size_t)options.rest_count, &options, options.output, NULL,
+                       &cascade, &err) < 0)
+        return cli_fail(&err);
+    CLEANUP(free_p) char *limits = steps_describe_limits(cascade);
+    if (limits)
+        cli_note("%s", limits);
+    return CLI_OK;
+}
+
+const struct verb verb_manifest = {
+    .name = "manifest",
+    .arguments = "TRACE... -o FILE [OPTION...]",
+    .summary = "Make the cascade: what the program may read and do, with every hash",
+    .details =
+        "The cascade is JSON, sorted and reproducible: read it in review, keep it in git. Several\n"
+        "traces of one command are united. Files are hashed as they are now, and one that\n"
+        "changed since the trace is refused.",
+    .groups = OPTIONS_OUTPUT | OPTIONS_MANIFEST,
+    .run = verb_manifest_run,
+};

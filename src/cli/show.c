@@ -1,0 +1,484 @@
+/*
+ * `sgxpy show`: what a bundle, a cascade or a trace holds, for people and (--json) for machines. Of
+ * a bundle the compiled manifests are shown, which are measured, never the cascade beside them.
+ * Tier: hosted.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "core/manifest_view.h"
+#include "manifest/cascade.h"
+#include "signer/bundle.h"
+#include "signer/sigstruct.h"
+#include "tracer/trace.h"
+#include "util/fs.h"
+
+/* One file of a node, from wherever it comes. Strings are borrowed. */
+struct show_file {
+    const char *path, *target;
+    uint32_t class, flags, mode;
+    uint64_t size;
+    const uint8_t *sha256; /* trusted regular files */
+};
+
+/* One node, from a compiled manifest or a cascade. */
+struct show_node {
+    const char *label, *executable, *interpreter, *cwd;
+    uint32_t flags, thread_count, uid, gid;
+    uint64_t heap_size;
+    size_t file_count, arg_count;
+    const struct manifest_view *view;      /* either */
+    const struct cascade_node *cascade;    /* or */
+    const struct sgx_sigstruct *sigstruct; /* NULL: not signed yet */
+    const uint8_t *cascade_id;
+    size_t manifest_size;
+};
+
+static struct show_file file_at(const struct show_node *n, size_t i)
+{
+    if (n->cascade) {
+        const struct cascade_file *f = &n->cascade->files[i];
+        return (struct show_file){ f->path,
+                                   f->target,
+                                   f->class,
+                                   f->flags,
+                                   f->mode,
+                                   f->size,
+                                   f->class == MANIFEST_TRUSTED && S_ISREG(f->mode) ? f->sha256
+                                                                                    : NULL };
+    }
+    const struct manifest_file *f = &n->view->files[i];
+    return (struct show_file){
+        manifest_str_ptr(n->view, f->path),
+        f->target.length ? manifest_str_ptr(n->view, f->target) : NULL,
+        f->class,
+        f->flags,
+        f->mode,
+        f->size,
+        f->class == MANIFEST_TRUSTED && S_ISREG(f->mode) ? f->sha256 : NULL,
+    };
+}
+
+static const char *argument_at(const struct show_node *n, size_t i)
+{
+    return n->cascade ? n->cascade->args[i] : manifest_str_ptr(n->view, n->view->args[i]);
+}
+
+/* Bytes that do not print, and backslashes, become \xNN: names come from the traced program. */
+static void print_text(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if (*p < 0x20 || *p == 0x7f || *p == '\\')
+            printf("\\x%02x", *p);
+        else
+            putchar(*p);
+    }
+}
+
+/* ---- counts --------------------------------------------------------------------------------- */
+
+enum { COUNT_FILES, COUNT_FOLDERS, COUNT_LINKS, COUNT_KINDS };
+
+struct counts {
+    size_t by_class[MANIFEST_ABSENT + 1];
+    size_t trusted[COUNT_KINDS];
+    uint64_t trusted_bytes;
+    size_t outputs, denied, executable;
+};
+
+static struct counts count(const struct show_node *n)
+{
+    struct counts c = { 0 };
+    for (size_t i = 0; i < n->file_count; i++) {
+        struct show_file f = file_at(n, i);
+        if (f.class <= MANIFEST_ABSENT)
+            c.by_class[f.class]++;
+        c.outputs += f.flags & MANIFEST_OUTPUT ? 1 : 0;
+        c.denied += f.flags & MANIFEST_DENY ? 1 : 0;
+        c.executable += f.flags & MANIFEST_EXEC ? 1 : 0;
+        if (f.class != MANIFEST_TRUSTED)
+            continue;
+        if (S_ISREG(f.mode)) {
+            c.trusted[COUNT_FILES]++;
+            c.trusted_bytes += f.size;
+        } else {
+            c.trusted[S_ISDIR(f.mode) ? COUNT_FOLDERS : COUNT_LINKS]++;
+        }
+    }
+    return c;
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static void print_hex(const char *name, const void *bytes, size_t size)
+{
+    char hex[2 * SGX_HASH_SIZE + 1];
+    cli_hex(bytes, size, hex);
+    printf("  %-14s %s\n", name, hex);
+}
+
+static void print_field(const char *name, const char *text)
+{
+    printf("  %-14s ", name);
+    print_text(text);
+    putchar('\n');
+}
+
+static void print_sigstruct(const struct sgx_sigstruct *s)
+{
+    uint8_t mrsigner[SGX_HASH_SIZE];
+    sigstruct_mrsigner(s, mrsigner);
+    print_hex("MRENCLAVE", s->enclave_hash, SGX_HASH_SIZE);
+    print_hex("MRSIGNER", mrsigner, SGX_HASH_SIZE);
+    printf("  %-14s %s%s%s%s, flags 0x%" PRIx64 ", xfrm 0x%" PRIx64 "\n", "attributes",
+           s->attributes.flags & SGX_ATTR_DEBUG ? "DEBUG (insecure)" : "no DEBUG",
+           s->attributes.flags & SGX_ATTR_MODE64BIT ? ", 64 bit" : "",
+           s->attributes.flags & SGX_ATTR_PROVISIONKEY ? ", provision key" : "",
+           s->misc_select & 1 ? ", EXINFO" : "", s->attributes.flags, s->attributes.xfrm);
+    printf("  %-14s ISVPRODID %u, ISVSVN %u, date %08x\n", "version", s->isv_prod_id, s->isv_svn,
+           s->date);
+}
+
+static void print_files(const struct show_node *n)
+{
+    for (size_t i = 0; i < n->file_count; i++) {
+        struct show_file f = file_at(n, i);
+        char hash[2 * MANIFEST_HASH_SIZE + 1] = "-";
+        if (f.sha256)
+            cli_hex(f.sha256, MANIFEST_HASH_SIZE, hash);
+        printf("  %-8s%s %06o %12" PRIu64 " %-64s ", cascade_class_name(f.class),
+               f.flags & MANIFEST_DENY     ? " deny  "
+               : f.flags & MANIFEST_OUTPUT ? " output"
+               : f.flags & MANIFEST_EXEC   ? " exec  "
+                                           : "       ",
+               f.mode, f.size, hash);
+        print_text(f.path);
+        if (f.target) {
+            fputs(" -> ", stdout);
+            print_text(f.target);
+        }
+        putchar('\n');
+    }
+}
+
+static void print_node(const struct show_node *n, size_t index, bool files)
+{
+    char bytes[32];
+    printf("node %zu: ", index);
+    print_text(n->label);
+    putchar('\n');
+    if (n->sigstruct)
+        print_sigstruct(n->sigstruct);
+    if (n->cascade_id)
+        print_hex("cascade id", n->cascade_id, MANIFEST_HASH_SIZE);
+    print_field("executable", n->executable);
+    if (n->interpreter)
+        print_field("interpreter", n->interpreter);
+    printf("  %-14s", "arguments");
+    for (size_t i = 0; i < n->arg_count; i++) {
+        putchar(' ');
+        print_text(argument_at(n, i));
+    }
+    printf("%s\n", n->flags & MANIFEST_ARGS_HOST ? "  ... (more from the host)" : "");
+    print_field("folder", n->cwd);
+    printf("  %-14s %" PRIu32 " / %" PRIu32 "\n", "user / group", n->uid, n->gid);
+    printf("  %-14s heap %" PRIu64 " MiB, %" PRIu32 " thread%s%s\n", "limits", n->heap_size >> 20,
+           n->thread_count, n->thread_count == 1 ? "" : "s",
+           n->flags & MANIFEST_EXEC_DENY ? ", exec and fork denied" : "");
+    if (n->manifest_size)
+        printf("  %-14s %s\n", "manifest", cli_size(n->manifest_size, bytes));
+
+    struct counts c = count(n);
+    printf("  %-14s %zu files (%s), %zu folders, %zu links; %zu executable, %zu deny\n", "trusted",
+           c.trusted[COUNT_FILES], cli_size(c.trusted_bytes, bytes), c.trusted[COUNT_FOLDERS],
+           c.trusted[COUNT_LINKS], c.executable, c.denied);
+    printf("  %-14s %zu, of them outputs %zu\n", "allowed", c.by_class[MANIFEST_ALLOWED],
+           c.outputs);
+    printf("  %-14s %zu\n", "scratch", c.by_class[MANIFEST_SCRATCH]);
+    printf("  %-14s %zu known by name, %zu absent\n", "others", c.by_class[MANIFEST_NAMED],
+           c.by_class[MANIFEST_ABSENT]);
+    if (files)
+        print_files(n);
+}
+
+/* ---- JSON ----------------------------------------------------------------------------------- */
+
+static void put_hex(json_t *object, const char *key, const void *bytes, size_t size)
+{
+    char hex[2 * SGX_HASH_SIZE + 1];
+    cli_hex(bytes, size, hex);
+    json_object_set_new(object, key, json_string(hex));
+}
+
+/* JSON knows UTF-8 only: other bytes stand in hex, under KEY_hex. */
+static void put_text(json_t *object, const char *key, const char *text)
+{
+    json_t *value = json_string(text);
+    if (value) {
+        json_object_set_new(object, key, value);
+        return;
+    }
+    char name[64];
+    snprintf(name, sizeof(name), "%s_hex", key);
+    size_t size = strlen(text);
+    char *hex = malloc(2 * size + 1);
+    if (!hex)
+        return;
+    cli_hex(text, size, hex);
+    json_object_set_new(object, name, json_string(hex));
+    free(hex);
+}
+
+static json_t *json_files(const struct show_node *n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n->file_count; i++) {
+        struct show_file f = file_at(n, i);
+        json_t *item = json_pack("{s:s, s:i, s:I}", "class", cascade_class_name(f.class), "mode",
+                                 (int)f.mode, "size", (json_int_t)f.size);
+        put_text(item, "path", f.path);
+        if (f.target)
+            put_text(item, "target", f.target);
+        if (f.sha256)
+            put_hex(item, "sha256", f.sha256, MANIFEST_HASH_SIZE);
+        json_object_set_new(item, "deny", json_boolean(f.flags & MANIFEST_DENY));
+        json_object_set_new(item, "output", json_boolean(f.flags & MANIFEST_OUTPUT));
+        json_object_set_new(item, "executable", json_boolean(f.flags & MANIFEST_EXEC));
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
+static void put_sigstruct(json_t *object, const struct sgx_sigstruct *s)
+{
+    uint8_t mrsigner[SGX_HASH_SIZE];
+    sigstruct_mrsigner(s, mrsigner);
+    put_hex(object, "mrenclave", s->enclave_hash, SGX_HASH_SIZE);
+    put_hex(object, "mrsigner", mrsigner, SGX_HASH_SIZE);
+    char flags[24], xfrm[24], date[16];
+    snprintf(flags, sizeof(flags), "0x%" PRIx64, s->attributes.flags);
+    snprintf(xfrm, sizeof(xfrm), "0x%" PRIx64, s->attributes.xfrm);
+    snprintf(date, sizeof(date), "%08x", s->date);
+    json_object_set_new(object, "attributes",
+                        json_pack("{s:b, s:s, s:s, s:i}", "debug",
+                                  (int)!!(s->attributes.flags & SGX_ATTR_DEBUG), "flags", flags,
+                                  "xfrm", xfrm, "misc_select", (int)s->misc_select));
+    json_object_set_new(object, "isv_prod_id", json_integer(s->isv_prod_id));
+    json_object_set_new(object, "isv_svn", json_integer(s->isv_svn));
+    json_object_set_new(object, "date", json_string(date));
+}
+
+static json_t *json_node(const struct show_node *n, bool files)
+{
+    json_t *o = json_object();
+    put_text(o, "label", n->label);
+    put_text(o, "executable", n->executable);
+    if (n->interpreter)
+        put_text(o, "interpreter", n->interpreter);
+    put_text(o, "cwd", n->cwd);
+    json_t *arguments = json_array();
+    for (size_t i = 0; i < n->arg_count; i++) {
+        json_t *one = json_object();
+        put_text(one, "text", argument_at(n, i));
+        json_array_append_new(arguments, one);
+    }
+    json_object_set_new(o, "arguments", arguments);
+    json_object_set_new(o, "args_host", json_boolean(n->flags & MANIFEST_ARGS_HOST));
+    json_object_set_new(o, "exec_deny", json_boolean(n->flags & MANIFEST_EXEC_DENY));
+    json_object_set_new(o, "uid", json_integer(n->uid));
+    json_object_set_new(o, "gid", json_integer(n->gid));
+    json_object_set_new(o, "heap_size", json_integer((json_int_t)n->heap_size));
+    json_object_set_new(o, "thread_count", json_integer(n->thread_count));
+    if (n->sigstruct)
+        put_sigstruct(o, n->sigstruct);
+    if (n->cascade_id)
+        put_hex(o, "cascade_id", n->cascade_id, MANIFEST_HASH_SIZE);
+    if (n->manifest_size)
+        json_object_set_new(o, "manifest_size", json_integer((json_int_t)n->manifest_size));
+
+    struct counts c = count(n);
+    json_object_set_new(
+        o, "counts",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "trusted_files",
+                  (json_int_t)c.trusted[COUNT_FILES], "trusted_bytes", (json_int_t)c.trusted_bytes,
+                  "folders", (json_int_t)c.trusted[COUNT_FOLDERS], "links",
+                  (json_int_t)c.trusted[COUNT_LINKS], "allowed",
+                  (json_int_t)c.by_class[MANIFEST_ALLOWED], "outputs", (json_int_t)c.outputs,
+                  "scratch", (json_int_t)c.by_class[MANIFEST_SCRATCH], "named",
+                  (json_int_t)c.by_class[MANIFEST_NAMED], "absent",
+                  (json_int_t)c.by_class[MANIFEST_ABSENT]));
+    if (files)
+        json_object_set_new(o, "files", json_files(n));
+    return o;
+}
+
+/* ---- the three kinds ------------------------------------------------------------------------ */
+
+static void node_of_view(const struct manifest_view *view, const struct bundle_node *signed_node,
+                         struct show_node *ret)
+{
+    const struct manifest_entry *entry = &view->entries[0];
+    *ret = (struct show_node){
+        .label = manifest_str_ptr(view, view->node->label),
+        .executable = manifest_path(view, entry->executable),
+        .interpreter =
+            entry->interpreter == MANIFEST_NONE ? NULL : manifest_path(view, entry->interpreter),
+        .cwd = manifest_str_ptr(view, view->node->cwd),
+        .flags = view->node->flags,
+        .thread_count = view->node->thread_count,
+        .uid = view->node->uid,
+        .gid = view->node->gid,
+        .heap_size = view->node->heap_size,
+        .file_count = view->file_count,
+        .arg_count = view->arg_count,
+        .view = view,
+        .sigstruct = &signed_node->sigstruct,
+        .cascade_id = view->node->cascade_id,
+        .manifest_size = signed_node->manifest_size,
+    };
+}
+
+static void node_of_cascade(const struct cascade_node *node, struct show_node *ret)
+{
+    *ret = (struct show_node){
+        .label = node->label,
+        .executable = node->executable,
+        .interpreter = node->interpreter,
+        .cwd = node->cwd,
+        .flags = node->flags,
+        .thread_count = node->thread_count,
+        .uid = node->uid,
+        .gid = node->gid,
+        .heap_size = node->heap_size,
+        .file_count = node->file_count,
+        .arg_count = node->arg_count,
+        .cascade = node,
+    };
+}
+
+/* Prints one node, or adds it to the JSON list. */
+static void put_node(const struct show_node *n, size_t index, const struct options *options,
+                     json_t *list)
+{
+    if (options->json)
+        json_array_append_new(list, json_node(n, options->files));
+    else
+        print_node(n, index, options->files);
+}
+
+static int show_bundle(const char *path, const struct options *options, json_t *list,
+                       struct err *err)
+{
+    CLEANUP(bundle_free_p) struct bundle *bundle = NULL;
+    int r = bundle_load_any(path, &bundle, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < bundle->node_count; i++) {
+        struct manifest_view view;
+        const char *reason;
+        r = manifest_view_open(bundle->nodes[i].manifest, bundle->nodes[i].manifest_size, &view,
+                               &reason);
+        if (r < 0)
+            return err_set(err, r, "'%s/nodes/%zu/manifest.bin': %s", path, i, reason);
+        struct show_node node;
+        node_of_view(&view, &bundle->nodes[i], &node);
+        put_node(&node, i, options, list);
+    }
+    return 0;
+}
+
+static int show_cascade(const char *path, const struct options *options, json_t *list,
+                        struct err *err)
+{
+    CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
+    int r = cascade_load(path, &cascade, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < cascade->node_count; i++) {
+        struct show_node node;
+        node_of_cascade(&cascade->nodes[i], &node);
+        put_node(&node, i, options, list);
+    }
+    return 0;
+}
+
+static int show_trace(const char *path, const struct options *options, struct err *err)
+{
+    CLEANUP(trace_free_p) struct trace *trace = NULL;
+    int r = trace_load(path, &trace, err);
+    if (r < 0)
+        return r;
+    if (options->json)
+        return err_set(err, -EINVAL, "'%s' is a trace, which is shown as text only", path);
+    trace_print(stdout, trace);
+    return 0;
+}
+
+/* JSON text starts with a brace; a trace with its magic. */
+static bool looks_like_json(const char *path)
+{
+    FILE *in = fopen(path, "re");
+    int first = in ? getc(in) : EOF;
+    if (in)
+        fclose(in);
+    return first == '{';
+}
+
+static int show_any(const char *path, const struct options *options, json_t *list, struct err *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return err_set(err, -errno, "'%s': %s", path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return show_bundle(path, options, list, err);
+    return looks_like_json(path) ? show_cascade(path, options, list, err)
+                                 : show_trace(path, options, err);
+}
+
+static void json_decref_pp(json_t **json)
+{
+    json_decref(*json);
+}
+
+static int verb_show_run(const struct verb *verb, int argc, char **argv)
+{
+    CLEANUP(options_done) struct options options;
+    int r = options_parse(verb, argc, argv, &options);
+    if (r != CLI_OK)
+        return r;
+    if (options.help) {
+        options_help(verb);
+        return cli_finish_output();
+    }
+    if (options.rest_count != 1)
+        return options.rest_count == 0 ? cli_usage(verb, "what to show is missing")
+                                       : cli_usage(verb, "'%s' is too much", options.rest[1]);
+
+    struct err err = { 0 };
+    CLEANUP(json_decref_pp) json_t *list = json_array();
+    if (show_any(options.rest[0], &options, list, &err) < 0)
+        return cli_fail(&err);
+    if (options.json) {
+        CLEANUP(json_decref_pp) json_t *root = json_pack("{s:O}", "nodes", list);
+        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
+        putchar('\n');
+    }
+    return cli_finish_output();
+}
+
+const struct verb verb_show = {
+    .name = "show",
+    .arguments = "[--files] [--json] BUNDLE|CASCADE|TRACE",
+    .summary = "Print what a bundle, a cascade or a trace holds",
+    .details =
+        "Of a bundle: MRENCLAVE, MRSIGNER, attributes, limits, and how many files of each class.",
+    .groups = OPTIONS_SHOW | OPTIONS_JSON,
+    .run = verb_show_run,
+};

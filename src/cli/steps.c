@@ -1,0 +1,288 @@
+#include "cli/steps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/sha256.h"
+#include "manifest/build.h"
+#include "manifest/compile.h"
+#include "signer/bundle.h"
+#include "signer/layout.h"
+#include "signer/sigstruct.h"
+#include "tracer/trace.h"
+#include "util/fs.h"
+
+void steps_library_os_done(struct steps_library_os *l)
+{
+    free(l->path);
+    free(l->image);
+    memset(l, 0, sizeof(*l));
+}
+
+int steps_library_os(const struct options *options, struct steps_library_os *ret, struct err *err)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (options->libos) {
+        ret->path = strdup(options->libos);
+        if (!ret->path)
+            return err_set(err, -ENOMEM, "out of memory");
+    } else {
+        int r = cli_libos_path(&ret->path, err);
+        if (r < 0)
+            return r;
+    }
+    int r = file_load(AT_FDCWD, ret->path, LAYOUT_IMAGE_FILE_MAX, &ret->image, &ret->size, err);
+    if (r < 0) {
+        err_wrap(err, "the library OS image");
+        err_exit(err, CLI_START);
+        return r;
+    }
+    sha256(ret->image, ret->size, ret->sha256);
+    return 0;
+}
+
+/* Bytes of the trusted regular files, each inode once. */
+static void count_trusted(const struct cascade_node *n, size_t *ret_count, uint64_t *ret_bytes)
+{
+    *ret_count = 0;
+    *ret_bytes = 0;
+    for (size_t i = 0; i < n->file_count; i++) {
+        const struct cascade_file *f = &n->files[i];
+        if (f->class != MANIFEST_TRUSTED || !S_ISREG(f->mode))
+            continue;
+        (*ret_count)++;
+        if (!f->link)
+            *ret_bytes += f->size;
+    }
+}
+
+/* path as the user would write it: relative to cwd if it lies below it. */
+static const char *relative(const char *path, const char *cwd)
+{
+    size_t n = strlen(cwd);
+    if (strncmp(path, cwd, n) == 0 && path[n] == '/')
+        return path + n + 1;
+    return path;
+}
+
+#define OUTPUTS_SHOWN 5
+
+char *steps_describe_files(const struct cascade *c)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    const struct cascade_node *n = &c->nodes[0];
+    size_t count;
+    uint64_t bytes;
+    count_trusted(n, &count, &bytes);
+    char amount[32];
+    fprintf(out, "%zu files (%s)", count, cli_size(bytes, amount));
+
+    size_t outputs = 0;
+    for (size_t i = 0; i < n->file_count; i++)
+        outputs += n->files[i].flags & MANIFEST_OUTPUT ? 1 : 0;
+    size_t shown = 0;
+    for (size_t i = 0; i < n->file_count && shown < OUTPUTS_SHOWN; i++) {
+        if (!(n->files[i].flags & MANIFEST_OUTPUT))
+            continue;
+        fprintf(out, "%s%s",
+                shown         ? ", "
+                : outputs > 1 ? ", outputs "
+                              : ", output ",
+                relative(n->files[i].path, n->cwd));
+        shown++;
+    }
+    if (outputs > shown)
+        fprintf(out, " and %zu more", outputs - shown);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+char *steps_describe_limits(const struct cascade *c)
+{
+    const struct cascade_node *n = &c->nodes[0];
+    char *text = NULL;
+    if (asprintf(&text, "heap %" PRIu64 " MiB, %" PRIu32 " thread%s", n->heap_size >> 20,
+                 n->thread_count, n->thread_count == 1 ? "" : "s") < 0)
+        return NULL;
+    return text;
+}
+
+/* Allowed paths are a promise that we do not make: each is named. */
+static void note_allowed(const struct cascade *c)
+{
+    const struct cascade_node *n = &c->nodes[0];
+    for (size_t i = 0; i < n->file_count; i++) {
+        const struct cascade_file *f = &n->files[i];
+        if (f->class == MANIFEST_ALLOWED && !(f->flags & MANIFEST_OUTPUT))
+            cli_note("unprotected: '%s'%s is left to the host", f->path,
+                     f->flags & MANIFEST_SUBTREE ? " with everything below" : "");
+    }
+}
+
+static void tell(const struct cascade *c, const struct manifest_report *report)
+{
+    CLEANUP(free_p) char *files = steps_describe_files(c);
+    if (files && report->dropped_count > 0)
+        cli_note("%s; %zu variable%s dropped (--env NAME)", files, report->dropped_count,
+                 report->dropped_count == 1 ? "" : "s");
+    else if (files)
+        cli_note("%s", files);
+    for (size_t i = 0; i < report->note_count; i++)
+        cli_note("%s", report->notes[i]);
+    note_allowed(c);
+}
+
+struct traces {
+    struct trace *items[STEPS_TRACES_MAX];
+    size_t count;
+};
+
+static void traces_done(struct traces *traces)
+{
+    for (size_t i = 0; i < traces->count; i++)
+        trace_free(traces->items[i]);
+}
+
+int steps_manifest(char *const *paths, size_t count, const struct options *options,
+                   const char *output, const char *own_folder, struct cascade **ret,
+                   struct err *err)
+{
+    if (count > STEPS_TRACES_MAX)
+        return err_set(err, -E2BIG, "%zu traces; at most %d are taken", count, STEPS_TRACES_MAX);
+    CLEANUP(traces_done) struct traces traces = { 0 };
+    const char *own[STEPS_TRACES_MAX + 2];
+    size_t own_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        int r = trace_load(paths[i], &traces.items[traces.count], err);
+        if (r < 0)
+            return r;
+        const struct trace *t = traces.items[traces.count++];
+        own[own_count++] = paths[i];
+        if (!t->complete)
+            cli_note("'%s' is not complete: %s", paths[i], t->incomplete);
+    }
+    own[own_count++] = output;
+    if (own_folder)
+        own[own_count++] = own_folder;
+
+    struct manifest_rules rules = {
+        .trust = options->trust.items,
+        .trust_count = options->trust.count,
+        .allow = options->allow.items,
+        .allow_count = options->allow.count,
+        .deny = options->deny.items,
+        .deny_count = options->deny.count,
+        .package = options->package.items,
+        .package_count = options->package.count,
+        .env = options->env.items,
+        .env_count = options->env.count,
+        .own = own,
+        .own_count = own_count,
+        .exec_deny = options->exec_deny,
+        .debug = options->debug || options->strace,
+        .args_host = options->args_host,
+        .heap_size = options->heap,
+        .thread_count = options->threads,
+    };
+    CLEANUP(manifest_report_done) struct manifest_report report = { 0 };
+    CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
+    int r = manifest_build((const struct trace *const *)traces.items, traces.count, &rules,
+                           &cascade, &report, err);
+    if (r < 0)
+        return r;
+    r = cascade_save(cascade, output, err);
+    if (r < 0)
+        return r;
+    if (!options->quiet)
+        tell(cascade, &report);
+    *ret = TAKE_PTR(cascade);
+    return 0;
+}
+
+/* One node: compiled, laid out, measured, signed. */
+static int sign_node(const struct cascade *c, size_t index, const struct options *options,
+                     const struct steps_library_os *library_os, const struct signing_key *key,
+                     bool automatic_key, struct bundle_node *ret, struct err *err)
+{
+    const struct cascade_node *node = &c->nodes[index];
+    uint8_t mrsigner[SGX_HASH_SIZE];
+    keys_mrsigner(key, mrsigner);
+    int r = manifest_compile(c, index, mrsigner, &ret->manifest, &ret->manifest_size, err);
+    if (r < 0)
+        return r;
+
+    struct layout_spec spec = {
+        .image = library_os->image,
+        .image_size = library_os->size,
+        .manifest = ret->manifest,
+        .manifest_size = ret->manifest_size,
+        .thread_count = node->thread_count,
+        .heap_size = node->heap_size,
+    };
+    CLEANUP(layout_free_p) struct layout *layout = NULL;
+    r = layout_build(&spec, &layout, err);
+    if (r < 0)
+        return err_wrap(err, "laying out the enclave of '%s'", node->label);
+
+    struct sigstruct_params params = { 0 };
+    sigstruct_profile(&params, node->flags & MANIFEST_INSECURE_DEBUG);
+    params.isv_prod_id = options->isv_prod_id;
+    params.isv_svn = options->isv_svn;
+    params.sw_defined = automatic_key ? STEPS_AUTOMATIC_KEY : 0;
+    if ((r = sigstruct_date(&params.date, err)) < 0 ||
+        (r = layout_measure(layout, params.enclave_hash, err)) < 0)
+        return r;
+    return sigstruct_build(&params, key, &ret->sigstruct, err);
+}
+
+static void bundle_done(struct bundle *bundle)
+{
+    for (size_t i = 0; bundle->nodes && i < bundle->node_count; i++)
+        free(bundle->nodes[i].manifest);
+    free(bundle->nodes);
+    free(bundle->cascade);
+}
+
+int steps_sign(const char *cascade_path, const struct options *options,
+               const struct steps_library_os *library_os, const struct signing_key *key,
+               bool automatic_key, const char *output, uint8_t ret_mrenclave[static SGX_HASH_SIZE],
+               struct err *err)
+{
+    CLEANUP(bundle_done) struct bundle bundle = { 0 };
+    int r = file_load(AT_FDCWD, cascade_path, BUNDLE_CASCADE_MAX, &bundle.cascade,
+                      &bundle.cascade_size, err);
+    if (r < 0)
+        return r;
+    CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
+    r = cascade_parse(cascade_path, bundle.cascade, bundle.cascade_size, &cascade, err);
+    if (r < 0)
+        return r;
+
+    memcpy(bundle.library_os, library_os->sha256, sizeof(bundle.library_os));
+    bundle.nodes = calloc(cascade->node_count, sizeof(*bundle.nodes));
+    if (!bundle.nodes)
+        return err_set(err, -ENOMEM, "out of memory");
+    bundle.node_count = cascade->node_count;
+    for (size_t i = 0; i < cascade->node_count; i++) {
+        r = sign_node(cascade, i, options, library_os, key, automatic_key, &bundle.nodes[i], err);
+        if (r < 0)
+            return r;
+    }
+    r = bundle_store(output, &bundle, err);
+    if (r < 0)
+        return r;
+    memcpy(ret_mrenclave, bundle.nodes[0].sigstruct.enclave_hash, SGX_HASH_SIZE);
+    return 0;
+}

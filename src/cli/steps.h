@@ -1,0 +1,52 @@
+/*
+ * The steps from trace to bundle, as `manifest`, `sign` and `run` share them: what the user is told
+ * stands here once. Tier: hosted.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/sgx.h"
+#include "cli/options.h"
+#include "core/attr.h"
+#include "manifest/cascade.h"
+#include "signer/keys.h"
+#include "util/err.h"
+
+/* Marks, in SIGSTRUCT.SWDEFINED, an enclave signed with a key that `run` made by itself. */
+#define STEPS_AUTOMATIC_KEY 0x4f545541u /* "AUTO" */
+
+/* The library OS image that options name, or the installed one. */
+struct steps_library_os {
+    char *path; /* owned */
+    char *image;
+    size_t size;
+    uint8_t sha256[SGX_HASH_SIZE];
+};
+MUST_CHECK int steps_library_os(const struct options *options, struct steps_library_os *ret,
+                                struct err *err);
+void steps_library_os_done(struct steps_library_os *l);
+
+/*
+ * Traces (at most STEPS_TRACES_MAX paths) and rules to a cascade at `output`. own: count paths of
+ * ours beside the traces and the output that no listing shows. Remarks go to stderr unless quiet.
+ * Free *ret with cascade_free.
+ */
+#define STEPS_TRACES_MAX 256
+MUST_CHECK int steps_manifest(char *const *traces, size_t trace_count,
+                              const struct options *options, const char *output, const char *own,
+                              struct cascade **ret, struct err *err);
+
+/* Compiles, measures and signs every node of the cascade file; writes the bundle. *ret_mrenclave:
+ * of the root. */
+MUST_CHECK int steps_sign(const char *cascade_path, const struct options *options,
+                          const struct steps_library_os *library_os, const struct signing_key *key,
+                          bool automatic_key, const char *output,
+                          uint8_t ret_mrenclave[static SGX_HASH_SIZE], struct err *err);
+
+/* "412 files (61 MB), output out.csv" and "heap 256 MiB, 4 threads" of the root node, as remarks.
+ * Free with free(); NULL: out of memory. */
+char *steps_describe_files(const struct cascade *c);
+char *steps_describe_limits(const struct cascade *c);
