@@ -1,0 +1,59 @@
+/*
+ * From traces and the user's rules to a cascade: classifies every path (trusted, allowed, scratch,
+ * named, absent), closes over what Python and ld.so may need, hashes what is trusted, and decides
+ * environment, arguments and limits. docs/manifest.md has the rules. Tier: hosted; reads the files
+ * of this machine, writes nothing. Not thread-safe; uses two threads itself.
+ *
+ * The same traces, rules and files give the same cascade.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/attr.h"
+#include "manifest/cascade.h"
+#include "tracer/trace.h"
+#include "util/err.h"
+
+/* All zero: nothing but what was traced. Relative paths are relative to the working directory. */
+struct manifest_rules {
+    const char *const *trust; /* files, or folders with everything below */
+    size_t trust_count;
+    const char *const *allow; /* files (they need not exist), or folders */
+    size_t allow_count;
+    const char *const *deny; /* trusted data files that answer EIO instead of aborting */
+    size_t deny_count;
+    const char *const *package; /* Debian packages, trusted whole */
+    size_t package_count;
+    const char *const *env; /* "NAME=VALUE" pins, "NAME" takes the host's value at run time */
+    size_t env_count;
+    const char *const *own; /* SGXPy's own files (trace, cascade, cache): in no listing */
+    size_t own_count;
+    bool exec_deny;
+    bool debug;
+    bool args_host;        /* arguments after the script come from whoever runs it */
+    uint64_t heap_size;    /* bytes; 0: proposed from the traces */
+    uint32_t thread_count; /* 0: proposed from the traces */
+};
+
+/* What people should be told. Strings are owned. */
+struct manifest_report {
+    char **dropped; /* names of environment variables that were left out, sorted */
+    size_t dropped_count;
+    char **notes; /* one line each: what the manifest does otherwise than the traced run */
+    size_t note_count;
+};
+void manifest_report_done(struct manifest_report *r);
+
+/*
+ * Traces of one program (same executable and arguments). On failure *ret is untouched; *report is
+ * always valid (zero it before, manifest_report_done it after) and may be NULL.
+ * Exit code 2 with one line: the program starts others (naming both) without exec_deny; a file is
+ * read and rewritten (proposing --allow); a rule is refused; a file changed since it was traced.
+ * Exit code 4: a file that this user cannot open.
+ */
+MUST_CHECK int manifest_build(const struct trace *const *traces, size_t trace_count,
+                              const struct manifest_rules *rules, struct cascade **ret,
+                              struct manifest_report *report, struct err *err);

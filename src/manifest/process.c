@@ -1,0 +1,426 @@
+/*
+ * What is no file: arguments, environment, identity and limits. Internal to src/manifest.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/manifest_view.h"
+#include "manifest/table.h"
+#include "util/fs.h"
+
+#define MIB           (1ull << 20)
+#define HEAP_MIN      (256 * MIB)
+#define STACK_SIZE    (8 * MIB)
+#define THREADS_MIN   4u
+#define FD_LIMIT      1024u
+#define SIGNAL_BIT(n) (1u << ((n) - 1))
+
+bool *process_members(const struct trace *t)
+{
+    bool *members = calloc(t->process_count + 1, sizeof(*members));
+    if (!members)
+        return NULL;
+    members[0] = true;
+    for (size_t i = 1; i < t->process_count; i++) {
+        const struct trace_process *p = &t->processes[i];
+        members[i] = p->how != TRACE_HOW_EXEC && p->parent < i && members[p->parent];
+    }
+    return members;
+}
+
+/* ---- arguments ---- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Options of each interpreter that end its own: a program text, or a value in the next word. */
+struct interpreter {
+    const char *prefix;
+    const char *programs; /* letters: the program is text, not a script */
+    const char *values;   /* letters that take a value, attached or next */
+};
+static const struct interpreter interpreters[] = {
+    { "python", "cm", "WX" }, { "pypy", "cm", "WX" }, { "perl", "eE", "IMm0F" },
+    { "ruby", "e", "IrEK" },  { "bash", "cs", "oO" }, { "dash", "cs", "o" },
+    { "sh", "cs", "o" },      { "node", "ep", "r" },
+};
+
+int process_script(const struct trace_process *p)
+{
+    const struct interpreter *in = NULL;
+    const char *base = base_name(p->executable);
+    for (size_t i = 0; i < ARRAY_SIZE(interpreters) && !in; i++) {
+        size_t size = strlen(interpreters[i].prefix);
+        if (strncmp(base, interpreters[i].prefix, size) == 0 && !isalpha((unsigned char)base[size]))
+            in = &interpreters[i];
+    }
+    if (!in)
+        return 0;
+    for (size_t i = 1; i < p->argc; i++) {
+        const char *arg = p->argv[i];
+        if (strcmp(arg, "--") == 0)
+            return i + 1 < p->argc ? (int)i + 1 : -1;
+        if (arg[0] != '-')
+            return (int)i;
+        if (arg[1] == '\0')
+            return -1;
+        if (arg[1] == '-') {
+            i += strcmp(arg, "--check-hash-based-pycs") == 0;
+            continue;
+        }
+        for (const char *c = arg + 1; *c; c++) {
+            if (strchr(in->programs, *c))
+                return -1;
+            if (strchr(in->values, *c)) {
+                i += c[1] == '\0';
+                break;
+            }
+        }
+    }
+    return -1;
+}
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, -ENOMEM, "building the manifest: out of memory");
+}
+
+static char *make_label(const struct trace_process *p, int script)
+{
+    const char *base = base_name(p->executable);
+    const char *what = "";
+    if (script > 0)
+        what = base_name(p->argv[script]);
+    for (size_t i = 1; script < 0 && i < p->argc && !what[0]; i++)
+        if (p->argv[i][0] == '-' && strpbrk(p->argv[i], "cme"))
+            what = p->argv[i];
+    /* "-m pytest" says more than "-m". */
+    const char *module = "";
+    for (size_t i = 1; script < 0 && i + 1 < p->argc; i++)
+        if (strcmp(p->argv[i], "-m") == 0) {
+            module = p->argv[i + 1];
+            break;
+        }
+    char *label;
+    if (asprintf(&label, "%s%s%.100s%s%.100s", base, what[0] ? " " : "", what,
+                 module[0] ? " " : "", module) < 0)
+        return NULL;
+    return label;
+}
+
+static size_t pinned_count(const struct trace_process *p, bool args_host, int script)
+{
+    return !args_host ? p->argc : (size_t)script + 1;
+}
+
+static int fill_args(struct cascade_node *n, const struct trace *const *traces, size_t trace_count,
+                     const struct manifest_rules *rules, struct err *err)
+{
+    const struct trace_process *p = &traces[0]->processes[0];
+    int script = process_script(p);
+    if (rules->args_host && script < 0)
+        return err_set(err, -EINVAL,
+                       "--args host: '%s' runs a program from its arguments or standard input, so "
+                       "the host could choose the program", p->executable);
+    if (rules->args_host)
+        n->flags |= MANIFEST_ARGS_HOST;
+    size_t count = pinned_count(p, rules->args_host, script);
+    if (count > p->argc)
+        count = p->argc;
+    if (count == 0 || count > MANIFEST_ARGS_MAX)
+        return err_set(err, -EINVAL, "'%s' was started with %zu arguments", p->executable, count);
+
+    for (size_t i = 1; i < trace_count; i++) {
+        const struct trace_process *q = &traces[i]->processes[0];
+        bool same = strcmp(q->executable, p->executable) == 0 && q->argc >= count &&
+                    (rules->args_host || q->argc == count);
+        for (size_t k = 0; same && k < count; k++)
+            same = strcmp(p->argv[k], q->argv[k]) == 0;
+        if (!same)
+            return err_set(err, -EINVAL,
+                           "the traces are of different commands ('%s' and '%s', or other "
+                           "arguments): only traces of one command merge", p->executable,
+                           q->executable);
+    }
+
+    n->args = calloc(count + 1, sizeof(*n->args));
+    n->label = make_label(p, script);
+    n->executable = strdup(p->executable);
+    n->execfn = strdup(p->exec_name ? p->exec_name : p->executable);
+    if (!n->args || !n->label || !n->executable || !n->execfn)
+        return no_memory(err);
+    for (; n->arg_count < count; n->arg_count++)
+        if (!(n->args[n->arg_count] = strdup(p->argv[n->arg_count])))
+            return no_memory(err);
+    return 0;
+}
+
+/* ---- environment ---- */
+
+static bool starts(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_secret(const char *name)
+{
+    static const char *const words[] = { "KEY", "TOKEN", "SECRET", "PASS" };
+    char upper[256];
+    size_t i = 0;
+    for (; name[i] && i + 1 < sizeof(upper); i++)
+        upper[i] = (char)toupper((unsigned char)name[i]);
+    upper[i] = '\0';
+    if (name[i])
+        return true; /* too long to look through */
+    for (i = 0; i < ARRAY_SIZE(words); i++)
+        if (strstr(upper, words[i]))
+            return true;
+    return false;
+}
+
+static bool is_pinned(const char *name)
+{
+    static const char *const names[] = { "PATH", "HOME", "USER", "LANG",
+                                         "TZ", "TERM", "LD_LIBRARY_PATH", "VIRTUAL_ENV" };
+    if (is_secret(name))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    size_t size = strlen(name);
+    static const char threads[] = "_NUM_THREADS";
+    return starts(name, "LC_") || starts(name, "PYTHON") || starts(name, "NPY_") ||
+           (size > strlen(threads) && strcmp(name + size - strlen(threads), threads) == 0);
+}
+
+/* Sets name's policy and value; replaces what stands there. */
+static int set_variable(struct cascade_node *n, const char *name, size_t size, const char *value,
+                        uint32_t policy, struct err *err)
+{
+    struct cascade_env *e = NULL;
+    for (size_t i = 0; i < n->env_count && !e; i++)
+        if (strncmp(n->env[i].name, name, size) == 0 && n->env[i].name[size] == '\0')
+            e = &n->env[i];
+    if (!e) {
+        struct cascade_env *grown = realloc(n->env, (n->env_count + 1) * sizeof(*grown));
+        if (!grown)
+            return no_memory(err);
+        n->env = grown;
+        e = &grown[n->env_count];
+        *e = (struct cascade_env){ .name = strndup(name, size) };
+        if (!e->name)
+            return no_memory(err);
+        n->env_count++;
+    }
+    free(e->value);
+    e->policy = policy;
+    e->value = strdup(value);
+    return e->value ? 0 : no_memory(err);
+}
+
+static int add_dropped(struct manifest_report *report, const char *name, size_t size)
+{
+    if (!report)
+        return 0;
+    char **grown = realloc(report->dropped, (report->dropped_count + 1) * sizeof(*grown));
+    if (!grown)
+        return -ENOMEM;
+    report->dropped = grown;
+    if (!(grown[report->dropped_count] = strndup(name, size)))
+        return -ENOMEM;
+    report->dropped_count++;
+    return 0;
+}
+
+static int compare_env(const void *a, const void *b)
+{
+    return strcmp(((const struct cascade_env *)a)->name, ((const struct cascade_env *)b)->name);
+}
+
+static int compare_strings(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int apply_rule(struct cascade_node *n, const char *rule, struct err *err)
+{
+    size_t size = strcspn(rule, "=");
+    if (size == 0)
+        return err_set(err, -EINVAL, "--env '%s': a name is missing", rule);
+    if (rule[size] == '=')
+        return set_variable(n, rule, size, rule + size + 1, MANIFEST_ENV_PINNED, err);
+    if (starts(rule, "LD_") || starts(rule, "PYTHON") || starts(rule, "GLIBC_TUNABLES"))
+        return err_set(err, -EINVAL,
+                       "--env '%s': the host's value could change what runs; pin it: "
+                       "--env %s=VALUE", rule, rule);
+    return set_variable(n, rule, size, "", MANIFEST_ENV_HOST, err);
+}
+
+static bool ruled(const struct manifest_rules *rules, const char *name, size_t size)
+{
+    for (size_t i = 0; i < rules->env_count; i++)
+        if (strcspn(rules->env[i], "=") == size && strncmp(rules->env[i], name, size) == 0)
+            return true;
+    return false;
+}
+
+static int fill_env(struct cascade_node *n, const struct trace_process *p,
+                    const struct manifest_rules *rules, struct manifest_report *report,
+                    struct err *err)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < p->env_count; i++) {
+        size_t size = strcspn(p->envp[i], "=");
+        CLEANUP(free_p) char *name = strndup(p->envp[i], size);
+        if (!name)
+            return no_memory(err);
+        if (size == 0 || p->envp[i][size] != '=' || ruled(rules, name, size))
+            continue;
+        if (is_pinned(name))
+            r = set_variable(n, name, size, p->envp[i] + size + 1, MANIFEST_ENV_PINNED, err);
+        else if (add_dropped(report, name, size) < 0)
+            r = no_memory(err);
+    }
+    if (r == 0)
+        r = set_variable(n, "PYTHONDONTWRITEBYTECODE", 23, "1", MANIFEST_ENV_PINNED, err);
+    for (size_t i = 0; r == 0 && i < rules->env_count; i++)
+        r = apply_rule(n, rules->env[i], err);
+    if (n->env_count)
+        qsort(n->env, n->env_count, sizeof(*n->env), compare_env);
+    if (report && report->dropped_count)
+        qsort(report->dropped, report->dropped_count, sizeof(char *), compare_strings);
+    return r;
+}
+
+/* ---- limits ---- */
+
+/* Powers of two up to 1 GiB, then steps of 512 MiB: a quarter more than the peak at least. */
+static uint64_t propose_heap(uint64_t peak)
+{
+    uint64_t want = peak + peak / 4;
+    uint64_t heap = HEAP_MIN;
+    while (heap < want && heap < 1024 * MIB)
+        heap *= 2;
+    while (heap < want)
+        heap += 512 * MIB;
+    return heap;
+}
+
+static uint32_t propose_threads(uint32_t peak)
+{
+    uint32_t headroom = peak / 4 > 2 ? peak / 4 : 2;
+    uint32_t count = peak + headroom;
+    if (count < THREADS_MIN)
+        return THREADS_MIN;
+    return count < MANIFEST_THREADS_MAX ? count : MANIFEST_THREADS_MAX;
+}
+
+static int fill_limits(struct cascade_node *n, const struct trace *const *traces,
+                       size_t trace_count, const struct manifest_rules *rules, struct err *err)
+{
+    uint64_t vm_peak = 0;
+    uint32_t thread_peak = 1;
+    for (size_t i = 0; i < trace_count; i++) {
+        CLEANUP(free_p) bool *members = process_members(traces[i]);
+        if (!members)
+            return no_memory(err);
+        for (size_t k = 0; k < traces[i]->process_count; k++) {
+            const struct trace_process *p = &traces[i]->processes[k];
+            if (members[k] && p->vm_peak > vm_peak)
+                vm_peak = p->vm_peak;
+            if (members[k] && p->thread_peak > thread_peak)
+                thread_peak = p->thread_peak;
+        }
+    }
+    n->heap_size = rules->heap_size ? (rules->heap_size + 4095) & ~4095ull : propose_heap(vm_peak);
+    n->thread_count = rules->thread_count ? rules->thread_count : propose_threads(thread_peak);
+    if (n->heap_size < 2 * STACK_SIZE || n->heap_size > MANIFEST_HEAP_MAX)
+        return err_set(err, -EINVAL, "--heap: %llu MiB is out of range (16 MiB to %llu GiB)",
+                       (unsigned long long)(n->heap_size / MIB),
+                       (unsigned long long)MANIFEST_HEAP_MAX >> 30);
+    if (n->thread_count > MANIFEST_THREADS_MAX)
+        return err_set(err, -EINVAL, "--threads: %u is out of range (1 to %u)", n->thread_count,
+                       MANIFEST_THREADS_MAX);
+    n->stack_size = STACK_SIZE;
+    n->fd_limit = FD_LIMIT;
+    n->async_signals = SIGNAL_BIT(SIGHUP) | SIGNAL_BIT(SIGINT) | SIGNAL_BIT(SIGTERM) |
+                       SIGNAL_BIT(SIGALRM) | SIGNAL_BIT(SIGWINCH);
+    /* What the traced program could count: more threads than TCS would only fail. */
+    cpu_set_t cpus;
+    int count = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    n->cpu_count = (uint32_t)(count < 1 ? 1 : count);
+    if (n->cpu_count > n->thread_count)
+        n->cpu_count = n->thread_count;
+    return 0;
+}
+
+/* ---- sockets ---- */
+
+static int fill_sockets(struct cascade_node *n, const struct trace *const *traces,
+                        size_t trace_count, struct err *err)
+{
+    for (size_t i = 0; i < trace_count; i++)
+        for (size_t k = 0; k < traces[i]->process_count; k++) {
+            const struct trace_process *p = &traces[i]->processes[k];
+            for (size_t s = 0; s < p->socket_count; s++) {
+                char **grown = realloc(n->sockets, (n->socket_count + 1) * sizeof(*grown));
+                if (!grown)
+                    return no_memory(err);
+                n->sockets = grown;
+                if (asprintf(&grown[n->socket_count], "%s %s",
+                             (p->sockets[s].bits & TRACE_BOUND) ? "bind" : "connect",
+                             p->sockets[s].text) < 0)
+                    return no_memory(err);
+                n->socket_count++;
+            }
+        }
+    if (n->socket_count == 0)
+        return 0;
+    qsort(n->sockets, n->socket_count, sizeof(char *), compare_strings);
+    size_t kept = 1;
+    for (size_t i = 1; i < n->socket_count; i++) {
+        if (strcmp(n->sockets[i], n->sockets[kept - 1]) == 0)
+            free(n->sockets[i]);
+        else
+            n->sockets[kept++] = n->sockets[i];
+    }
+    n->socket_count = kept;
+    return 0;
+}
+
+int process_fill(struct cascade_node *n, const struct trace *const *traces, size_t trace_count,
+                 const struct manifest_rules *rules, struct manifest_report *report,
+                 struct err *err)
+{
+    const struct trace_process *p = &traces[0]->processes[0];
+    if (!p->executable || p->executable_path == TRACE_NO_PATH)
+        return err_set(err, -EINVAL, "the traced program has no path");
+    n->flags = MANIFEST_ROOT | (rules->exec_deny ? MANIFEST_EXEC_DENY : 0) |
+               (rules->debug ? MANIFEST_INSECURE_DEBUG : 0);
+    n->uid = p->uid;
+    n->gid = p->gid;
+    n->umask = p->umask & 0777;
+    n->cwd = strdup(p->cwd);
+    n->hostname = strndup(traces[0]->hostname, 64);
+    if (!n->cwd || !n->hostname)
+        return no_memory(err);
+    if (p->elf_interpreter != TRACE_NO_PATH &&
+        !(n->interpreter = strdup(traces[0]->paths[p->elf_interpreter].path)))
+        return no_memory(err);
+    int r = fill_args(n, traces, trace_count, rules, err);
+    if (r == 0)
+        r = fill_env(n, p, rules, report, err);
+    if (r == 0)
+        r = fill_limits(n, traces, trace_count, rules, err);
+    if (r == 0)
+        r = fill_sockets(n, traces, trace_count, err);
+    return r;
+}

@@ -1,0 +1,338 @@
+/*
+ * The user's rules: what they widen, and where they are refused. Internal to src/manifest.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "manifest/hash.h"
+#include "manifest/table.h"
+#include "util/dpkg.h"
+#include "util/fs.h"
+
+/* path against the working directory; not canonical. */
+static int make_absolute(const char *path, char ret[static MANIFEST_PATH_MAX + 1])
+{
+    int n;
+    if (path[0] == '/') {
+        n = snprintf(ret, MANIFEST_PATH_MAX + 1, "%s", path);
+    } else {
+        char cwd[PATH_MAX];
+        if (!getcwd(cwd, sizeof(cwd)))
+            return -errno;
+        n = snprintf(ret, MANIFEST_PATH_MAX + 1, "%s/%s", cwd, path);
+    }
+    return n < 0 || n > (int)MANIFEST_PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* The entry that a rule's path means, at the end of its symlinks. option: "--trust", for messages. */
+static int resolve_rule(struct table *t, const char *option, const char *path, struct entry **ret)
+{
+    char absolute[MANIFEST_PATH_MAX + 1];
+    int r = make_absolute(path, absolute);
+    if (r == 0)
+        r = table_resolve(t, absolute, ret);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
+        return err_set(t->err, r, "%s '%s': %s", option, path, strerror(-r));
+    if (path_built_in((*ret)->path))
+        return err_set(t->err, -EINVAL,
+                       "%s '%s': nothing below /proc, /sys and /dev is the host's: the library OS "
+                       "answers it", option, path);
+    return 0;
+}
+
+/* ", of package NAME", or nothing. */
+static const char *owner_text(const char *path, char *buf, size_t size)
+{
+    char owner[128];
+    if (dpkg_owner(path, owner, sizeof(owner)) == 0)
+        snprintf(buf, size, " (package %s)", owner);
+    else
+        buf[0] = '\0';
+    return buf;
+}
+
+static bool starts_with_elf(const char *path)
+{
+    char magic[4] = { 0 };
+    CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    return fd >= 0 && read_full(fd, magic, 4) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+}
+
+int rules_prepare(struct table *t)
+{
+    const struct manifest_rules *rules = t->rules;
+    t->allow = calloc(rules->allow_count + 1, sizeof(*t->allow));
+    t->own = calloc(rules->own_count + 1, sizeof(*t->own));
+    if (!t->allow || !t->own)
+        return err_set(t->err, -ENOMEM, "building the manifest: out of memory");
+    for (size_t i = 0; i < rules->own_count; i++) {
+        char absolute[MANIFEST_PATH_MAX + 1];
+        struct entry *e;
+        if (make_absolute(rules->own[i], absolute) < 0 || table_resolve(t, absolute, &e) < 0)
+            continue;
+        e->own = true;
+        if (!(t->own[t->own_count] = strdup(e->path)))
+            return err_set(t->err, -ENOMEM, "building the manifest: out of memory");
+        t->own_count++;
+    }
+    for (size_t i = 0; i < rules->allow_count; i++) {
+        struct entry *e;
+        int r = resolve_rule(t, "--allow", rules->allow[i], &e);
+        if (r < 0)
+            return r;
+        bool folder = e->exists && S_ISDIR(e->st.st_mode);
+        if (strcmp(e->path, "/") == 0)
+            return err_set(t->err, -EINVAL, "--allow '/': this would open everything");
+        entry_claim(e, MANIFEST_ALLOWED, folder ? MANIFEST_SUBTREE : 0);
+        e->folder = folder;
+        t->allow[i] = (struct allow_rule){ strdup(e->path), folder };
+        if (!t->allow[i].path)
+            return err_set(t->err, -ENOMEM, "building the manifest: out of memory");
+        t->allow_count++;
+    }
+    return 0;
+}
+
+/* ---- --trust, --package ---- */
+
+static bool is_own(const struct table *t, const struct entry *e)
+{
+    const char *base = strrchr(e->path, '/') + 1;
+    if (strcmp(base, ".sgxpy") == 0)
+        return true;
+    for (size_t i = 0; i < t->own_count; i++)
+        if (path_below(e->path, t->own[i]))
+            return true;
+    return false;
+}
+
+static int trust_one(struct table *t, struct entry *e, const char *option);
+
+/* Adds what lies in a folder, without following symlinks into other trees. */
+static int trust_folder(struct table *t, struct entry *dir, const char *option)
+{
+    DIR *d = opendir(dir->path);
+    if (!d)
+        return manifest_unreadable(dir->path, -errno, t->err);
+    entry_claim(dir, MANIFEST_TRUSTED, MANIFEST_LISTED);
+    int r = 0;
+    struct dirent *item;
+    while (r == 0 && (item = readdir(d))) {
+        char path[MANIFEST_PATH_MAX + 1];
+        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
+            continue;
+        int n = snprintf(path, sizeof(path), "%s/%s", dir->path[1] ? dir->path : "", item->d_name);
+        if (n < 0 || (size_t)n >= sizeof(path)) {
+            r = err_set(t->err, -ENAMETOOLONG, "%s: a path below '%s' is too long", option,
+                        dir->path);
+            break;
+        }
+        struct entry *e = table_get(t, path, (size_t)n);
+        r = e ? entry_stat(t, e) : -ENOMEM;
+        if (r == 0 && e->exists && !is_own(t, e) && !table_allowed(t, path))
+            r = trust_one(t, e, option);
+    }
+    closedir(d);
+    return r;
+}
+
+static int trust_one(struct table *t, struct entry *e, const char *option)
+{
+    /* The program makes it: an output in a trusted tree stays one. */
+    if (e->class == MANIFEST_ALLOWED || e->class == MANIFEST_SCRATCH)
+        return 0;
+    e->dropped = false;
+    switch (e->st.st_mode & S_IFMT) {
+    case S_IFDIR: return trust_folder(t, e, option);
+    case S_IFREG:
+        e->by_rule = true;
+        entry_claim(e, MANIFEST_TRUSTED, 0);
+        return 0;
+    case S_IFLNK: {
+        struct entry *end;
+        entry_claim(e, MANIFEST_TRUSTED, 0);
+        int r = table_resolve(t, e->path, &end);
+        if (r == -ENOMEM)
+            return r;
+        /* A broken symlink is one; a folder elsewhere is not what was asked for. */
+        if (r == 0 && end->exists && S_ISREG(end->st.st_mode) && !path_built_in(end->path))
+            return trust_one(t, end, option);
+        return 0;
+    }
+    default: entry_claim(e, MANIFEST_NAMED, 0); return 0;
+    }
+}
+
+static int apply_trust(struct table *t, const char *path)
+{
+    struct entry *e;
+    int r = resolve_rule(t, "--trust", path, &e);
+    if (r < 0)
+        return r;
+    if (!e->exists)
+        return err_set(t->err, -ENOENT, "--trust '%s': there is no such file", path);
+    if (table_allowed(t, e->path))
+        return err_set(t->err, -EINVAL, "--trust '%s': an --allow covers it as well", path);
+    if (e->class == MANIFEST_ALLOWED)
+        return err_set(t->err, -EINVAL, "--trust '%s': the program writes it", path);
+    return trust_one(t, e, "--trust");
+}
+
+static int apply_package(struct table *t, const char *package)
+{
+    CLEANUP(free_p) char **list = NULL;
+    size_t count = 0;
+    int r = dpkg_files(package, &list, &count);
+    if (r < 0)
+        return err_set(t->err, r, "--package '%s': no such Debian package is installed", package);
+    for (size_t i = 0; i < count; i++) {
+        struct entry *e;
+        if (r == 0 && table_resolve(t, list[i], &e) == 0 && e->exists &&
+            !S_ISDIR(e->st.st_mode) && !table_allowed(t, e->path))
+            r = trust_one(t, e, "--package");
+        free(list[i]);
+    }
+    return r;
+}
+
+static int apply_deny(struct table *t, const char *path)
+{
+    struct entry *e;
+    int r = resolve_rule(t, "--deny", path, &e);
+    if (r < 0)
+        return r;
+    if (!e->exists || !S_ISREG(e->st.st_mode))
+        return err_set(t->err, -EINVAL, "--deny '%s': it is no regular file", path);
+    if (e->class == MANIFEST_ALLOWED || table_allowed(t, e->path))
+        return err_set(t->err, -EINVAL, "--deny '%s': it is not trusted but allowed", path);
+    if (path_importable(e->path) || (e->flags & MANIFEST_EXEC) ||
+        (e->bits & (TRACE_MAPPED_EXEC | TRACE_EXECUTED)) || starts_with_elf(e->path))
+        return err_set(t->err, -EINVAL,
+                       "--deny '%s': it can be imported or executed, and answering EIO would let "
+                       "the host choose what runs instead", path);
+    entry_claim(e, MANIFEST_TRUSTED, MANIFEST_DENY);
+    return 0;
+}
+
+/* An allowed file: claimed already; what must never be is refused here. */
+static int check_file(struct table *t, const struct allow_rule *a)
+{
+    char owner[160];
+    struct entry *e = table_find(t, a->path, strlen(a->path));
+    bool runs = e && (e->bits & (TRACE_MAPPED_EXEC | TRACE_EXECUTED));
+    if (!runs && !path_importable(a->path) && !starts_with_elf(a->path))
+        return 0;
+    return err_set(t->err, -EINVAL,
+                   "--allow '%s'%s: it can be imported or executed, so the host could run its own "
+                   "code in the enclave", a->path, owner_text(a->path, owner, sizeof(owner)));
+}
+
+int rules_apply(struct table *t)
+{
+    const struct manifest_rules *rules = t->rules;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < t->allow_count; i++)
+        r = t->allow[i].folder ? 0 : check_file(t, &t->allow[i]);
+    for (size_t i = 0; r == 0 && i < rules->package_count; i++)
+        r = apply_package(t, rules->package[i]);
+    for (size_t i = 0; r == 0 && i < rules->trust_count; i++)
+        r = apply_trust(t, rules->trust[i]);
+    for (size_t i = 0; r == 0 && i < rules->deny_count; i++)
+        r = apply_deny(t, rules->deny[i]);
+    return r;
+}
+
+/* ---- what an allowed folder must not be ---- */
+
+static int refuse_folder(struct table *t, const struct allow_rule *a, const char *dir,
+                         const char *why)
+{
+    return err_set(t->err, -EINVAL,
+                   "--allow '%s': '%s' in it is %s, so the host could add code that the program "
+                   "runs. Allow a folder that holds data only", a->path, dir, why);
+}
+
+static int check_dir(struct table *t, const char *dir, size_t length, const char *why)
+{
+    char path[MANIFEST_PATH_MAX + 1];
+    char canonical[PATH_MAX];
+    if (length == 0 || length >= sizeof(path) || dir[0] != '/')
+        return 0;
+    memcpy(path, dir, length);
+    path[length] = '\0';
+    const char *spelled = realpath(path, canonical) ? canonical : path;
+    for (size_t i = 0; i < t->allow_count; i++)
+        if (t->allow[i].folder && path_below(spelled, t->allow[i].path))
+            return refuse_folder(t, &t->allow[i], spelled, why);
+    return 0;
+}
+
+static int check_list(struct table *t, const char *list, const char *cwd, const char *why)
+{
+    for (const char *p = list; p; p = strchr(p, ':') ? strchr(p, ':') + 1 : NULL) {
+        size_t length = strcspn(p, ":");
+        char path[MANIFEST_PATH_MAX + 1];
+        int n = p[0] == '/' ? snprintf(path, sizeof(path), "%.*s", (int)length, p)
+                            : snprintf(path, sizeof(path), "%s/%.*s", cwd, (int)length, p);
+        int r = n > 0 && (size_t)n < sizeof(path) ? check_dir(t, path, (size_t)n, why) : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The folder that a module of this path is found in: above __pycache__. 0: no module. */
+static size_t import_folder(const char *path)
+{
+    if (!path_importable(path))
+        return 0;
+    const char *slash = strrchr(path, '/');
+    size_t length = (size_t)(slash - path);
+    static const char cache[] = "/__pycache__";
+    if (length > strlen(cache) &&
+        memcmp(slash - strlen(cache), cache, strlen(cache)) == 0)
+        length -= strlen(cache);
+    return length;
+}
+
+int rules_check_allowed(struct table *t, const struct trace_process *p)
+{
+    bool folders = false;
+    for (size_t i = 0; i < t->allow_count; i++)
+        folders |= t->allow[i].folder;
+    if (!folders)
+        return 0;
+
+    int r = 0;
+    const char *list;
+    if ((list = trace_getenv(p, "PYTHONPATH")) && list[0])
+        r = check_list(t, list, p->cwd, "on PYTHONPATH");
+    if (r == 0 && (list = trace_getenv(p, "PATH")) && list[0])
+        r = check_list(t, list, p->cwd, "on PATH");
+    if (r == 0 && (list = trace_getenv(p, "LD_LIBRARY_PATH")) && list[0])
+        r = check_list(t, list, p->cwd, "on LD_LIBRARY_PATH");
+    const char *base = strrchr(p->executable, '/');
+    bool python = base && strncmp(base + 1, "python", 6) == 0;
+    int script = process_script(p);
+    if (r == 0 && python && script < 0)
+        r = check_dir(t, p->cwd, strlen(p->cwd), "where Python looks for modules (-c, -m)");
+    for (struct entry *e = t->entries; r == 0 && e; e = e->hh.next) {
+        if (e->class != MANIFEST_TRUSTED || !S_ISREG(e->st.st_mode))
+            continue;
+        size_t length = import_folder(e->path);
+        if (length && (e->bits & TRACE_READ))
+            r = check_dir(t, e->path, length, "where the program loaded modules or libraries from");
+        else if (e->bits & (TRACE_MAPPED_EXEC | TRACE_EXECUTED))
+            r = check_dir(t, e->path, (size_t)(strrchr(e->path, '/') - e->path),
+                          "where the program loaded programs or libraries from");
+    }
+    return r;
+}

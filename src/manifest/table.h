@@ -1,0 +1,107 @@
+/*
+ * The paths of one node while it is being built: what each is to become, and where it stands on this
+ * machine. Tier: hosted; internal to src/manifest.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+#include "core/attr.h"
+#include "manifest/build.h"
+#include "manifest/cascade.h"
+#include "tracer/trace.h"
+#include "util/err.h"
+
+struct entry {
+    UT_hash_handle hh;
+    const struct trace_path *traced; /* in the last trace that had it; NULL: added by a rule */
+    uint32_t bits;                   /* TRACE_*, of this node in all traces */
+    uint32_t class;                  /* 0: undecided; enum manifest_class */
+    uint32_t flags;                  /* enum manifest_file_flags */
+    bool dropped;   /* a __pycache__ write of the traced run: not there in the enclave */
+    bool own;       /* SGXPy's */
+    bool folder;    /* scratch, output: a directory, and what it holds goes with it */
+    bool by_rule;   /* --trust, --package: as good as mapped executable */
+    bool closed;    /* closure.c has looked at it */
+    bool stat_done; /* st, exists and target are valid */
+    bool exists;
+    struct stat st; /* lstat, now */
+    char *target;   /* symlinks */
+    char path[];
+};
+
+struct allow_rule {
+    char *path; /* canonical */
+    bool folder;
+};
+
+struct table {
+    struct entry *entries;
+    const struct manifest_rules *rules;
+    struct manifest_report *report; /* may be NULL */
+    struct err *err;
+    struct allow_rule *allow;
+    size_t allow_count;
+    char **own; /* SGXPy's files, canonical */
+    size_t own_count;
+    uint32_t uid, gid;
+};
+
+void table_done(struct table *t);
+
+/* NULL: none. */
+struct entry *table_find(struct table *t, const char *path, size_t length);
+/* Finds or adds. path must be canonical (cascade_path_valid). NULL: out of memory, err is set. */
+struct entry *table_get(struct table *t, const char *path, size_t length);
+/* lstat once. -ENOMEM only; a path that is not there is exists = false. */
+MUST_CHECK int entry_stat(struct table *t, struct entry *e);
+/* Raises the entry to a class (and adds flags); weaker claims than what stands are ignored:
+ * absent < named < trusted < scratch < allowed. */
+void entry_claim(struct entry *e, uint32_t class, uint32_t flags);
+
+/*
+ * Resolves an absolute path on this machine component by component; every symlink on the way gets
+ * its record. *ret: the entry at the end, claimed by nobody yet; it may not exist. -ELOOP, -ENOENT (a
+ * folder is missing), -ENOTDIR, -ENAMETOOLONG: without err. -ENOMEM with err.
+ */
+MUST_CHECK int table_resolve(struct table *t, const char *path, struct entry **ret);
+
+/* Below or equal to prefix, by components. */
+bool path_below(const char *path, const char *prefix);
+/* /proc, /sys, /dev: the library OS answers those itself. */
+bool path_built_in(const char *path);
+/* Python or the loader may run it: .py, .pyc, .pth, .so... */
+bool path_importable(const char *path);
+/* The --allow rule that covers path, or NULL. */
+const struct allow_rule *table_allowed(const struct table *t, const char *path);
+
+void table_note(struct table *t, const char *format, ...) PRINTF(2, 3);
+
+/* ---- rules.c ---- */
+/* Resolves --allow, before the traces are looked at. */
+MUST_CHECK int rules_prepare(struct table *t);
+/* --trust, --package, --deny and the allowed paths, after. */
+MUST_CHECK int rules_apply(struct table *t);
+/* What --allow must not open; after the closure. p: the root process. */
+MUST_CHECK int rules_check_allowed(struct table *t, const struct trace_process *p);
+
+/* ---- closure.c ---- */
+/* .py with .pyc, libraries with the libraries they need, and their interpreter. */
+MUST_CHECK int closure_add(struct table *t, const struct trace_process *p);
+/* PT_INTERP's path as it stands in the file, or NULL: static or no ELF. Free with free(). */
+char *closure_interpreter(const char *path);
+
+/* ---- process.c ---- */
+MUST_CHECK int process_fill(struct cascade_node *n, const struct trace *const *traces,
+                            size_t trace_count, const struct manifest_rules *rules,
+                            struct manifest_report *report, struct err *err);
+/* Index in argv of a script given to an interpreter; -1: -c, -m or standard input; 0: no interpreter
+ * (or none that we know). */
+int process_script(const struct trace_process *p);
+/* Whether trace process i belongs to the node of process 0: it or its forks, before any exec. *ret
+ * is an array of trace->process_count, freed by the caller; NULL: out of memory. */
+bool *process_members(const struct trace *t);
