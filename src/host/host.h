@@ -35,6 +35,7 @@ struct host {
     bool quiet; /* drops notes; errors, refusals and asked-for output stay */
     bool strace;
     bool stats;
+    bool has_sha; /* this CPU has the SHA instructions; found out before CPUID may fault */
     const char *const *args; /* after the pinned ones */
     size_t arg_count;
     const char *const *env; /* NAME=VALUE */

@@ -8,7 +8,6 @@
 #include <time.h>
 #include <x86intrin.h>
 
-#include "core/cpu.h"
 #include "host/audit.h"
 #include "host/log.h"
 #include "host/quote.h"
@@ -55,7 +54,7 @@ int64_t ocall_boot(struct host_thread *t, const uint64_t args[6] UNUSED)
         .env_count = (uint32_t)host->env_count,
         .strings_size = (uint32_t)(at - sizeof(boot)),
         .flags = (host->strace ? OCALL_BOOT_STRACE : 0u) | (host->stats ? OCALL_BOOT_STATS : 0u) |
-                 (cpu_has_sha_ni() ? OCALL_BOOT_SHA : 0u),
+                 (host->has_sha ? OCALL_BOOT_SHA : 0u),
         .tsc_hz = tsc_hz(host),
     };
     memcpy(t->data, &boot, sizeof(boot));

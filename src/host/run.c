@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "core/cpu.h"
 #include "core/manifest_view.h"
 #include "host/audit.h"
 #include "host/handle.h"
@@ -185,6 +186,7 @@ int host_run(const struct host_options *o, struct err *err)
         .quiet = o->quiet,
         .strace = o->strace,
         .stats = o->stats,
+        .has_sha = cpu_has_sha_ni(),
         .args = o->args,
         .arg_count = o->arg_count,
         .env = o->env,
