@@ -353,7 +353,9 @@ static void test_runs(void **state UNUSED)
     g_messages = fileno(sink);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         g_wait_nr = cases[i].wait_nr;
+        uint64_t began = now_ns();
         int got = run_status(cases[i].body);
+        print_message("%-40s %6.1f ms\n", cases[i].name, (double)(now_ns() - began) / 1e6);
         if (got != cases[i].want)
             fail_msg("%s: got %d, want %d", cases[i].name, got, cases[i].want);
     }
