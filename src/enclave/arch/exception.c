@@ -246,3 +246,10 @@ bool return_work(struct regs *regs)
         regs->full = 1;
     return regs->full != 0;
 }
+
+/* The compiler's call when a canary is gone. */
+NORETURN void __stack_chk_fail(void);
+void __stack_chk_fail(void)
+{
+    panic("the library OS overran its stack");
+}
