@@ -79,7 +79,7 @@ static int emodpr(uint8_t old, uint64_t permissions, uint8_t *ret)
         return -EFAULT;
     if ((old & EPCM_TYPE) != EPCM_REG || (old & (EPCM_PENDING | EPCM_MODIFIED)))
         return -EINVAL;
-    *ret = (uint8_t)((old & ~EPCM_RWX) | (old & permissions & EPCM_RWX) | EPCM_PR);
+    *ret = (uint8_t)((old & ~EPCM_RWX) | (old & (uint8_t)permissions & EPCM_RWX) | EPCM_PR);
     return 0;
 }
 

@@ -194,7 +194,7 @@ enum leaf_result enclu_eacceptcopy(struct softsgx *s, struct leaf_regs *r, uint6
         if ((old & EPCM_TYPE) == EPCM_ABSENT)
             return LEAF_PF;
         /* "the destination is not pending, or is modified, or not PT_REG with R and W" */
-        if (old != (EPCM_REG | EPCM_PENDING | SGX_SECINFO_R | SGX_SECINFO_W))
+        if (old != EPCM_AUGED)
             return leaf_code(r, SGX_PAGE_ATTRIBUTES_MISMATCH);
         if (!atomic_compare_exchange_strong(entry, &old, EPCM_LOCKED))
             continue;

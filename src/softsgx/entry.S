@@ -8,6 +8,8 @@
  *                        GS and RSP are the enclave's to set, and no register is ours).
  *   soft_aex_landing     a signal handler that made an AEX returns here, RSP = host_rsp, host's FS/GS.
  *   soft_not_entered     a signal handler that found EENTER or ERESUME faulting returns here.
+ *   soft_leaf_table      a rewritten ENCLU site jumps here, r11 = its entry (one jmp a site): EEXIT,
+ *                        EACCEPT, EMODPE and EACCEPTCOPY in their common cases, without a trap.
  *   soft_signal_entry    the kernel calls it: handler of every signal the device knows.
  *
  * Register contract
@@ -27,6 +29,10 @@
  *                            in here is never lost. Memory is only read, the SSA stays as it was.
  *   soft_exit_begin..end     EEXIT has happened: FS and GS are set to the host's and the code goes on
  *                            (it only loads them once more).
+ *   soft_leaf_table..end     A leaf of the enclave, still with its FS, GS and RSP. Before the
+ *                            compare-and-swap on the EPCM it has not happened: back to the site.
+ *                            After, it has: on behind the site. EACCEPTCOPY holds its page locked in
+ *                            between and is undone (the page is copied again). thunk_make_atomic().
  *   everywhere else outside ELRANGE the host's FS and GS are in place.
  *   In the handler itself all asynchronous signals are blocked, from the kernel's first instruction
  *   here to the end of rt_sigreturn; so FS and GS may be set before it.
@@ -212,6 +218,219 @@ resume_cancel:
     mov $SOFT_LEFT_CANCEL, %eax
     jmp leave
     .size soft_resume_asm, . - soft_resume_asm
+
+/*
+ * Leaves without a trap. In: eax = leaf, r11 = entry of soft_leaf_table; rbx, rcx, rdx as the leaf
+ * defines; only rax, r8-r11 and flags may change. Whatever is not the common case is left to the trap:
+ * with every register as it was, but r8-r10, to soft_leaf_trap.
+ */
+    .globl soft_leaf_table, soft_leaf_body, soft_leaf_trap, soft_leaf_trapped, soft_leaf_end
+    .globl soft_accept_cas, soft_accept_end, soft_modpe_cas, soft_modpe_end
+    .globl soft_copy_cas, soft_copy_source, soft_copy_tag, soft_copy_committed, soft_copy_rsi_back
+    .globl soft_copy_rdi_back, soft_copy_end, soft_fast_accept, soft_fast_modpe, soft_fast_copy
+
+    /* SECINFO at rbx: aligned, in ELRANGE, reserved bytes zero; its FLAGS to r9. If the EPCM forbids
+     * reading it so do the page tables, and the fault undoes the leaf. */
+    .macro load_secinfo
+    test $63, %bl
+    jnz soft_leaf_trap
+    cmp $SOFT_ELRANGE_START, %rbx
+    jb soft_leaf_trap
+    cmp g_soft_size(%rip), %rbx
+    jae soft_leaf_trap
+    mov 8(%rbx), %r8
+    or 16(%rbx), %r8
+    or 24(%rbx), %r8
+    or 32(%rbx), %r8
+    or 40(%rbx), %r8
+    or 48(%rbx), %r8
+    or 56(%rbx), %r8
+    jnz soft_leaf_trap
+    mov (%rbx), %r9
+    .endm
+    .macro check_page reg, low
+    test $0xfff, \low
+    jnz soft_leaf_trap
+    cmp $SOFT_ELRANGE_START, \reg
+    jb soft_leaf_trap
+    cmp g_soft_size(%rip), \reg
+    jae soft_leaf_trap
+    .endm
+    /* r10 = &epcm[rcx >> 12], r8 = where the leaf goes on */
+    .macro aim_epcm
+    lea soft_leaf_table(%rip), %r10
+    mov %r11, %r8
+    sub %r10, %r8
+    lea g_soft_sites(%rip), %r10
+    mov (%r10,%r8), %r8
+    add $SOFT_SITE_SIZE, %r8
+    mov %rcx, %r10
+    shr $12, %r10
+    add g_soft_epcm(%rip), %r10
+    .endm
+    /* Success of a leaf that returns a code: RAX = 0, ZF = CF = PF = AF = OF = SF = 0. */
+    .macro leaf_success
+    mov $2, %eax
+    test %eax, %eax
+    mov $0, %eax
+    .endm
+
+    .balign 16
+soft_leaf_table:
+    .rept SOFT_SITES_MAX
+    .balign (1 << SOFT_LEAF_SHIFT)
+    jmp soft_leaf_body
+    .endr
+soft_leaf_body:
+    cmp $4, %eax
+    jne 1f
+    /* EEXIT: only if RBX is what EENTER gave to some thread of ours. */
+    lea soft_exit_table(%rip), %r8
+    mov %rbx, %r9
+    sub %r8, %r9
+    cmp $(SOFT_SLOT_COUNT << SOFT_EXIT_SHIFT), %r9
+    jae soft_leaf_trap
+    test $((1 << SOFT_EXIT_SHIFT) - 1), %r9b
+    jnz soft_leaf_trap
+    jmp *%rbx
+1:  cmp $5, %eax
+    je soft_fast_accept
+    cmp $7, %eax
+    je soft_fast_copy
+    cmp $6, %eax
+    je soft_fast_modpe
+soft_leaf_trap: /* INT3 costs a third of ENCLU's #UD where a hypervisor looks at every #UD */
+    int3
+soft_leaf_trapped:
+    ud2
+
+soft_fast_accept: /* a pending or absent page, with SECINFO R | W | PENDING | PT_REG */
+    load_secinfo
+    cmp $(0x200 | EPCM_PENDING | 3), %r9
+    jne soft_leaf_trap
+    check_page %rcx, %ecx
+    aim_epcm
+    mov $(EPCM_REG | 3), %r9d
+    movzbl (%r10), %eax
+    cmp $EPCM_AUGED, %al
+    je 1f
+    test %al, %al /* the driver's EAUG and this leaf in one step */
+    jnz 2f
+1:  lock cmpxchg %r9b, (%r10)
+soft_accept_cas: /* ZF: done */
+    jne 2f
+    leaf_success
+    jmp *%r8
+soft_accept_end:
+2:  mov $5, %eax
+    jmp soft_leaf_trap
+
+soft_fast_modpe: /* an accepted regular page */
+    load_secinfo
+    mov %r9d, %r8d
+    and $3, %r8d
+    cmp $2, %r8d /* W without R */
+    je soft_leaf_trap
+    test $~(0xff00 | EPCM_RWX), %r9
+    jnz soft_leaf_trap
+    check_page %rcx, %ecx
+    aim_epcm
+    and $EPCM_RWX, %r9d
+    movzbl (%r10), %eax
+    or %eax, %r9d
+    cmp $EPCM_REG, %r9d /* neither pending, modified nor locked */
+    jb 2f
+    cmp $(EPCM_REG | EPCM_RWX), %r9d
+    ja 2f
+    lock cmpxchg %r9b, (%r10)
+soft_modpe_cas: /* ZF: done */
+    jne 2f
+    jmp *%r8
+soft_modpe_end:
+2:  mov $6, %eax
+    jmp soft_leaf_trap
+
+soft_fast_copy: /* to a pending or absent page, from a readable one, becoming PT_REG */
+    load_secinfo
+    mov %r9d, %r8d
+    and $3, %r8d
+    cmp $2, %r8d
+    je soft_leaf_trap
+    mov %r9, %r8
+    and $~EPCM_RWX, %r8
+    cmp $0x200, %r8
+    jne soft_leaf_trap
+    check_page %rcx, %ecx
+    check_page %rdx, %edx
+    mov %rdx, %r10
+    shr $12, %r10
+    add g_soft_epcm(%rip), %r10
+    movzbl (%r10), %r8d
+    and $(EPCM_TYPE | EPCM_PENDING | EPCM_MODIFIED | 1), %r8d
+    cmp $(EPCM_REG | 1), %r8d
+    jne soft_leaf_trap
+    mov %rcx, %r10
+    shr $12, %r10
+    add g_soft_epcm(%rip), %r10
+    movzbl (%r10), %eax
+    cmp $EPCM_AUGED, %al
+    je 1f
+    test %al, %al
+    jnz 2f
+1:  mov $EPCM_LOCKED, %r8d
+    lock cmpxchg %r8b, (%r10)
+soft_copy_cas: /* ZF: the page is ours, all registers of the leaf are untouched */
+    jne 2f
+    mov %r11, %rax
+    lea soft_leaf_table(%rip), %r8
+    sub %r8, %rax
+    shl $8, %rax
+    and $EPCM_RWX, %r9d
+    or %r9, %rax
+    shl $32, %rax
+    mov g_soft_mem_fd(%rip), %r8d
+    or %r8, %rax /* site offset, permissions, descriptor: the kernel looks at the low half only */
+    mov %rdi, %r8
+    mov %rsi, %r9
+    mov %rcx, %r10
+soft_copy_source:
+    mov %rdx, %rsi
+soft_copy_tag:
+    mov %rax, %rdi
+    mov $4096, %edx
+    mov $18, %eax /* pwrite64: the page tables do not let anybody write to a pending page */
+    syscall
+    cmp $4096, %rax
+    je 3f
+    int3 /* the source is not in the page tables yet, say: undone, then the trap sorts it out */
+    ud2
+3:
+    mov %rdi, %rax
+    shr $32, %rax
+    and $EPCM_RWX, %eax
+    or $EPCM_REG, %eax
+    mov %r10, %r11
+    shr $12, %r11
+    add g_soft_epcm(%rip), %r11
+    mov %al, (%r11)
+soft_copy_committed:
+    mov %rdi, %rax
+    shr $40, %rax
+    lea g_soft_sites(%rip), %r11
+    mov (%r11,%rax), %r11
+    add $SOFT_SITE_SIZE, %r11
+    mov %r10, %rcx
+    mov %rsi, %rdx
+soft_copy_rsi_back:
+    mov %r9, %rsi
+soft_copy_rdi_back:
+    mov %r8, %rdi
+    leaf_success
+    jmp *%r11
+soft_copy_end:
+2:  mov $7, %eax
+    jmp soft_leaf_trap
+soft_leaf_end:
 
     .globl soft_signal_entry
     .type soft_signal_entry, @function

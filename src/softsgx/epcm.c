@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define HUGE_PAGES 512u /* a huge page */
+
 /* How far pages_fill looks: enough that a big heap costs few faults, little enough to be quick. */
 #define FILL_BACK  (512u)
 #define FILL_AHEAD (65536u)
@@ -40,10 +42,9 @@ int elrange_reserve(struct softsgx *s, struct err *err)
         return err_set(err, code, code == -EEXIST
                        ? "reserving ELRANGE [0x%llx, 0x%llx): this process has something mapped there"
                        : "reserving ELRANGE [0x%llx, 0x%llx)",
-                       SOFT_ELRANGE_START, (unsigned long long)size);
+                       (unsigned long long)SOFT_ELRANGE_START, (unsigned long long)size);
     }
     (void)madvise(p, length, MADV_DONTFORK);
-    (void)madvise(p, length, MADV_HUGEPAGE);
     /* One anon_vma for all of ELRANGE before it is split: pieces with equal permissions then merge
      * again, which keeps the process below the kernel's limit of mappings. */
     *(volatile char *)p = 0;
@@ -121,6 +122,12 @@ int pages_fill(struct softsgx *s, uint64_t address)
     if (syscall(SYS_mprotect, first << SGX_PAGE_SHIFT, (last - first) << SGX_PAGE_SHIFT,
                 host_protection(want)) < 0)
         return -errno;
+    /* Heap in big runs gets huge pages; pages that EACCEPTCOPY fills one by one do not. */
+    uint64_t huge_first = (first + HUGE_PAGES - 1) & ~(uint64_t)(HUGE_PAGES - 1);
+    uint64_t huge_last = last & ~(uint64_t)(HUGE_PAGES - 1);
+    if (want == (SGX_SECINFO_R | SGX_SECINFO_W) && huge_last > huge_first)
+        (void)syscall(SYS_madvise, huge_first << SGX_PAGE_SHIFT,
+                      (huge_last - huge_first) << SGX_PAGE_SHIFT, MADV_HUGEPAGE);
     return 0;
 }
 
@@ -146,9 +153,8 @@ uint8_t page_demand(struct softsgx *s, uint64_t address)
     uint8_t absent = EPCM_ABSENT;
     if (!s->initialized || address < SOFT_ELRANGE_START)
         return EPCM_ABSENT;
-    if (atomic_compare_exchange_strong(&s->epcm[address >> SGX_PAGE_SHIFT], &absent,
-                                       EPCM_REG | EPCM_PENDING | SGX_SECINFO_R | SGX_SECINFO_W))
-        return EPCM_REG | EPCM_PENDING | SGX_SECINFO_R | SGX_SECINFO_W;
+    if (atomic_compare_exchange_strong(&s->epcm[address >> SGX_PAGE_SHIFT], &absent, EPCM_AUGED))
+        return EPCM_AUGED;
     return absent;
 }
 

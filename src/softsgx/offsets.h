@@ -6,6 +6,24 @@
 #define SOFT_SLOT_COUNT 1152 /* LAYOUT_THREADS_MAX and some */
 #define SOFT_EXIT_SHIFT 3    /* one jmp of soft_exit_table a slot */
 
+#define SOFT_SITES_MAX  64   /* ENCLU sites of the library OS */
+#define SOFT_SITE_SIZE  16
+#define SOFT_LEAF_SHIFT 3    /* one jmp of soft_leaf_table a site */
+#define SOFT_ELRANGE_START 0x10000 /* below it nothing is ever mapped */
+
+/* EPCM entries, see state.h */
+#define EPCM_RWX      0x07
+#define EPCM_PENDING  0x08
+#define EPCM_MODIFIED 0x10
+#define EPCM_PR       0x20
+#define EPCM_TYPE     0xc0
+#define EPCM_ABSENT   0x00
+#define EPCM_TCS      0x40
+#define EPCM_REG      0x80
+#define EPCM_TRIM     0xc0
+#define EPCM_LOCKED   0xff /* an EACCEPTCOPY is filling the page */
+#define EPCM_AUGED    0x8b /* what EAUG makes: PT_REG, PENDING, R, W */
+
 #define T_HOST_FS   0x00
 #define T_HOST_GS   0x08
 #define T_HOST_RSP  0x10

@@ -17,24 +17,16 @@
 #include "softsgx/offsets.h"
 #include "softsgx/softsgx.h"
 
-#define SOFT_ELRANGE_START 0x10000ull /* below it nothing is ever mapped */
 #define SOFT_ELRANGE_MAX   (1ull << 46)
 #define SOFT_TCS_MAX       2048
-#define SOFT_SITES_MAX     64
-#define SOFT_SITE_SIZE     16
 
 /* One byte of EPCM a page: the low six bits as in SECINFO.FLAGS (R W X PENDING MODIFIED PR), the two
  * upper ones the type. No entry can be EPCM_LOCKED by itself: PT_TRIM has no permissions. */
-#define EPCM_RWX      0x07u
-#define EPCM_PENDING  0x08u
-#define EPCM_MODIFIED 0x10u
-#define EPCM_PR       0x20u
-#define EPCM_TYPE     0xc0u
-#define EPCM_ABSENT   0x00u
-#define EPCM_TCS      0x40u
-#define EPCM_REG      0x80u
-#define EPCM_TRIM     0xc0u
-#define EPCM_LOCKED   0xffu /* an EACCEPTCOPY is filling the page */
+/* (The constants are in offsets.h, for entry.S.) */
+_Static_assert(EPCM_RWX == SGX_SECINFO_RWX && EPCM_PENDING == SGX_SECINFO_PENDING &&
+                   EPCM_MODIFIED == SGX_SECINFO_MODIFIED && EPCM_PR == SGX_SECINFO_PR,
+               "EPCM bits are SECINFO's");
+_Static_assert(EPCM_AUGED == (EPCM_REG | EPCM_PENDING | SGX_SECINFO_R | SGX_SECINFO_W), "EAUG");
 
 /* What stands in a TCS page. Enclave software can never touch that page, so the device keeps this
  * copy as the truth. */
@@ -125,12 +117,6 @@ SOFT_AT_GPR(urbp, GPR_URBP);
 SOFT_AT_GPR(fs_base, GPR_FS_BASE);
 SOFT_AT_GPR(gs_base, GPR_GS_BASE);
 
-/* A site of the library OS that was rewritten into a jump. */
-struct soft_site {
-    uint64_t address;
-    uint32_t leaf;
-};
-
 struct softsgx {
     struct softsgx_options options;
     struct sgx_secs secs;
@@ -153,8 +139,7 @@ struct softsgx {
     struct soft_tcs *tcs;   /* SOFT_TCS_MAX entries, open addressing by page */
     uint32_t tcs_count;
 
-    struct soft_site sites[SOFT_SITES_MAX];
-    uint32_t site_count;
+    uint32_t site_count;    /* of g_soft_sites */
 
     uint8_t *arena;         /* SOFT_SLOT_COUNT slots, aligned to one */
     _Atomic uint8_t slot_used[SOFT_SLOT_COUNT];
@@ -169,6 +154,12 @@ struct softsgx {
 /* The one device of this process; entry.S reads its arena. */
 extern struct softsgx *g_soft;
 extern uint64_t g_soft_arena, g_soft_arena_end;
+/* For the thunks of jump exits: s->size, s->epcm, s->mem_fd, and the sites, in soft_leaf_table's
+ * order. */
+extern uint64_t g_soft_size;
+extern _Atomic uint8_t *g_soft_epcm;
+extern uint32_t g_soft_mem_fd;
+extern uint64_t g_soft_sites[SOFT_SITES_MAX];
 
 /* thread.c: the calling thread's block, NULL before softsgx_thread_begin. Not for handlers. */
 struct soft_thread *soft_self(void);
@@ -266,6 +257,14 @@ void soft_trap_restore(struct softsgx *s);
 /* Called by entry.S. t is NULL on threads that never began. */
 void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t);
 
+/* sites.c ----------------------------------------------------------------------------------------- */
+
+/* Is rip inside a rewritten site? Its address, or 0. */
+uint64_t site_around(const struct softsgx *s, uint64_t rip);
+/* If the interrupted thread is in a thunk: makes its leaf atomic, that is, not begun (RIP at the site,
+ * registers as there) or done (RIP behind the site). */
+void thunk_make_atomic(struct softsgx *s, greg_t *r);
+
 /* poison.c ---------------------------------------------------------------------------------------- */
 
 uint32_t soft_random(struct soft_thread *t);
@@ -277,3 +276,8 @@ int soft_resume_asm(struct soft_thread *t);
 void soft_signal_entry(int sig, siginfo_t *info, void *context);
 extern const char soft_enter_begin[], soft_enter_end[], soft_resume_begin[], soft_resume_end[],
     soft_exit_table[], soft_exit_begin[], soft_exit_end[], soft_aex_landing[], soft_not_entered[];
+extern const char soft_leaf_table[], soft_leaf_body[], soft_leaf_trap[], soft_leaf_trapped[],
+    soft_leaf_end[], soft_accept_cas[], soft_accept_end[], soft_modpe_cas[], soft_modpe_end[],
+    soft_copy_cas[], soft_copy_source[], soft_copy_tag[], soft_copy_committed[],
+    soft_copy_rsi_back[], soft_copy_rdi_back[], soft_copy_end[], soft_fast_accept[],
+    soft_fast_modpe[], soft_fast_copy[];

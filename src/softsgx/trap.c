@@ -151,12 +151,17 @@ static bool code_is(struct softsgx *s, uint64_t rip, const void *bytes, size_t s
 
 /* ---- a synchronous signal inside ---------------------------------------------------------------- */
 
-static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig,
-                         ucontext_t *uc)
+static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig, ucontext_t *uc,
+                         bool in_thunk)
 {
     greg_t *r = uc->uc_mcontext.gregs;
     uint64_t rip = (uint64_t)r[REG_RIP];
     uint32_t trap = (uint32_t)r[REG_TRAPNO];
+
+    if (in_thunk && trap == X86_BP) { /* not the common case: RIP is at the site again */
+        enclu(s, t, uc, SOFT_SITE_SIZE);
+        return;
+    }
 
     if (sig == SIGSYS) {
         /* A `syscall` is #UD in an enclave, RIP at it. The CPU has already put RIP and RFLAGS into rcx
@@ -263,12 +268,18 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
     greg_t *r = uc->uc_mcontext.gregs;
     int saved_errno = errno;
     bool synchronous = is_synchronous(sig, info);
-    bool inside = false;
+    bool inside = false, in_thunk = false;
 
     if (t) {
         t->ret_fs = t->host_fs;
         t->ret_gs = t->host_gs;
         bool entering = make_atomic(t, uc);
+        uint64_t rip = (uint64_t)r[REG_RIP];
+        in_thunk = within(rip, soft_leaf_table, soft_leaf_end);
+        if (in_thunk)
+            thunk_make_atomic(s, r);
+        else if (rip < s->size && site_around(s, rip))
+            r[REG_RIP] = (greg_t)site_around(s, rip);
         inside = t->tcs && (uint64_t)r[REG_RIP] < s->size;
         if (entering && synchronous) {
             r[REG_RIP] = (greg_t)soft_not_entered;
@@ -282,7 +293,7 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
     }
 
     if (synchronous && inside) {
-        inside_fault(s, t, sig, uc);
+        inside_fault(s, t, sig, uc, in_thunk);
     } else if (synchronous) {
         if (!host_cpuid(t, uc))
             host_fault(s, sig);
