@@ -1,0 +1,264 @@
+/*
+ * Descriptors and their flags: dup, fcntl, flock, ioctl. Tier: enclave.
+ *
+ * Record locks: there is one process, so every POSIX and OFD lock is granted and nobody ever waits;
+ * F_GETLK finds the range free. On allowed files the host is asked, since others may hold locks there.
+ */
+#include "arch/string.h"
+#include "border/border.h"
+#include "core/bytes.h"
+#include "mm/uaccess.h"
+#include "sys/files.h"
+#include "sys/sys.h"
+#include "thread/threads.h"
+#include "vfs/fd.h"
+#include "vfs/host/host.h"
+#include "vfs/linux.h"
+#include "vfs/tmpfs/tmpfs.h"
+
+sys_fn sys_dup, sys_dup2, sys_dup3, sys_flock, sys_fcntl, sys_ioctl;
+
+static int64_t dup_to(uint64_t fd, int min, bool cloexec)
+{
+    struct file *file = fd_get((int)fd);
+    if (!file)
+        return -EBADF;
+    int to = fd_install(file, min, cloexec);
+    if (to < 0)
+        file_unref(file);
+    return to;
+}
+
+int64_t sys_dup(const struct sysargs *args)
+{
+    return dup_to(args->a[0], 0, false);
+}
+
+static int64_t dup_at(uint64_t fd, uint64_t to, bool cloexec)
+{
+    struct file *file = fd_get((int)fd);
+    if (!file)
+        return -EBADF;
+    int status = fd_replace(file, (int)to, cloexec);
+    if (status < 0)
+        file_unref(file);
+    return status;
+}
+
+int64_t sys_dup2(const struct sysargs *args)
+{
+    if ((int)args->a[0] == (int)args->a[1])
+        return fd_cloexec((int)args->a[0]) < 0 ? -EBADF : (int64_t)(int)args->a[0];
+    return dup_at(args->a[0], args->a[1], false);
+}
+
+int64_t sys_dup3(const struct sysargs *args)
+{
+    if ((args->a[2] & ~(uint64_t)O_CLOEXEC) || (int)args->a[0] == (int)args->a[1])
+        return -EINVAL;
+    return dup_at(args->a[0], args->a[1], args->a[2] & O_CLOEXEC);
+}
+
+/* --- locks ------------------------------------------------------------------------------------- */
+
+struct klock { /* struct flock of x86-64 */
+    int16_t type, whence;
+    uint32_t pad;
+    int64_t start, size;
+    int32_t pid;
+    uint32_t pad2;
+};
+static_assert(sizeof(struct klock) == 32, "struct flock");
+
+/* Start and end of the range in bytes; size 0: to the end of the file. */
+static int lock_range(struct file *file, struct klock *l)
+{
+    struct kstat st = { .size = 0 };
+    int64_t base = 0;
+    if (l->whence == SEEK_CUR)
+        base = (int64_t)file->pos;
+    else if (l->whence == SEEK_END) {
+        int status = file->ops->fstat ? file->ops->fstat(file, &st) : -EINVAL;
+        if (status < 0)
+            return status;
+        base = st.size;
+    } else if (l->whence != SEEK_SET)
+        return -EINVAL;
+    if (__builtin_add_overflow(l->start, base, &l->start))
+        return -EOVERFLOW;
+    if (l->size < 0) {
+        l->start += l->size;
+        l->size = -l->size;
+    }
+    l->whence = SEEK_SET;
+    return l->start < 0 ? -EINVAL : 0;
+}
+
+static int64_t do_lock(struct file *file, int command, uint64_t user)
+{
+    struct klock l;
+    int status = GET_USER(&l, (const struct klock *)user);
+    if (status < 0)
+        return status;
+    if (l.type != F_RDLCK && l.type != F_WRLCK && l.type != F_UNLCK)
+        return -EINVAL;
+    bool ofd = command == F_OFD_GETLK || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+    bool get = command == F_GETLK || command == F_OFD_GETLK;
+    if (ofd && l.pid)
+        return -EINVAL;
+    uint32_t mode = file->flags & O_ACCMODE;
+    if (!get && ((l.type == F_RDLCK && mode == O_WRONLY) || (l.type == F_WRLCK && mode == O_RDONLY)))
+        return -EBADF;
+    struct klock range = l;
+    if ((status = lock_range(file, &range)) < 0)
+        return status;
+    if (get) {
+        l.type = F_UNLCK;
+        return PUT_USER((struct klock *)user, &l);
+    }
+    if (file->ops != &g_host_file_ops || ofd)
+        return 0;
+    bool wait = command == F_SETLKW;
+    for (;;) {
+        int64_t n = border_call(OCALL_FCNTL_LOCK, 0, (uint64_t)host_handle_of(file), F_SETLK,
+                                (uint64_t)(uint16_t)range.type, (uint64_t)range.start,
+                                (uint64_t)range.size, 0);
+        if (!wait || (n != -EAGAIN && n != -EACCES))
+            return n;
+        int parked = thread_park(clock_monotonic() + 10000000);
+        if (parked == -EINTR)
+            return -EINTR;
+    }
+}
+
+void fd_closed(struct file *file UNUSED)
+{
+    /* The host forgets its locks when the handle is closed; ours never existed. */
+}
+
+int64_t sys_flock(const struct sysargs *args)
+{
+    uint64_t operation = args->a[1] & ~4ull;
+    FILE_AT(args->a[0]);
+    if (!file || (file->flags & O_PATH))
+        return -EBADF;
+    if (operation != 1 && operation != 2 && operation != 8)
+        return -EINVAL;
+    if (file->ops != &g_host_file_ops)
+        return 0;
+    for (;;) {
+        int status = host_flock(file, (uint32_t)operation | 4);
+        if (status != -EAGAIN || (args->a[1] & 4))
+            return status;
+        if (thread_park(clock_monotonic() + 10000000) == -EINTR)
+            return -EINTR;
+    }
+}
+
+/* --- flags ------------------------------------------------------------------------------------- */
+
+#define SETFL_MASK (uint32_t)(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC)
+
+static int64_t set_flags(struct file *file, uint64_t flags)
+{
+    uint32_t new = (file->flags & ~SETFL_MASK) | ((uint32_t)flags & SETFL_MASK);
+    int handle = file->ops == &g_host_stream_ops ? host_handle_of(file) : -1;
+    if (handle >= 0 && ((new ^ file->flags) & O_NONBLOCK)) {
+        int64_t status = border_call2(OCALL_SET_NONBLOCK, 0, (uint64_t)handle, !!(new & O_NONBLOCK));
+        if (status < 0)
+            return status;
+    }
+    file->flags = new;
+    return 0;
+}
+
+int64_t sys_fcntl(const struct sysargs *args)
+{
+    int fd = (int)args->a[0], command = (int)args->a[1];
+    uint64_t arg = args->a[2];
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
+        if ((int)arg < 0 || (int)arg >= fd_limit())
+            return fd_cloexec(fd) < 0 ? -EBADF : -EINVAL;
+        return dup_to(args->a[0], (int)arg, command == F_DUPFD_CLOEXEC);
+    }
+    FILE_AT(fd);
+    if (!file)
+        return -EBADF;
+    switch (command) {
+    case F_GETFD: return fd_cloexec(fd);
+    case F_SETFD: return fd_set_cloexec(fd, arg & FD_CLOEXEC);
+    case F_GETFL: return (int64_t)(file->flags & ~(uint32_t)O_CLOEXEC) | O_LARGEFILE;
+    default: break;
+    }
+    if (file->flags & O_PATH)
+        return -EBADF;
+    switch (command) {
+    case F_SETFL: return set_flags(file, arg);
+    case F_GETLK:
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW: return do_lock(file, command, arg);
+    case F_GETOWN: return 0;
+    case F_SETOWN:
+    case F_SETSIG: return 0;
+    case F_GETSIG: return 0;
+    case F_ADD_SEALS: return tmpfs_add_seals(file, (uint32_t)arg);
+    case F_GET_SEALS: return tmpfs_get_seals(file);
+    case F_SETPIPE_SZ:
+    case F_GETPIPE_SZ:
+        /* Pipes take these as ioctls with the fcntl's number. */
+        return file->ops->ioctl ? file->ops->ioctl(file, (uint64_t)command, arg) : -EBADF;
+    default: return -EINVAL;
+    }
+}
+
+/* --- ioctl ------------------------------------------------------------------------------------- */
+
+#define TCGETS     0x5401u
+#define FIONREAD   0x541bu
+#define FIONBIO    0x5421u
+#define FIONCLEX   0x5450u
+#define FIOCLEX    0x5451u
+#define FIOASYNC   0x5452u
+#define FIOQSIZE   0x5460u
+
+/* Bytes left in a file that has a size. */
+static int64_t bytes_left(struct file *file, uint64_t arg)
+{
+    struct kstat st;
+    if (!file->ops->lseek || !file->ops->fstat)
+        return -ENOTTY;
+    int status = file->ops->fstat(file, &st);
+    if (status < 0)
+        return status;
+    if (!S_ISREG(st.mode))
+        return -ENOTTY;
+    int32_t left = (int32_t)(st.size - (int64_t)file->pos);
+    return PUT_USER((int32_t *)arg, &left);
+}
+
+int64_t sys_ioctl(const struct sysargs *args)
+{
+    uint32_t request = (uint32_t)args->a[1];
+    int32_t on;
+    FILE_AT(args->a[0]);
+    if (!file || (file->flags & O_PATH))
+        return -EBADF;
+    switch (request) {
+    case FIOCLEX: return fd_set_cloexec((int)args->a[0], true);
+    case FIONCLEX: return fd_set_cloexec((int)args->a[0], false);
+    case FIONBIO: {
+        int status = GET_USER(&on, (const int32_t *)args->a[2]);
+        if (status < 0)
+            return status;
+        return set_flags(file, on ? file->flags | O_NONBLOCK : file->flags & ~(uint32_t)O_NONBLOCK);
+    }
+    default: break;
+    }
+    int64_t status = file->ops->ioctl ? file->ops->ioctl(file, request, args->a[2]) : -ENOTTY;
+    if (status == -ENOTTY && request == FIONREAD)
+        return bytes_left(file, args->a[2]);
+    return status;
+}

@@ -1,0 +1,139 @@
+/*
+ * Open file descriptions. Freed ones wait in a short list, so that open and close need no heap.
+ * Tier: enclave.
+ */
+#include "vfs/file.h"
+
+#include "arch/string.h"
+#include "mm/heap.h"
+#include "process/process.h"
+#include "vfs/linux.h"
+#include "vfs/node.h"
+
+#define SPARE_MAX 64u
+
+static struct lock g_lock;
+static struct file *g_spare[SPARE_MAX];
+static uint32_t g_spare_count;
+
+struct file *file_new(const struct file_ops *ops, uint32_t flags, void *object)
+{
+    struct file *file = NULL;
+    lock_take(&g_lock);
+    if (g_spare_count)
+        file = g_spare[--g_spare_count];
+    lock_drop(&g_lock);
+    if (!file)
+        file = heap_alloc(sizeof(*file));
+    if (!file)
+        return NULL;
+    *file = (struct file){ .ops = ops, .refs = 1, .flags = flags, .object = object };
+    return file;
+}
+
+struct file *file_ref(struct file *file)
+{
+    __atomic_fetch_add(&file->refs, 1, __ATOMIC_RELAXED);
+    return file;
+}
+
+/* The manifest's strings live for ever and belong to nobody. */
+static bool in_manifest(const char *p)
+{
+    return p >= g_manifest.strings && p < g_manifest.strings + g_manifest.string_size;
+}
+
+void file_unref(struct file *file)
+{
+    if (!file || __atomic_sub_fetch(&file->refs, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    if (file->ops->release)
+        file->ops->release(file);
+    if (file->path && !in_manifest(file->path))
+        heap_free(file->path);
+    lock_take(&g_lock);
+    if (g_spare_count < SPARE_MAX) {
+        g_spare[g_spare_count++] = file;
+        file = NULL;
+    }
+    lock_drop(&g_lock);
+    heap_free(file);
+}
+
+int file_set_path(struct file *file, const char *path, uint32_t size)
+{
+    char *copy = (char *)(uintptr_t)path;
+    if (!in_manifest(path)) {
+        copy = heap_alloc((size_t)size + 1);
+        if (!copy)
+            return -ENOMEM;
+        memcpy(copy, path, size);
+    }
+    file->path = copy;
+    return 0;
+}
+
+int64_t file_seek(struct file *file, int64_t offset, int whence, uint64_t size)
+{
+    LOCKED(&file->lock);
+    int64_t base;
+    switch (whence) {
+    case SEEK_SET: base = 0; break;
+    case SEEK_CUR: base = (int64_t)file->pos; break;
+    case SEEK_END: base = (int64_t)size; break;
+    case SEEK_DATA:
+    case SEEK_HOLE:
+        if (offset < 0 || (uint64_t)offset >= size)
+            return -ENXIO;
+        base = whence == SEEK_DATA ? 0 : (int64_t)size - offset;
+        break;
+    default: return -EINVAL;
+    }
+    int64_t to;
+    if (__builtin_add_overflow(base, offset, &to))
+        return -EOVERFLOW;
+    if (to < 0)
+        return -EINVAL;
+    file->pos = (uint64_t)to;
+    return to;
+}
+
+uint64_t pos_take(struct file *file, uint64_t *pos, uint64_t size, uint64_t limit,
+                  uint64_t *ret_offset)
+{
+    bool shared = pos == &file->pos;
+    if (shared)
+        lock_take(&file->lock);
+    uint64_t offset = *pos;
+    uint64_t n = offset >= limit ? 0 : limit - offset;
+    if (n > size)
+        n = size;
+    *pos = offset + n;
+    if (shared)
+        lock_drop(&file->lock);
+    *ret_offset = offset;
+    return n;
+}
+
+void pos_give_back(struct file *file, uint64_t *pos, uint64_t unused)
+{
+    if (!unused)
+        return;
+    if (pos == &file->pos)
+        lock_take(&file->lock);
+    *pos -= unused;
+    if (pos == &file->pos)
+        lock_drop(&file->lock);
+}
+
+bool may_access(const struct kstat *stat, uint32_t want)
+{
+    const struct manifest_node *node = process_node();
+    uint32_t mode = stat->mode;
+    if (node->uid == 0)
+        return !(want & 1) || S_ISDIR(mode) || (mode & 0111);
+    uint32_t bits = node->uid == stat->uid   ? mode >> 6
+                    : node->gid == stat->gid ? mode >> 3
+                                             : mode;
+    return (want & ~bits & 7) == 0;
+}

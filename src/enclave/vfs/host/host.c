@@ -1,0 +1,756 @@
+#include "vfs/host/host.h"
+
+#include "arch/string.h"
+#include "border/border.h"
+#include "core/bytes.h"
+#include "mm/heap.h"
+#include "mm/uaccess.h"
+#include "process/process.h"
+#include "signal/signal.h"
+#include "thread/threads.h"
+#include "vfs/linux.h"
+
+#define HANDLE_MAX 0x7fffffff
+
+/* --- what the run has created ------------------------------------------------------------------ */
+
+static struct lock g_lock;
+static uint8_t *g_created; /* a bit per record; NULL: none yet */
+
+bool host_output_exists(uint32_t record)
+{
+    LOCKED(&g_lock);
+    return g_created && (g_created[record / 8] & 1u << record % 8);
+}
+
+static int mark(uint32_t record, bool exists)
+{
+    if (record == MANIFEST_NONE || !(g_manifest.files[record].flags & MANIFEST_OUTPUT))
+        return 0;
+    uint8_t *fresh = heap_alloc(g_manifest.file_count / 8 + 1);
+    lock_take(&g_lock);
+    if (!g_created)
+        g_created = TAKE_PTR(fresh);
+    bool ok = g_created;
+    if (ok && exists)
+        g_created[record / 8] |= (uint8_t)(1u << record % 8);
+    else if (ok)
+        g_created[record / 8] &= (uint8_t) ~(1u << record % 8);
+    lock_drop(&g_lock);
+    heap_free(fresh);
+    return ok ? 0 : -ENOMEM;
+}
+
+static bool hidden(uint32_t record)
+{
+    return record != MANIFEST_NONE && (g_manifest.files[record].flags & MANIFEST_OUTPUT) &&
+           !host_output_exists(record);
+}
+
+/* --- metadata ---------------------------------------------------------------------------------- */
+
+static int64_t sane_ns(uint32_t ns)
+{
+    return ns < NS_PER_S ? (int64_t)ns : 0;
+}
+
+/* The host's word as a struct stat of ours. -EIO if it makes no sense. */
+static int from_host(const struct ocall_stat *h, uint32_t record, struct kstat *ret)
+{
+    uint32_t type = (uint32_t)h->mode & S_IFMT;
+    if (h->mode > 0177777 || h->size > FILE_SIZE_MAX ||
+        (type != S_IFREG && type != S_IFDIR && type != S_IFLNK && type != S_IFCHR &&
+         type != S_IFBLK && type != S_IFIFO && type != S_IFSOCK))
+        return -EIO;
+    *ret = (struct kstat){
+        .dev = DEV_HOST | (h->dev & 0xffff),
+        .ino = h->ino,
+        .nlink = h->nlink,
+        .mode = (uint32_t)h->mode,
+        .uid = (uint32_t)h->uid,
+        .gid = (uint32_t)h->gid,
+        .rdev = h->rdev,
+        .size = (int64_t)h->size,
+        .blksize = 4096,
+        .blocks = (int64_t)(h->blocks & FILE_SIZE_MAX),
+        .atime_sec = h->atime_sec,
+        .atime_nsec = sane_ns(h->atime_nsec),
+        .mtime_sec = h->mtime_sec,
+        .mtime_nsec = sane_ns(h->mtime_nsec),
+        .ctime_sec = h->ctime_sec,
+        .ctime_nsec = sane_ns(h->ctime_nsec),
+    };
+    if (record != MANIFEST_NONE) {
+        ret->dev = g_manifest.files[record].dev;
+        ret->ino = g_manifest.files[record].ino;
+    }
+    return 0;
+}
+
+static int stat_path(const struct place *place, struct kstat *ret)
+{
+    struct ocall_stat st;
+    border_put(0, place->path, place->path_size);
+    int64_t status = border_call2(OCALL_STAT, 0, place->path_size, 1);
+    if (status < 0)
+        return (int)status;
+    border_get(&st, 0, sizeof(st));
+    return from_host(&st, place->record, ret);
+}
+
+static int stat_handle(int handle, uint32_t record, struct kstat *ret)
+{
+    struct ocall_stat st;
+    int64_t status = border_call1(OCALL_FSTAT, 0, (uint64_t)handle);
+    if (status < 0)
+        return (int)status;
+    border_get(&st, 0, sizeof(st));
+    return from_host(&st, record, ret);
+}
+
+int host_lookup(struct place *place)
+{
+    struct kstat st;
+    place->fs = &g_host_fs;
+    place->mode = 0;
+    if (hidden(place->record))
+        return 0;
+    int status = stat_path(place, &st);
+    if (status == -ENOENT || status == -ENOTDIR)
+        return 0;
+    if (status < 0)
+        return status;
+    place->mode = st.mode;
+    return 0;
+}
+
+static int fs_stat(const struct place *place, struct kstat *ret)
+{
+    return stat_path(place, ret);
+}
+
+static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
+{
+    border_put(0, place->path, place->path_size);
+    int64_t n = border_call1(OCALL_READLINK, PATH_BUF - 1, place->path_size);
+    if (n < 0)
+        return n;
+    if ((uint64_t)n > size)
+        n = (int64_t)size;
+    border_get(buf, 0, (uint64_t)n);
+    return n;
+}
+
+/* --- open files -------------------------------------------------------------------------------- */
+
+struct host_file {
+    int handle;
+    bool stdio;      /* not ours to close */
+    uint32_t record; /* or MANIFEST_NONE */
+};
+
+static struct host_file *host_of(const struct file *file)
+{
+    return file->object;
+}
+
+int host_handle_of(const struct file *file)
+{
+    if (file->ops != &g_host_file_ops && file->ops != &g_host_stream_ops)
+        return -1;
+    return host_of(file)->handle;
+}
+
+/* A blocking OCALL came back with -EINTR: 0 to try again. */
+static int interrupted(void)
+{
+    if (process_ending())
+        return -EINTR;
+    return signal_deliverable(current()) ? -ERESTARTSYS : 0;
+}
+
+/* One transfer through the window: at most OCALL_DATA_SIZE bytes. offset NULL: the host's own. */
+static int64_t read_once(int handle, void *user, uint64_t size, const uint64_t *offset)
+{
+    if (size > OCALL_DATA_SIZE)
+        size = OCALL_DATA_SIZE;
+    for (;;) {
+        int status = user_prefault(user, size, true);
+        if (status < 0)
+            return status;
+        int64_t n = offset ? border_call3(OCALL_PREAD, size, (uint64_t)handle, size, *offset)
+                           : border_call2(OCALL_READ, size, (uint64_t)handle, size);
+        if (n == -EINTR && (status = interrupted()) == 0)
+            continue;
+        if (n == -EINTR)
+            return status;
+        if (n <= 0)
+            return n;
+        status = border_get_user(user, 0, (uint64_t)n);
+        return status < 0 ? status : n;
+    }
+}
+
+static int64_t write_once(int handle, const void *user, uint64_t size, const uint64_t *offset)
+{
+    if (size > OCALL_DATA_SIZE)
+        size = OCALL_DATA_SIZE;
+    for (;;) {
+        int status = border_put_user(0, user, size);
+        if (status < 0)
+            return status;
+        int64_t n = offset ? border_call3(OCALL_PWRITE, size, (uint64_t)handle, size, *offset)
+                           : border_call2(OCALL_WRITE, size, (uint64_t)handle, size);
+        if (n == -EINTR && (status = interrupted()) == 0)
+            continue;
+        if (n == -EINTR)
+            return status;
+        return n;
+    }
+}
+
+/* Regular files: the offset is ours. */
+static int64_t file_read(struct file *file, void *user, uint64_t size, uint64_t *pos)
+{
+    uint64_t offset;
+    uint64_t want = pos_take(file, pos, size, FILE_SIZE_MAX, &offset);
+    uint64_t done = 0;
+    int64_t n = 0;
+    while (done < want) {
+        uint64_t at = offset + done;
+        n = read_once(host_of(file)->handle, (char *)user + done, want - done, &at);
+        if (n <= 0)
+            break;
+        done += (uint64_t)n;
+    }
+    pos_give_back(file, pos, want - done);
+    return done ? (int64_t)done : n;
+}
+
+/* O_APPEND: the host kernel finds the end, and the offset follows it. */
+static int64_t file_append(struct file *file, const void *user, uint64_t size, uint64_t *pos)
+{
+    int handle = host_of(file)->handle;
+    uint64_t done = 0;
+    int64_t n = 0;
+    while (done < size) {
+        n = write_once(handle, (const char *)user + done, size - done, NULL);
+        if (n <= 0)
+            break;
+        done += (uint64_t)n;
+    }
+    if (done && pos == &file->pos && border_call3(OCALL_LSEEK, 0, (uint64_t)handle, 0, SEEK_CUR) == 0) {
+        uint64_t end = border_out(0);
+        lock_take(&file->lock);
+        if (end <= FILE_SIZE_MAX)
+            file->pos = end;
+        lock_drop(&file->lock);
+    }
+    return done ? (int64_t)done : n;
+}
+
+static int64_t file_write(struct file *file, const void *user, uint64_t size, uint64_t *pos)
+{
+    if (file->flags & O_APPEND)
+        return file_append(file, user, size, pos);
+    uint64_t offset;
+    uint64_t want = pos_take(file, pos, size, FILE_SIZE_MAX, &offset);
+    uint64_t done = 0;
+    int64_t n = want || !size ? 0 : -EFBIG;
+    while (done < want) {
+        uint64_t at = offset + done;
+        n = write_once(host_of(file)->handle, (const char *)user + done, want - done, &at);
+        if (n <= 0)
+            break;
+        done += (uint64_t)n;
+    }
+    pos_give_back(file, pos, want - done);
+    return done ? (int64_t)done : n;
+}
+
+static int64_t file_pread_kernel(struct file *file, void *buf, uint64_t size, uint64_t offset)
+{
+    uint64_t done = 0;
+    while (done < size) {
+        uint64_t want = size - done < OCALL_DATA_SIZE ? size - done : OCALL_DATA_SIZE;
+        int64_t n = border_call3(OCALL_PREAD, want, (uint64_t)host_of(file)->handle, want,
+                                 offset + done);
+        if (n == -EINTR && !process_ending())
+            continue;
+        if (n < 0)
+            return done ? (int64_t)done : n;
+        if (n == 0)
+            break;
+        border_get((char *)buf + done, 0, (uint64_t)n);
+        done += (uint64_t)n;
+    }
+    return (int64_t)done;
+}
+
+static int64_t file_lseek(struct file *file, int64_t offset, int whence)
+{
+    struct kstat st = { .size = 0 };
+    if (whence == SEEK_END || whence == SEEK_DATA || whence == SEEK_HOLE) {
+        int status = stat_handle(host_of(file)->handle, MANIFEST_NONE, &st);
+        if (status < 0)
+            return status;
+    }
+    return file_seek(file, offset, whence, (uint64_t)st.size);
+}
+
+static int file_fstat(struct file *file, struct kstat *ret)
+{
+    return stat_handle(host_of(file)->handle, host_of(file)->record, ret);
+}
+
+static int file_ftruncate(struct file *file, uint64_t size)
+{
+    return (int)border_call2(OCALL_FTRUNCATE, 0, (uint64_t)host_of(file)->handle, size);
+}
+
+static int file_fsync(struct file *file, bool data_only)
+{
+    return (int)border_call2(OCALL_FSYNC, 0, (uint64_t)host_of(file)->handle, data_only);
+}
+
+static uint32_t file_poll(struct file *file UNUSED, struct waiter *waiter UNUSED)
+{
+    return EPOLLIN | EPOLLOUT;
+}
+
+static void file_release(struct file *file)
+{
+    struct host_file *h = host_of(file);
+    if (!h->stdio)
+        border_call1(OCALL_CLOSE, 0, (uint64_t)h->handle);
+    heap_free(h);
+}
+
+const struct file_ops g_host_file_ops = {
+    .name = "host",
+    .read = file_read,
+    .write = file_write,
+    .pread_kernel = file_pread_kernel,
+    .lseek = file_lseek,
+    .fstat = file_fstat,
+    .ftruncate = file_ftruncate,
+    .fsync = file_fsync,
+    .poll = file_poll,
+    .release = file_release,
+};
+
+/* Streams: terminals, pipes, and whatever stands on 0-2: the offset is the host's, which others
+ * share. */
+static int64_t stream_read(struct file *file, void *user, uint64_t size, uint64_t *pos)
+{
+    const uint64_t *offset = pos && pos != &file->pos ? pos : NULL;
+    int64_t n = read_once(host_of(file)->handle, user, size, offset);
+    if (n > 0 && offset)
+        *pos += (uint64_t)n;
+    return n;
+}
+
+static int64_t stream_write(struct file *file, const void *user, uint64_t size, uint64_t *pos)
+{
+    const uint64_t *offset = pos && pos != &file->pos ? pos : NULL;
+    uint64_t done = 0;
+    int64_t n = 0;
+    do {
+        n = write_once(host_of(file)->handle, (const char *)user + done, size - done, offset);
+        if (n <= 0)
+            break;
+        done += (uint64_t)n;
+        if (offset)
+            *pos += (uint64_t)n;
+    } while (done < size);
+    if (n == -EPIPE)
+        signal_send_thread(current(), &(struct signal_info){ .number = 13 });
+    return done ? (int64_t)done : n;
+}
+
+static int64_t stream_lseek(struct file *file, int64_t offset, int whence)
+{
+    if (whence < SEEK_SET || whence > SEEK_HOLE)
+        return -EINVAL;
+    int64_t status = border_call3(OCALL_LSEEK, 0, (uint64_t)host_of(file)->handle, (uint64_t)offset,
+                                  (uint64_t)whence);
+    if (status < 0)
+        return status;
+    uint64_t at = border_out(0);
+    return at > FILE_SIZE_MAX ? -EIO : (int64_t)at;
+}
+
+static int64_t stream_ioctl(struct file *file, uint64_t request, uint64_t arg)
+{
+    static const struct {
+        uint32_t request;
+        uint8_t in, out;
+    } known[] = {
+        { 0x5401, 0, 36 },                                      /* TCGETS */
+        { 0x5402, 36, 0 },  { 0x5403, 36, 0 }, { 0x5404, 36, 0 }, /* TCSETS, W, F */
+        { 0x5413, 0, 8 },                                       /* TIOCGWINSZ */
+        { 0x541b, 0, 4 },                                       /* FIONREAD */
+        { 0x540f, 0, 4 },                                       /* TIOCGPGRP */
+    };
+    for (uint32_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (known[i].request != (uint32_t)request)
+            continue;
+        uint8_t data[36] = { 0 };
+        if (known[i].in) {
+            int status = copy_from_user(data, (const void *)arg, known[i].in);
+            if (status < 0)
+                return status;
+            border_put(0, data, known[i].in);
+        }
+        int64_t status = border_call4(OCALL_IOCTL, 0, (uint64_t)host_of(file)->handle,
+                                      known[i].request, known[i].in, known[i].out);
+        if (status < 0)
+            return status;
+        if (!known[i].out)
+            return 0;
+        border_get(data, 0, known[i].out);
+        if (known[i].request == 0x540f)
+            store_le32(data, (uint32_t)process_pid());
+        return copy_to_user((void *)arg, data, known[i].out);
+    }
+    return -ENOTTY;
+}
+
+static uint32_t stream_poll(struct file *file, struct waiter *waiter UNUSED)
+{
+    struct ocall_pollfd fd = { .handle = host_of(file)->handle,
+                               .events = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP };
+    border_put(0, &fd, sizeof(fd));
+    if (border_call2(OCALL_POLL, 1, 1, 0) <= 0)
+        return 0;
+    border_get(&fd, 0, sizeof(fd));
+    return fd.revents & (EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP);
+}
+
+static int stream_host_handle(struct file *file)
+{
+    return host_of(file)->handle;
+}
+
+static int stream_fsync(struct file *file, bool data_only)
+{
+    return file_fsync(file, data_only);
+}
+
+const struct file_ops g_host_stream_ops = {
+    .name = "stream",
+    .read = stream_read,
+    .write = stream_write,
+    .lseek = stream_lseek,
+    .fstat = file_fstat,
+    .ftruncate = file_ftruncate,
+    .fsync = stream_fsync,
+    .ioctl = stream_ioctl,
+    .poll = stream_poll,
+    .host_handle = stream_host_handle,
+    .release = file_release,
+};
+
+/* Takes over the handle on success. */
+static int wrap(int handle, bool stdio, const struct file_ops *ops, uint32_t flags, uint32_t record,
+                struct file **ret)
+{
+    struct host_file *h = heap_alloc(sizeof(*h));
+    struct file *file = h ? file_new(ops, flags, h) : NULL;
+    if (!file) {
+        heap_free(h);
+        return -ENOMEM;
+    }
+    *h = (struct host_file){ .handle = handle, .stdio = stdio, .record = record };
+    if (record != MANIFEST_NONE)
+        file->record = &g_manifest.files[record];
+    *ret = file;
+    return 0;
+}
+
+int host_stream(int handle, uint32_t flags, struct file **ret)
+{
+    return wrap(handle, true, &g_host_stream_ops, flags, MANIFEST_NONE, ret);
+}
+
+static int open_host(const struct place *place, uint32_t flags, uint32_t mode, struct file **ret)
+{
+    const uint32_t passed = O_ACCMODE | O_APPEND | O_TRUNC | O_CREAT | O_EXCL | O_NONBLOCK | O_DSYNC |
+                            O_SYNC;
+    border_put(0, place->path, place->path_size);
+    int64_t handle = border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size,
+                                  (flags & passed) | O_NOFOLLOW, mode);
+    if (handle < 0)
+        return (int)handle;
+    struct kstat st;
+    struct file *file = NULL;
+    int status = stat_handle((int)handle, MANIFEST_NONE, &st);
+    if (status == 0 && S_ISDIR(st.mode))
+        status = -EISDIR;
+    if (status == 0)
+        status = wrap((int)handle, false,
+                      S_ISREG(st.mode) ? &g_host_file_ops : &g_host_stream_ops,
+                      flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), place->record,
+                      &file);
+    if (status < 0) {
+        border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
+        return status;
+    }
+    if ((status = file_set_path(file, place->path, place->path_size)) < 0) {
+        file_unref(file);
+        return status;
+    }
+    *ret = file;
+    return 0;
+}
+
+static int fs_open(const struct place *place, uint32_t flags, struct file **ret)
+{
+    return open_host(place, flags & ~(uint32_t)O_CREAT, 0, ret);
+}
+
+/* An output that the host has already is emptied: nothing of it is ever read. */
+static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, struct file **ret)
+{
+    bool output = hidden(place->record);
+    if (output)
+        flags = (flags & ~(uint32_t)O_EXCL) | O_TRUNC;
+    struct file *file;
+    int status = open_host(place, flags | O_CREAT, mode, &file);
+    if (status < 0)
+        return status;
+    if ((status = mark(place->record, true)) < 0) {
+        file_unref(file);
+        return status;
+    }
+    *ret = file;
+    return 0;
+}
+
+/* --- names ------------------------------------------------------------------------------------- */
+
+static int path_call(enum ocall_nr nr, const struct place *place, uint64_t arg)
+{
+    border_put(0, place->path, place->path_size);
+    return (int)border_call2(nr, 0, place->path_size, arg);
+}
+
+static int fs_mkdir(const struct place *place, uint32_t mode)
+{
+    bool output = hidden(place->record);
+    int status = path_call(OCALL_MKDIR, place, mode);
+    if (status == -EEXIST && output)
+        status = 0;
+    return status < 0 ? status : mark(place->record, true);
+}
+
+static int gone(const struct place *place, int status)
+{
+    return status < 0 ? status : mark(place->record, false);
+}
+
+static int fs_unlink(const struct place *place)
+{
+    return gone(place, path_call(OCALL_UNLINK, place, 0));
+}
+
+static int fs_rmdir(const struct place *place)
+{
+    return gone(place, path_call(OCALL_UNLINK, place, 1));
+}
+
+/* An output's name on the host may be taken by what an earlier run left: that goes first. */
+static int clear_stale(const struct place *place)
+{
+    if (!hidden(place->record))
+        return 0;
+    int status = path_call(OCALL_UNLINK, place, 0);
+    return status == -ENOENT ? 0 : status;
+}
+
+static int two_paths(enum ocall_nr nr, const char *a, uint32_t a_size, const char *b,
+                     uint32_t b_size, uint64_t flags)
+{
+    border_put(0, a, a_size);
+    border_put(a_size, b, b_size);
+    return (int)border_call3(nr, 0, a_size, b_size, flags);
+}
+
+static int fs_symlink(const struct place *place, const char *target, uint32_t size)
+{
+    int status = clear_stale(place);
+    if (status == 0)
+        status = two_paths(OCALL_SYMLINK, target, size, place->path, place->path_size, 0);
+    return status < 0 ? status : mark(place->record, true);
+}
+
+static int fs_link(const struct place *old, const struct place *new)
+{
+    int status = clear_stale(new);
+    if (status == 0)
+        status = two_paths(OCALL_LINK, old->path, old->path_size, new->path, new->path_size, 0);
+    return status < 0 ? status : mark(new->record, true);
+}
+
+static int fs_rename(const struct place *old, const struct place *new, uint32_t flags)
+{
+    int status = clear_stale(new);
+    if (status == 0)
+        status =
+            two_paths(OCALL_RENAME, old->path, old->path_size, new->path, new->path_size, flags);
+    if (status < 0)
+        return status;
+    if (!(flags & RENAME_EXCHANGE_FLAG) && (status = mark(old->record, false)) < 0)
+        return status;
+    return mark(new->record, true);
+}
+
+static int fs_chmod(const struct place *place, uint32_t mode)
+{
+    return path_call(OCALL_CHMOD, place, mode);
+}
+
+static int fs_chown(const struct place *place, uint32_t uid, uint32_t gid)
+{
+    border_put(0, place->path, place->path_size);
+    return (int)border_call4(OCALL_CHOWN, 0, place->path_size, uid, gid, 1);
+}
+
+static void split_ns(int64_t ns, uint64_t *ret_sec, uint64_t *ret_nsec)
+{
+    int64_t nsec = ns % (int64_t)NS_PER_S;
+    int64_t sec = ns / (int64_t)NS_PER_S;
+    if (nsec < 0) {
+        nsec += (int64_t)NS_PER_S;
+        sec--;
+    }
+    *ret_sec = ns == UTIME_OMIT_NS ? 0 : (uint64_t)sec;
+    *ret_nsec = ns == UTIME_OMIT_NS ? UTIME_OMIT : (uint64_t)nsec;
+}
+
+static int fs_utimens(const struct place *place, int64_t atime, int64_t mtime)
+{
+    uint64_t asec, ansec, msec, mnsec;
+    split_ns(atime, &asec, &ansec);
+    split_ns(mtime, &msec, &mnsec);
+    border_put(0, place->path, place->path_size);
+    return (int)border_call(OCALL_UTIMENS, 0, place->path_size, asec, ansec, msec, mnsec, 1);
+}
+
+static int fs_truncate(const struct place *place, uint64_t size)
+{
+    border_put(0, place->path, place->path_size);
+    int64_t handle =
+        border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size, O_WRONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (handle < 0)
+        return (int)handle;
+    int status = (int)border_call2(OCALL_FTRUNCATE, 0, (uint64_t)handle, size);
+    border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
+    return status;
+}
+
+/* --- listings ---------------------------------------------------------------------------------- */
+
+static bool name_ok(const char *name, uint32_t size)
+{
+    if (size == 0 || size > NAME_MAX_SIZE || (name[0] == '.' && size == 1) ||
+        (size == 2 && name[0] == '.' && name[1] == '.'))
+        return false;
+    return !memchr(name, '/', size) && !memchr(name, '\0', size);
+}
+
+/* A name that the host has: shown if it belongs to the program's world and is the host's there. */
+static int add_name(uint32_t dir, struct listing *listing, const struct ocall_dirent *e,
+                    const char *name)
+{
+    uint64_t ino = e->ino;
+    uint8_t type = e->type <= 14 ? e->type : DT_UNKNOWN;
+    if (dir != MANIFEST_NONE) {
+        uint32_t record = manifest_find_in(&g_manifest, dir, name, e->name_size);
+        if (record == MANIFEST_NONE && domain_of(dir) != DOMAIN_ALLOWED)
+            return 0;
+        if (record != MANIFEST_NONE) {
+            if (g_manifest.files[record].class != MANIFEST_ALLOWED || hidden(record))
+                return 0;
+            ino = g_manifest.files[record].ino;
+        }
+    }
+    return listing_append(listing, name, e->name_size, ino, type);
+}
+
+#define LIST_ROUNDS_MAX 100000u /* a host that never comes to an end */
+
+static int list_handle(uint64_t handle, uint32_t dir, struct listing *listing)
+{
+    for (uint32_t round = 0; round < LIST_ROUNDS_MAX; round++) {
+        int64_t got = border_call1(OCALL_GETDENTS, OCALL_DATA_SIZE, handle);
+        if (got <= 0)
+            return (int)got;
+        for (uint64_t at = 0; at < (uint64_t)got;) {
+            struct ocall_dirent e;
+            char name[NAME_MAX_SIZE + 1];
+            uint64_t left = (uint64_t)got - at;
+            if (left < sizeof(e))
+                return -EIO;
+            border_get(&e, at, sizeof(e));
+            if (e.record_size > left || e.record_size % 8 || e.record_size < sizeof(e) ||
+                e.name_size > e.record_size - sizeof(e))
+                return -EIO;
+            if (e.name_size <= NAME_MAX_SIZE) {
+                border_get(name, at + sizeof(e), e.name_size);
+                name[e.name_size] = '\0';
+                if (name_ok(name, e.name_size)) {
+                    int status = add_name(dir, listing, &e, name);
+                    if (status < 0)
+                        return status;
+                }
+            }
+            at += e.record_size;
+        }
+    }
+    return -EIO;
+}
+
+static int fs_list(const struct place *dir, struct listing *listing)
+{
+    border_put(0, dir->path, dir->path_size);
+    int64_t handle = border_call3(OCALL_OPEN, HANDLE_MAX, dir->path_size,
+                                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (handle < 0)
+        return (int)handle;
+    int status = list_handle((uint64_t)handle, dir->record, listing);
+    border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
+    if (status == 0 && dir->record != MANIFEST_NONE)
+        status = listing_records(listing, dir->record);
+    return status;
+}
+
+const struct fs g_host_fs = {
+    .name = "host",
+    .magic = 0xef53,
+    .stat = fs_stat,
+    .readlink = fs_readlink,
+    .open = fs_open,
+    .list = fs_list,
+    .create = fs_create,
+    .mkdir = fs_mkdir,
+    .symlink = fs_symlink,
+    .link = fs_link,
+    .unlink = fs_unlink,
+    .rmdir = fs_rmdir,
+    .rename = fs_rename,
+    .chmod = fs_chmod,
+    .chown = fs_chown,
+    .utimens = fs_utimens,
+    .truncate = fs_truncate,
+};
+
+int host_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size)
+{
+    return (int)border_call4(OCALL_FALLOCATE, 0, (uint64_t)host_of(file)->handle, mode, offset, size);
+}
+
+int host_flock(struct file *file, uint32_t operation)
+{
+    return (int)border_call2(OCALL_FLOCK, 0, (uint64_t)host_of(file)->handle, operation);
+}

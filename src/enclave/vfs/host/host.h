@@ -1,0 +1,22 @@
+/*
+ * Allowed files: plain files of the host, unprotected, and what the program was started with on 0-2.
+ * The host's word is taken for content, size and times, after a check that it is sane. Tier: enclave.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/attr.h"
+#include "vfs/node.h"
+
+/* Fills fs and mode of place from the host, or from the run's own record of outputs. */
+MUST_CHECK int host_lookup(struct place *place);
+/* Has this run created the output? */
+bool host_output_exists(uint32_t record);
+/* A file over a host handle that is only read and written in order, at the host's own offset. */
+MUST_CHECK int host_stream(int handle, uint32_t flags, struct file **ret);
+/* Host handle of a host file, -1 if it is none. */
+int host_handle_of(const struct file *file);
+MUST_CHECK int host_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size);
+MUST_CHECK int host_flock(struct file *file, uint32_t operation);
+extern const struct file_ops g_host_file_ops, g_host_stream_ops;

@@ -1,0 +1,37 @@
+/*
+ * Scratch: files, directories, symlinks and FIFOs' names in the enclave's own memory. One tree of
+ * inodes hangs below each scratch record of the manifest, and below each directory record that lies
+ * in a scratch area (an overlay: measured names win, new names come here). /dev/shm is one more.
+ * Tier: enclave.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/attr.h"
+#include "vfs/node.h"
+
+struct inode;
+
+/* The overlay directory of a directory record, made when first asked for. Referenced; NULL: no memory. */
+MUST_CHECK struct inode *tmpfs_overlay(uint32_t record);
+/* /dev/shm. Referenced; NULL: no memory. */
+MUST_CHECK struct inode *tmpfs_shm(void);
+/* Fills fs, object, dir and mode of place, which holds no references yet. Takes over that to dir. */
+int tmpfs_lookup(struct inode *dir, const char *name, uint32_t size, struct place *place);
+struct inode *tmpfs_ref(struct inode *inode);
+void tmpfs_unref(struct inode *inode); /* NULL is fine */
+/* The names of an overlay that exists, into listing. */
+MUST_CHECK int tmpfs_list_overlay(uint32_t record, struct listing *listing);
+/* An open file without a name: memfd_create, O_TMPFILE. */
+MUST_CHECK int tmpfs_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret);
+/* The inode of an open tmpfs file (owned by the file), NULL if it is none. */
+struct inode *tmpfs_inode_of(const struct file *file);
+uint32_t tmpfs_mode(const struct inode *inode);
+/* Full path of a directory's inode as it is now; -ENOENT if it was removed. Its size. */
+MUST_CHECK int tmpfs_dir_path(struct inode *dir, char buf[static PATH_BUF]);
+/* fcntl(F_ADD_SEALS), (F_GET_SEALS): -EINVAL, -EPERM. */
+int tmpfs_add_seals(struct file *file, uint32_t seals);
+int tmpfs_get_seals(struct file *file);
+MUST_CHECK int tmpfs_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size);
+extern const struct file_ops g_tmpfs_file_ops;

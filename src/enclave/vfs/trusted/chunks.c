@@ -1,0 +1,408 @@
+#include "vfs/trusted/chunks.h"
+
+#include "arch/cpu.h"
+#include "arch/string.h"
+#include "border/border.h"
+#include "core/bytes.h"
+#include "mm/heap.h"
+#include "process/process.h"
+#include "process/stats.h"
+#include "vfs/linux.h"
+#include "vfs/node.h"
+
+struct chunk {
+    struct chunk *next, *prev; /* least recently used first; only while in the table */
+    void *data;
+    uint32_t leaf;
+    uint32_t size, pages;
+    uint32_t pins;
+};
+
+struct handle {
+    uint32_t record; /* MANIFEST_NONE: free slot */
+    uint32_t users;
+    int handle;
+    uint64_t used;   /* when, for eviction */
+    uint64_t next;   /* chunk index a sequential reader asks for next */
+    uint32_t ahead;  /* chunks to read at once when it does */
+};
+
+#define AHEAD_MAX (OCALL_DATA_SIZE / MANIFEST_CHUNK_SIZE)
+
+static struct lock g_lock; /* all below */
+static struct chunk **g_table; /* by leaf number */
+static struct chunk g_lru = { &g_lru, &g_lru, NULL, 0, 0, 0, 0 };
+static uint64_t g_cached; /* bytes in the table */
+static struct handle g_handles[CHUNK_HANDLES_MAX];
+static uint64_t g_tick;
+
+int chunks_init(void)
+{
+    for (uint32_t i = 0; i < CHUNK_HANDLES_MAX; i++)
+        g_handles[i].record = MANIFEST_NONE;
+    g_table = heap_alloc(((size_t)g_manifest.leaf_count + 1) * sizeof(struct chunk *));
+    return g_table ? 0 : -ENOMEM;
+}
+
+/* --- refusals ---------------------------------------------------------------------------------- */
+
+/* An integrity violation in a trusted file. -EIO if the manifest says deny; else no return. */
+static int refused(uint32_t record, struct ocall_refusal *r)
+{
+    const struct manifest_file *f = &g_manifest.files[record];
+    const char *path = manifest_path(&g_manifest, record);
+    r->expected_size = f->size;
+    if (!(f->flags & MANIFEST_DENY)) {
+        r->action = OCALL_REFUSED_ABORT;
+        refuse_abort(r, path, f->path.length);
+    }
+    r->action = OCALL_REFUSED_DENY;
+    refuse(r, path, f->path.length);
+    return -EIO;
+}
+
+/* --- host handles ------------------------------------------------------------------------------ */
+
+/* A handle of the record's host file, whose type and size are as the manifest says. */
+static int handle_open(uint32_t record, int *ret)
+{
+    const struct manifest_file *f = &g_manifest.files[record];
+    struct ocall_refusal r = { 0 };
+    border_put(0, manifest_path(&g_manifest, record), f->path.length);
+    int64_t handle = border_call3(OCALL_OPEN, 0x7fffffff, f->path.length,
+                                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (handle < 0) {
+        r.kind = handle == -ELOOP ? OCALL_REFUSED_TYPE : OCALL_REFUSED_MISSING;
+        r.error = (uint32_t)-handle;
+        return refused(record, &r);
+    }
+    struct ocall_stat st;
+    int64_t status = border_call1(OCALL_FSTAT, 0, (uint64_t)handle);
+    if (status < 0) {
+        r.kind = OCALL_REFUSED_MISSING;
+        r.error = (uint32_t)-status;
+    } else {
+        border_get(&st, 0, sizeof(st));
+        r.actual_size = st.size;
+        if (!S_ISREG(st.mode))
+            r.kind = OCALL_REFUSED_TYPE;
+        else if (st.size < f->size)
+            r.kind = OCALL_REFUSED_SHORT;
+        else if (st.size > f->size)
+            r.kind = OCALL_REFUSED_LONG;
+    }
+    if (r.kind) {
+        border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
+        return refused(record, &r);
+    }
+    *ret = (int)handle;
+    return 0;
+}
+
+/* Locked: a slot for one more; the handle it held, to be closed, in *ret_old (-1: none). */
+static struct handle *handle_slot(int *ret_old)
+{
+    struct handle *oldest = NULL;
+    *ret_old = -1;
+    for (uint32_t i = 0; i < CHUNK_HANDLES_MAX; i++) {
+        struct handle *h = &g_handles[i];
+        if (h->record == MANIFEST_NONE)
+            return h;
+        if (!h->users && (!oldest || h->used < oldest->used))
+            oldest = h;
+    }
+    if (oldest)
+        *ret_old = oldest->handle;
+    return oldest;
+}
+
+static struct handle *handle_find(uint32_t record)
+{
+    for (uint32_t i = 0; i < CHUNK_HANDLES_MAX; i++)
+        if (g_handles[i].record == record)
+            return &g_handles[i];
+    return NULL;
+}
+
+/* A handle to read chunk index with; *ret_slot is NULL if the cache is full of handles in use, then
+ * the caller closes it. *ret_ahead: chunks worth reading at once. */
+static int handle_get(uint32_t record, uint64_t index, struct handle **ret_slot, int *ret_handle,
+                      uint32_t *ret_ahead)
+{
+    lock_take(&g_lock);
+    struct handle *h = handle_find(record);
+    if (!h) {
+        lock_drop(&g_lock);
+        int handle = -1, old = -1;
+        int status = handle_open(record, &handle);
+        if (status < 0)
+            return status;
+        lock_take(&g_lock);
+        h = handle_find(record);
+        if (h) { /* another thread was faster */
+            old = handle;
+        } else if ((h = handle_slot(&old))) {
+            *h = (struct handle){ .record = record, .handle = handle, .ahead = 1 };
+        } else {
+            lock_drop(&g_lock);
+            *ret_slot = NULL;
+            *ret_handle = handle;
+            *ret_ahead = 1;
+            return 0;
+        }
+        h->users++;
+        lock_drop(&g_lock);
+        if (old >= 0)
+            border_call1(OCALL_CLOSE, 0, (uint64_t)old);
+        lock_take(&g_lock);
+        h->users--;
+    }
+    h->users++;
+    h->used = ++g_tick;
+    if (index == h->next && index != 0)
+        h->ahead = h->ahead * 2 > AHEAD_MAX ? AHEAD_MAX : h->ahead * 2;
+    else
+        h->ahead = 1;
+    h->next = index + h->ahead;
+    *ret_slot = h;
+    *ret_handle = h->handle;
+    *ret_ahead = h->ahead;
+    lock_drop(&g_lock);
+    return 0;
+}
+
+static void handle_put(struct handle *slot, int handle)
+{
+    if (!slot) {
+        border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
+        return;
+    }
+    LOCKED(&g_lock);
+    slot->users--;
+}
+
+/* --- chunks ------------------------------------------------------------------------------------ */
+
+static void chunk_free(struct chunk *c)
+{
+    heap_pages_free(c->data, c->pages);
+    heap_free(c);
+}
+
+/* Locked. */
+static void lru_remove(struct chunk *c)
+{
+    c->prev->next = c->next;
+    c->next->prev = c->prev;
+}
+
+static void lru_add(struct chunk *c)
+{
+    c->next = &g_lru;
+    c->prev = g_lru.prev;
+    c->prev->next = c;
+    g_lru.prev = c;
+}
+
+/* Locked: takes the oldest unpinned chunk out of the table if it holds more than max bytes. */
+static struct chunk *evict(uint64_t max)
+{
+    if (g_cached <= max)
+        return NULL;
+    struct chunk *c = g_lru.next;
+    while (c != &g_lru && c->pins)
+        c = c->next;
+    if (c == &g_lru)
+        return NULL;
+    lru_remove(c);
+    g_table[c->leaf] = NULL;
+    g_cached -= (uint64_t)c->pages * 4096;
+    return c;
+}
+
+static void shrink(uint64_t max)
+{
+    for (;;) {
+        lock_take(&g_lock);
+        struct chunk *c = evict(max);
+        lock_drop(&g_lock);
+        if (!c)
+            return;
+        chunk_free(c);
+    }
+}
+
+void chunks_shrink(void)
+{
+    shrink(0);
+}
+
+static uint32_t size_of(const struct manifest_file *f, uint64_t index)
+{
+    uint64_t left = f->size - index * MANIFEST_CHUNK_SIZE;
+    return left < MANIFEST_CHUNK_SIZE ? (uint32_t)left : MANIFEST_CHUNK_SIZE;
+}
+
+static struct chunk *chunk_new(uint32_t size)
+{
+    uint32_t pages = (size + 4095) / 4096;
+    struct chunk *c = heap_alloc(sizeof(*c));
+    void *data = c ? heap_pages(pages) : NULL;
+    if (c && !data) {
+        /* Out of memory: what is cached goes first. */
+        shrink(0);
+        data = heap_pages(pages);
+    }
+    if (!data) {
+        heap_free(c);
+        return NULL;
+    }
+    *c = (struct chunk){ .data = data, .size = size, .pages = pages };
+    return c;
+}
+
+/* Copies chunk index out of the window and verifies it. */
+static int verify(uint32_t record, uint64_t index, uint64_t window, struct chunk **ret)
+{
+    const struct manifest_file *f = &g_manifest.files[record];
+    uint32_t size = size_of(f, index);
+    struct chunk *c = chunk_new(size);
+    if (!c)
+        return -ENOMEM;
+    border_get(c->data, window, size);
+    memset((char *)c->data + size, 0, (size_t)c->pages * 4096 - size);
+    c->leaf = f->first_leaf + (uint32_t)index;
+    struct ocall_refusal r = { .kind = OCALL_REFUSED_CONTENT,
+                               .offset = index * MANIFEST_CHUNK_SIZE,
+                               .actual_size = f->size };
+    island_leaf(index, c->data, size, r.actual);
+    __atomic_fetch_add(&g_stats_verified, size, __ATOMIC_RELAXED);
+    if (!bytes_equal_ct(r.actual, g_manifest.leaves[c->leaf], sizeof(r.actual))) {
+        chunk_free(c);
+        memcpy(r.expected, g_manifest.leaves[f->first_leaf + (uint32_t)index], sizeof(r.expected));
+        return refused(record, &r);
+    }
+    *ret = c;
+    return 0;
+}
+
+/* Into the table, pinned if wanted; an equal chunk that came first wins. */
+static struct chunk *insert(struct chunk *c, bool pin)
+{
+    struct chunk *there;
+    {
+        LOCKED(&g_lock);
+        there = g_table[c->leaf];
+        if (!there) {
+            g_table[c->leaf] = c;
+            lru_add(c);
+            g_cached += (uint64_t)c->pages * 4096;
+            there = c;
+        }
+        if (pin)
+            there->pins++;
+    }
+    if (there != c)
+        chunk_free(c);
+    return there;
+}
+
+static bool cached(uint32_t leaf)
+{
+    LOCKED(&g_lock);
+    return g_table[leaf] != NULL;
+}
+
+/* Reads chunk index, and more if that pays, and returns it pinned. */
+static int load(uint32_t record, uint64_t index, struct chunk **ret)
+{
+    const struct manifest_file *f = &g_manifest.files[record];
+    struct handle *slot;
+    int handle;
+    uint32_t ahead;
+    int status = handle_get(record, index, &slot, &handle, &ahead);
+    if (status < 0)
+        return status;
+    uint64_t offset = index * MANIFEST_CHUNK_SIZE;
+    uint64_t want = (uint64_t)ahead * MANIFEST_CHUNK_SIZE;
+    if (want > f->size - offset)
+        want = f->size - offset;
+    int64_t got;
+    do {
+        got = border_call3(OCALL_PREAD, want, (uint64_t)handle, want, offset);
+    } while (got == -EINTR);
+    if (got < 0) {
+        struct ocall_refusal r = { .kind = OCALL_REFUSED_MISSING, .offset = offset,
+                                   .error = (uint32_t)-got };
+        handle_put(slot, handle);
+        return refused(record, &r);
+    }
+    /* The first chunk must be whole; a short count after it only means less readahead. */
+    uint64_t have = (uint64_t)got;
+    if (have < size_of(f, index)) {
+        struct ocall_refusal r = { .kind = OCALL_REFUSED_SHORT, .offset = offset,
+                                   .actual_size = offset + have };
+        handle_put(slot, handle);
+        return refused(record, &r);
+    }
+    struct chunk *first = NULL;
+    for (uint64_t at = 0; at < have; at += MANIFEST_CHUNK_SIZE) {
+        uint64_t i = index + at / MANIFEST_CHUNK_SIZE;
+        if (size_of(f, i) > have - at || (first && cached(f->first_leaf + (uint32_t)i)))
+            continue;
+        struct chunk *c = NULL;
+        status = verify(record, i, at, &c);
+        if (status < 0)
+            break;
+        c = insert(c, !first);
+        if (!first)
+            first = c;
+    }
+    handle_put(slot, handle);
+    if (!first)
+        return status;
+    shrink(CHUNK_CACHE_MAX);
+    *ret = first;
+    return 0;
+}
+
+int chunk_get_record(uint32_t record, uint64_t index, struct chunk **ret, const void **ret_data,
+                     uint32_t *ret_size)
+{
+    const struct manifest_file *f = &g_manifest.files[record];
+    if (index >= f->leaf_count)
+        return -ERANGE;
+    struct chunk *c;
+    lock_take(&g_lock);
+    c = g_table[f->first_leaf + (uint32_t)index];
+    if (c) {
+        c->pins++;
+        if (c->next != &g_lru) {
+            lru_remove(c);
+            lru_add(c);
+        }
+    }
+    lock_drop(&g_lock);
+    if (!c) {
+        int status = load(record, index, &c);
+        if (status < 0)
+            return status;
+    }
+    *ret = c;
+    *ret_data = c->data;
+    *ret_size = c->size;
+    return 0;
+}
+
+int chunk_get(struct file *file, uint64_t index, struct chunk **ret, const void **ret_data,
+              uint32_t *ret_size)
+{
+    return chunk_get_record((uint32_t)(file->record - g_manifest.files), index, ret, ret_data,
+                            ret_size);
+}
+
+void chunk_put(struct chunk *chunk)
+{
+    LOCKED(&g_lock);
+    chunk->pins--;
+}

@@ -1,0 +1,24 @@
+/*
+ * Verified content of trusted files: chunks of MANIFEST_CHUNK_SIZE bytes, read from the host when
+ * first needed, compared with their leaf in the manifest, and kept while memory lasts. Tier: enclave.
+ *
+ * A chunk is known by its leaf's number, which only one file has (files with equal content may share
+ * it; then the content is the same by definition). Nothing is verified in place: the bytes are copied
+ * in, then hashed, then used.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/attr.h"
+#include "vfs/file.h"
+
+#define CHUNK_CACHE_MAX   (32ull << 20) /* bytes kept beyond what is pinned */
+#define CHUNK_HANDLES_MAX 256u          /* host files kept open */
+
+MUST_CHECK int chunks_init(void);
+/* As chunk_get, by record index. */
+MUST_CHECK int chunk_get_record(uint32_t record, uint64_t index, struct chunk **ret,
+                                const void **ret_data, uint32_t *ret_size);
+/* Frees what is not pinned: called when the enclave runs out of memory. */
+void chunks_shrink(void);
