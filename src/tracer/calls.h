@@ -17,7 +17,7 @@
 #define CALLS_X32_BIT 0x40000000u
 
 enum call_op {
-    CALL_OPEN,       /* entry and result: the file may come to be */
+    CALL_OPEN,       /* entry; the result too unless it is known beforehand */
     CALL_PROBE,      /* entry only: whether the path exists is looked up by the recorder itself */
     CALL_CHANGE,     /* entry and result: `bits` if it succeeded */
     CALL_SYMLINK,
@@ -26,7 +26,7 @@ enum call_op {
     CALL_CHDIR,
     CALL_FCHDIR,
     CALL_CHROOT,
-    CALL_GETDENTS,
+    CALL_GETDENTS,   /* entry only: the recorder lists the folder itself */
     CALL_EXEC,
     CALL_MMAP,       /* of a file, executable: the filter looks at the arguments */
     CALL_MPROTECT,   /* to executable */
@@ -48,8 +48,7 @@ enum {
     CALL_NOFOLLOW = 1u << 2, /* a symlink in the last component is meant itself */
     CALL_TRUNCATE = 1u << 3, /* argument 1 is the new size */
     CALL_CLONE3 = 1u << 4,   /* argument 0 points to struct clone_args */
-    CALL_GETDENTS_OLD = 1u << 5,
-    CALL_OLD_MMAP = 1u << 6, /* argument 0 points to the six arguments */
+    CALL_OLD_MMAP = 1u << 5, /* argument 0 points to the six arguments */
 };
 
 #define CALL_NO_ARG 0xff

@@ -246,6 +246,7 @@ static void process_renew(struct process *p)
     free(p->sockets.slots);
     p->sockets = (struct seen){ 0 };
     p->vm_peak = 0;
+    p->mapped = 0;
     p->threads = p->thread_peak = 1;
     p->own_memory = true;
 }
@@ -263,7 +264,8 @@ void exec_done(struct recorder *r, struct task *t)
     }
     process_renew(p);
     p->how = old == TRACE_NO_PROCESS ? TRACE_HOW_ROOT : TRACE_HOW_EXEC;
-    p->start_time = tracee_start_time(t->tid);
+    if (!p->start_time)
+        p->start_time = tracee_start_time(t->tid);
     tracee_status(p, t->tid);
     if (!p->cwd) {
         char buf[PATH_MAX];
@@ -374,5 +376,8 @@ void exec_sample(struct recorder *r, struct process *p, pid_t tid)
     if (p->index == TRACE_NO_PROCESS || !p->own_memory)
         return;
     tracee_status(p, tid);
-    exec_mappings(r, p, tid, 0, 0);
+    /* Every mapping call was seen; this only finds what came by other ways. A set of mappings that
+     * was right once is not compared again for the hundredth /bin/true. */
+    if (seen_add(&r->mapped, p->mapped))
+        exec_mappings(r, p, tid, 0, 0);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tracer/recorder.h"
@@ -17,8 +18,6 @@
 #ifndef RENAME_EXCHANGE
 #define RENAME_EXCHANGE 2u
 #endif
-
-#define LIST_READ_MAX (1u << 20) /* of one getdents result; the C library asks for 32 KiB */
 
 void pending_done(struct pending *p)
 {
@@ -149,33 +148,6 @@ static void probe(struct recorder *r, struct task *t)
 
 /* ---- open ---- */
 
-static bool open_entry(struct recorder *r, struct task *t)
-{
-    struct pending *c = &t->pending;
-    const struct call *call = c->call;
-    struct process *p = t->process;
-    if (call->flags & CALL_CREAT) {
-        c->flags = O_CREAT | O_WRONLY | O_TRUNC;
-    } else if (call->flags & CALL_OPENAT2) {
-        struct open_how how;
-        if (tracee_read(t->tid, c->args[2], &how, sizeof(how)) != sizeof(how))
-            return false;
-        c->flags = how.flags;
-        if (how.resolve & (RESOLVE_IN_ROOT | RESOLVE_BENEATH))
-            known_note(r, p, true, "openat2 with RESOLVE_IN_ROOT or RESOLVE_BENEATH");
-    } else {
-        c->flags = c->args[call->flags_arg];
-    }
-    bool stay = (c->flags & O_NOFOLLOW) || (c->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
-    if (!resolve_argument(r, t, call->dir_arg, call->path_arg, stay ? RESOLVE_NOFOLLOW : 0,
-                          &r->r1))
-        return false;
-    c->path = known_path(r, p->tgid, &r->r1);
-    c->node = r->r1.node;
-    c->existed = r->r1.error == 0;
-    return true;
-}
-
 static uint32_t open_bits(const struct recorder *r, const struct pending *c)
 {
     uint64_t flags = c->flags;
@@ -200,6 +172,59 @@ static uint32_t open_bits(const struct recorder *r, const struct pending *c)
     return bits;
 }
 
+/* Whether the result of opening can only be what was found at entry; then it is recorded here and
+ * spares a stop. So it is for plain reading as long as nobody else can interfere, or if the kernel
+ * has found the same file under this path before. */
+static bool open_foretold(struct recorder *r, struct task *t)
+{
+    const struct pending *c = &t->pending;
+    const uint64_t telling = O_ACCMODE | O_CREAT | O_TRUNC | O_PATH | (O_TMPFILE & ~O_DIRECTORY);
+    struct process *p = t->process;
+    if ((c->flags & telling) || c->path == TRACE_NO_PATH || strncmp(r->r1.path, "/proc", 5) == 0)
+        return false;
+    const struct known_path *k = r->path_list[c->path];
+    bool alone = HASH_COUNT(r->tasks) == 1;
+    if (!c->existed) {
+        if (!alone || (r->r1.error != ENOENT && r->r1.error != ENOTDIR))
+            return false;
+        known_touch(r, p, c->path, TRACE_ABSENT);
+        return true;
+    }
+    bool readable = p->uid == 0 || (k->before.mode & S_IROTH);
+    bool plain = S_ISREG(k->before.mode) || (S_ISDIR(k->before.mode));
+    if (!readable || !plain || !(alone || k->opened))
+        return false;
+    known_touch(r, p, c->path, open_bits(r, c));
+    return true;
+}
+
+static bool open_entry(struct recorder *r, struct task *t)
+{
+    struct pending *c = &t->pending;
+    const struct call *call = c->call;
+    struct process *p = t->process;
+    if (call->flags & CALL_CREAT) {
+        c->flags = O_CREAT | O_WRONLY | O_TRUNC;
+    } else if (call->flags & CALL_OPENAT2) {
+        struct open_how how;
+        if (tracee_read(t->tid, c->args[2], &how, sizeof(how)) != sizeof(how))
+            return false;
+        c->flags = how.flags;
+        if (how.resolve & (RESOLVE_IN_ROOT | RESOLVE_BENEATH))
+            known_note(r, p, true, "openat2 with RESOLVE_IN_ROOT or RESOLVE_BENEATH");
+    } else {
+        c->flags = c->args[call->flags_arg];
+    }
+    bool stay = (c->flags & O_NOFOLLOW) || (c->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
+    if (!resolve_argument(r, t, call->dir_arg, call->path_arg, stay ? RESOLVE_NOFOLLOW : 0,
+                          &r->r1))
+        return false;
+    c->path = known_path(r, p->tgid, &r->r1);
+    c->node = r->r1.node;
+    c->existed = r->r1.error == 0;
+    return !open_foretold(r, t);
+}
+
 static void open_result(struct recorder *r, struct task *t, int64_t result)
 {
     struct pending *c = &t->pending;
@@ -212,11 +237,13 @@ static void open_result(struct recorder *r, struct task *t, int64_t result)
     uint32_t bits = open_bits(r, c);
     /* The kernel's own answer decides, should ours differ (a race, a namespace). */
     char name[PATH_MAX];
-    const struct known_path *k = c->path < r->path_count ? r->path_list[c->path] : NULL;
+    struct known_path *k = c->path < r->path_count ? r->path_list[c->path] : NULL;
     if (k && strncmp(k->path, "/proc/", 6) != 0 && (c->flags & O_TMPFILE) != O_TMPFILE &&
-        tracee_fd(t->tid, (int)result, name, sizeof(name)) == 0 && strcmp(name, k->path) != 0 &&
-        strncmp(name, "/proc/", 6) != 0)
-        known_touch(r, p, known_name(r, p->tgid, name), bits);
+        tracee_fd(t->tid, (int)result, name, sizeof(name)) == 0) {
+        k->opened = strcmp(name, k->path) == 0;
+        if (!k->opened && strncmp(name, "/proc/", 6) != 0)
+            known_touch(r, p, known_name(r, p->tgid, name), bits);
+    }
     known_touch(r, p, c->path, bits);
 }
 
@@ -349,85 +376,79 @@ static void fchdir_result(struct recorder *r, struct task *t, int64_t result)
 
 /* ---- listings ---- */
 
-struct entry_layout {
-    size_t size_at, type_at, name_at; /* type_at 0: in the entry's last byte */
-};
+static void closedir_p(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+}
 
-static void put_names(struct recorder *r, uint32_t path, const char *data, size_t size,
-                      const struct entry_layout *layout)
+static void put_names(struct recorder *r, uint32_t path, DIR *dir)
 {
     struct known_path *k = r->path_list[path];
-    /* Twice over the entries: the record begins with how many of them are new. */
-    size_t room = 256, count = 0;
-    const char **fresh = malloc(room * sizeof(*fresh));
-    for (size_t at = 0; fresh && size - at > layout->name_at;) {
-        uint16_t entry_size;
-        memcpy(&entry_size, data + at + layout->size_at, sizeof(entry_size));
-        if (entry_size <= layout->name_at || entry_size > size - at)
-            break;
-        const char *name = data + at + layout->name_at;
-        size_t name_size = strnlen(name, entry_size - layout->name_at);
-        bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-        if (name_size < entry_size - layout->name_at && name_size && !dots &&
-            seen_add(&k->names, seen_hash(0, name, name_size))) {
-            if (count == room) {
-                const char **more = reallocarray(fresh, room *= 2, sizeof(*fresh));
-                if (!more)
-                    break;
-                fresh = more;
-            }
-            fresh[count++] = data + at;
+    size_t count = 0, used = 0, room = 4096;
+    char *fresh = malloc(room); /* type byte, name, NUL */
+    const struct dirent *entry;
+    while (fresh && (entry = readdir(dir))) {
+        size_t size = strlen(entry->d_name);
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            !seen_add(&k->names, seen_hash(0, entry->d_name, size)))
+            continue;
+        if (size + 2 > room - used) {
+            char *more = realloc(fresh, room *= 2);
+            if (!more)
+                break;
+            fresh = more;
         }
-        at += entry_size;
+        fresh[used] = (char)entry->d_type;
+        memcpy(fresh + used + 1, entry->d_name, size + 1);
+        used += size + 2;
+        count++;
     }
     if (fresh && count) {
         log_begin(&r->log, LOG_LIST);
         log_number(&r->log, path);
         log_number(&r->log, count);
-        for (size_t i = 0; i < count; i++) {
-            uint16_t entry_size;
-            memcpy(&entry_size, fresh[i] + layout->size_at, sizeof(entry_size));
-            size_t type_at = layout->type_at ? layout->type_at : entry_size - 1u;
-            log_number(&r->log, (uint8_t)fresh[i][type_at]);
-            log_string(&r->log, fresh[i] + layout->name_at);
+        for (size_t at = 0; at < used; at += strlen(fresh + at + 1) + 2) {
+            log_number(&r->log, (uint8_t)fresh[at]);
+            log_string(&r->log, fresh + at + 1);
         }
         log_end(&r->log);
     }
     free(fresh);
 }
 
-static void getdents_result(struct recorder *r, struct task *t, int64_t result)
+/* The recorder lists the folder itself, at the first call and when it has changed: what the program
+ * is about to see costs one stop and no copying out of its memory. */
+static void list(struct recorder *r, struct task *t)
 {
-    static const struct entry_layout new_layout = { 16, 18, 19 };
-    static const struct entry_layout old_64 = { 16, 0, 18 };
-    static const struct entry_layout old_32 = { 8, 0, 10 };
-    struct pending *c = &t->pending;
     struct process *p = t->process;
     char name[PATH_MAX];
-    if (result < 0 || p->index == TRACE_NO_PROCESS ||
-        tracee_fd(t->tid, (int)c->args[0], name, sizeof(name)) < 0)
-        return;
-    /* Read through the resolver: the process's own /proc/PID is spelled /proc/self. */
-    if (!handle_resolve(r, t, AT_FDCWD, name, RESOLVE_NOFOLLOW, &r->r1))
+    int fd = (int)t->pending.args[0];
+    if (p->index == TRACE_NO_PROCESS || tracee_fd(t->tid, fd, name, sizeof(name)) < 0 ||
+        !handle_resolve(r, t, AT_FDCWD, name, RESOLVE_NOFOLLOW, &r->r1))
         return;
     uint32_t path = known_path(r, p->tgid, &r->r1);
     if (path == TRACE_NO_PATH)
         return;
+    struct known_path *k = r->path_list[path];
+    struct stat st;
+    if (stat(name, &st) < 0 || !S_ISDIR(st.st_mode))
+        return;
     known_touch(r, p, path, TRACE_LISTED);
-    if (result == 0)
+    bool changes = strncmp(name, "/proc", 5) == 0 || strncmp(name, "/sys", 4) == 0;
+    if (!changes && k->listed_sec == st.st_mtim.tv_sec && k->listed_nsec == st.st_mtim.tv_nsec)
         return;
-    size_t size = (size_t)result < LIST_READ_MAX ? (size_t)result : LIST_READ_MAX;
-    char *data = malloc(size);
-    if (!data)
+    CLEANUP(closedir_p) DIR *dir = opendir(name);
+    if (!dir) {
+        known_note(r, p, true, "the folder '%s' could not be listed: %s", name, strerror(errno));
         return;
-    size_t got = tracee_read(t->tid, c->args[1], data, size);
-    if (got != (size_t)result)
-        known_note(r, p, true, "the listing of '%s' could not be read whole", name);
-    const struct entry_layout *layout = !(c->call->flags & CALL_GETDENTS_OLD) ? &new_layout
-                                        : c->is_32                           ? &old_32
-                                                                             : &old_64;
-    put_names(r, path, data, got, layout);
-    free(data);
+    }
+    /* A folder that changed just now may change again within one tick of its time stamp. */
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    k->listed_sec = now.tv_sec - st.st_mtim.tv_sec > 1 ? st.st_mtim.tv_sec : INT64_MIN;
+    k->listed_nsec = st.st_mtim.tv_nsec;
+    put_names(r, path, dir);
 }
 
 /* ---- mappings ---- */
@@ -592,8 +613,8 @@ bool handle_entry(struct recorder *r, struct task *t)
     case CALL_LINK: return move_entry(r, t);
     case CALL_CHDIR:
     case CALL_CHROOT: return chdir_entry(r, t);
-    case CALL_FCHDIR:
-    case CALL_GETDENTS: return true;
+    case CALL_FCHDIR: return true;
+    case CALL_GETDENTS: list(r, t); return false;
     case CALL_EXEC: return exec_entry(r, t);
     case CALL_MMAP: map_exec(r, t); return false;
     case CALL_MPROTECT:
@@ -632,7 +653,6 @@ void handle_result(struct recorder *r, struct task *t, int64_t result)
     case CALL_CHDIR:
     case CALL_CHROOT: chdir_result(r, t, result); break;
     case CALL_FCHDIR: fchdir_result(r, t, result); break;
-    case CALL_GETDENTS: getdents_result(r, t, result); break;
     case CALL_EXEC: exec_result(r, t, result); break;
     case CALL_SOCKET:
     case CALL_SOCKETCALL: socket_result(r, t, result); break;

@@ -191,6 +191,8 @@ void known_touch(struct recorder *r, struct process *p, uint32_t path, uint32_t 
     if (!fresh)
         return;
     p->done[path] |= fresh;
+    if (fresh & TRACE_MAPPED_EXEC)
+        p->mapped += seen_hash(0, &path, sizeof(path));
     log_begin(&r->log, LOG_ACCESS);
     log_number(&r->log, p->index);
     log_number(&r->log, path);
@@ -270,4 +272,5 @@ void known_free(struct recorder *r)
     }
     free(r->path_list);
     free(r->notes.slots);
+    free(r->mapped.slots);
 }

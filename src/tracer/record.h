@@ -8,7 +8,8 @@
  * notices but by asking: calls, results, signals, job control and exit status are its own. Known
  * differences: io_uring_setup gives ENOSYS, it cannot ptrace itself, without root privileges
  * set-user-ID programs gain none, clone's CLONE_UNTRACED is dropped. Where what it did may be
- * missing in the trace, the trace says that it is not complete, and why.
+ * missing in the trace, the trace says that it is not complete, and why. One gap is accepted for
+ * speed: fstatat(fd, "name", st, AT_EMPTY_PATH), which differs from a plain fstat only by its name.
  */
 #pragma once
 

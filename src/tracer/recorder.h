@@ -29,6 +29,8 @@ struct known_path {
     uint32_t index;
     struct trace_stat before;
     struct seen names; /* listed */
+    int64_t listed_sec, listed_nsec; /* the folder's mtime then */
+    bool opened;       /* at the last look the kernel opened exactly this path for it */
     UT_hash_handle hh;
 };
 
@@ -48,6 +50,7 @@ struct process {
     uint32_t *done; /* bits per path that the trace has already */
     size_t done_room;
     struct seen sockets;
+    uint64_t mapped; /* sum over the hashes of files mapped executable */
     UT_hash_handle hh;
 };
 
@@ -83,6 +86,7 @@ struct recorder {
     struct task *tasks;        /* hash by tid */
     uint32_t process_count;    /* in the trace */
     struct seen notes;
+    struct seen mapped; /* sets of executable mappings that were compared with /proc/PID/maps */
     const char *output;
     pid_t root_pid;
     bool root_started, root_ended;
