@@ -7,6 +7,7 @@
 #include "core/sha256.h"
 
 typedef int v4i __attribute__((vector_size(16)));
+typedef unsigned v4u __attribute__((vector_size(16)));
 typedef char v16b __attribute__((vector_size(16)));
 
 static v4i load(const void *from)
@@ -24,19 +25,22 @@ static v4i load_words(const uint8_t *from)
                                         13, 12);
 }
 
+/* Modulo 2^32: signed lanes, which the builtins take, must not overflow in C. */
+#define ADD(a, b) ((v4i)((v4u)(a) + (v4u)(b)))
+
 /* Rounds 4*i to 4*i+3 on the words w. The instruction does two rounds with the low two of wk. */
 #define ROUNDS(i, w)                                       \
     do {                                                   \
-        v4i wk = (w) + load(&g_sha256_k[4 * (i)]);         \
+        v4i wk = ADD((w), load(&g_sha256_k[4 * (i)]));     \
         cdgh = __builtin_ia32_sha256rnds2(cdgh, abef, wk); \
         wk = __builtin_shufflevector(wk, wk, 2, 3, 2, 3);  \
         abef = __builtin_ia32_sha256rnds2(abef, cdgh, wk); \
     } while (0)
 
 /* Words 16 and up: w0 becomes the four words that follow w0 to w3. */
-#define SCHEDULE(w0, w1, w2, w3)                                                           \
-    ((w0) = __builtin_ia32_sha256msg2(__builtin_ia32_sha256msg1((w0), (w1)) +              \
-                                          __builtin_shufflevector((w2), (w3), 1, 2, 3, 4), \
+#define SCHEDULE(w0, w1, w2, w3)                                                            \
+    ((w0) = __builtin_ia32_sha256msg2(ADD(__builtin_ia32_sha256msg1((w0), (w1)),            \
+                                          __builtin_shufflevector((w2), (w3), 1, 2, 3, 4)), \
                                       (w3)))
 
 void sha256_blocks_ni(uint32_t state[static 8], const uint8_t *data, size_t count)
@@ -84,8 +88,8 @@ void sha256_blocks_ni(uint32_t state[static 8], const uint8_t *data, size_t coun
         SCHEDULE(w3, w0, w1, w2);
         ROUNDS(15, w3);
 
-        abef += abef_before;
-        cdgh += cdgh_before;
+        abef = ADD(abef, abef_before);
+        cdgh = ADD(cdgh, cdgh_before);
     }
 
     abcd = __builtin_shufflevector(abef, cdgh, 3, 2, 7, 6);
