@@ -269,7 +269,7 @@ static const char *check_class(const struct manifest_file *f)
         may = type == MODE_DIR ? MANIFEST_SUBTREE | MANIFEST_OUTPUT : MANIFEST_OUTPUT;
         break;
     case MANIFEST_SCRATCH:
-        may = type == MODE_DIR ? MANIFEST_SUBTREE | MANIFEST_LISTED : 0;
+        may = type == MODE_DIR && f->nlink ? MANIFEST_SUBTREE | MANIFEST_LISTED : 0;
         break;
     case MANIFEST_NAMED:
         may = type == MODE_DIR ? MANIFEST_LISTED : 0;
@@ -333,8 +333,9 @@ static const char *check_listing(const struct manifest_view *v, uint32_t dir)
             !same_bytes(manifest_str_ptr(v, e->name), manifest_str_ptr(v, f->path) + head,
                         e->name.length))
             return "a directory entry's name is not its record's";
-        if (f->class == MANIFEST_ABSENT || (f->flags & MANIFEST_OUTPUT))
-            return "a directory entry names an absent file or an output";
+        if (f->class == MANIFEST_ABSENT || (f->flags & MANIFEST_OUTPUT) ||
+            (f->class == MANIFEST_SCRATCH && f->nlink == 0))
+            return "a directory entry names an absent file, an output or a temporary one";
         /* Siblings stand in the order of their names, so this is the names' order as well. */
         if (i > 0 && e[-1].file >= e->file)
             return "directory entries are out of order or repeated";

@@ -13,7 +13,8 @@
  *  - files are sorted, and so are one directory's dirents; manifest_find finds each;
  *  - a trusted regular file has exactly ceil(size / MANIFEST_CHUNK_SIZE) leaves, others none;
  *  - symlinks, and only they, have a target; ABSENT records have mode 0;
- *  - a dirent's record has that directory as parent, and is neither ABSENT nor an OUTPUT;
+ *  - a dirent's record has that directory as parent, and is neither ABSENT nor an OUTPUT nor
+ *    temporary (scratch with nlink 0: not there until the program creates it in its tmpfs);
  *  - entries[0].executable is trusted, regular and MANIFEST_EXEC, and so is its interpreter.
  * MANIFEST_NODE_* limits below hold as well.
  */

@@ -61,7 +61,7 @@ static bool below_temporary(struct table *t, const char *path)
         return true;
     for (const char *p = strrchr(path, '/'); p > path; p = memrchr(path, '/', (size_t)(p - path))) {
         struct entry *e = table_find(t, path, (size_t)(p - path));
-        if (e && e->traced && (e->bits & TRACE_CREATED) && trace_is_temporary(e->traced)) {
+        if (e && e->now && (e->bits_now & TRACE_CREATED) && trace_is_temporary(e->now)) {
             e->folder = true;
             return true;
         }
@@ -69,10 +69,21 @@ static bool below_temporary(struct table *t, const char *path)
     return false;
 }
 
+/* One trace reads what another one writes: no single class is right for both. */
+static int claim(struct table *t, struct entry *e, uint32_t class, uint32_t flags)
+{
+    bool was_read = e->class == MANIFEST_TRUSTED && !S_ISDIR(e->now->before.mode);
+    bool was_output = e->class == MANIFEST_ALLOWED && (e->flags & MANIFEST_OUTPUT);
+    if ((was_read && class == MANIFEST_ALLOWED) || (was_output && class == MANIFEST_TRUSTED))
+        return refuse_rewritten(t, e->path, "read in one traced run and written in another");
+    entry_claim(e, class, flags);
+    return 0;
+}
+
 /* It exists at the end and was made, or made anew, by the run without being read before. */
 static int classify_output(struct table *t, struct entry *e)
 {
-    const struct trace_path *p = e->traced;
+    const struct trace_path *p = e->now;
     if (path_below(e->path, "/tmp")) {
         if (trace_exists_after(p) && S_ISREG(p->after.mode))
             table_note(t, "'%s' is below /tmp: private to the run, gone when it ends", e->path);
@@ -83,72 +94,73 @@ static int classify_output(struct table *t, struct entry *e)
                        "'%s' is written by the program and could then be imported or loaded: "
                        "such a file is never open to the host. Make it before the traced run",
                        e->path);
-    /* Its type now counts: the record is made up, nobody measures it. */
-    entry_claim(e, MANIFEST_ALLOWED, MANIFEST_OUTPUT);
-    return 0;
+    return claim(t, e, MANIFEST_ALLOWED, MANIFEST_OUTPUT);
 }
 
 /* The run wrote, made, moved or removed it. */
 static int classify_changed(struct table *t, struct entry *e)
 {
-    const struct trace_path *p = e->traced;
+    const struct trace_path *p = e->now;
     bool existed = trace_existed_before(p);
     bool exists = trace_exists_after(p);
-    bool read = p->read_before_written;
 
+    if (!p->after_known)
+        return err_set(t->err, -EINVAL,
+                       "the trace broke off before it could see what became of '%s'; trace again",
+                       e->path);
     if (in_pycache(e->path)) {
         if (existed && exists)
-            entry_claim(e, MANIFEST_TRUSTED, 0);
-        else
-            e->dropped = true;
+            return claim(t, e, MANIFEST_TRUSTED, 0);
+        e->dropped = true;
         return 0;
     }
     if (!existed && !exists) {
         if (!below_temporary(t, e->path))
-            entry_claim(e, MANIFEST_SCRATCH, MANIFEST_OUTPUT);
+            entry_claim(e, MANIFEST_SCRATCH, 0);
         return 0;
     }
     if (!existed)
         return classify_output(t, e);
-    if (S_ISDIR(p->before.mode) && exists && S_ISDIR(p->after.mode)) {
-        entry_claim(e, MANIFEST_TRUSTED, 0);
-        return 0;
-    }
-    if (read)
+    if (S_ISDIR(p->before.mode) && exists && S_ISDIR(p->after.mode))
+        return claim(t, e, MANIFEST_TRUSTED, 0);
+    if (p->read_before_written)
         return refuse_rewritten(t, e->path, exists ? "read and rewritten" : "read and removed");
     if (!exists) {
         entry_claim(e, MANIFEST_ABSENT, 0);
         table_note(t, "'%s' was removed by the traced run: absent", e->path);
         return 0;
     }
-    bool replaced = (e->bits & (TRACE_TRUNCATED | TRACE_RENAMED_TO)) ||
-                    ((e->bits & TRACE_REMOVED) && (e->bits & TRACE_CREATED));
+    bool replaced = (e->bits_now & (TRACE_TRUNCATED | TRACE_RENAMED_TO)) ||
+                    ((e->bits_now & TRACE_REMOVED) && (e->bits_now & TRACE_CREATED));
     if (!replaced)
         return refuse_rewritten(t, e->path, "extended or partly rewritten");
     return classify_output(t, e);
 }
 
-static void classify_unchanged(struct entry *e)
+static int classify_unchanged(struct table *t, struct entry *e)
 {
-    const struct trace_path *p = e->traced;
+    const struct trace_path *p = e->now;
     if (!trace_existed_before(p)) {
         if (!path_below(e->path, "/tmp"))
             entry_claim(e, MANIFEST_ABSENT, 0);
-        return;
+        return 0;
     }
     switch (p->before.mode & S_IFMT) {
     case S_IFDIR:
-        entry_claim(e, MANIFEST_TRUSTED, (e->bits & TRACE_LISTED) ? MANIFEST_LISTED : 0);
-        break;
-    case S_IFLNK: entry_claim(e, MANIFEST_TRUSTED, 0); break;
+        if (!(e->bits_now & TRACE_LISTED) || strcmp(e->path, "/tmp") == 0)
+            return claim(t, e, MANIFEST_TRUSTED, 0);
+        if (table_add_listed(t, p) < 0)
+            return -ENOMEM;
+        return claim(t, e, MANIFEST_TRUSTED, MANIFEST_LISTED);
+    case S_IFLNK: return claim(t, e, MANIFEST_TRUSTED, 0);
     case S_IFREG:
-        if (e->bits & (TRACE_READ | RUN_BITS))
-            entry_claim(e, MANIFEST_TRUSTED, (e->bits & RUN_BITS) ? MANIFEST_EXEC : 0);
-        else
-            entry_claim(e, MANIFEST_NAMED, 0);
+        if (e->bits_now & (TRACE_READ | RUN_BITS))
+            return claim(t, e, MANIFEST_TRUSTED, (e->bits & RUN_BITS) ? MANIFEST_EXEC : 0);
         break;
-    default: entry_claim(e, MANIFEST_NAMED, 0); break;
+    default: break;
     }
+    entry_claim(e, MANIFEST_NAMED, 0);
+    return 0;
 }
 
 static int classify(struct table *t, struct entry *e)
@@ -156,7 +168,7 @@ static int classify(struct table *t, struct entry *e)
     if (e->own)
         return 0;
     const struct allow_rule *allow = table_allowed(t, e->path);
-    bool writes = e->bits & (WRITE_BITS | GONE_BITS);
+    bool writes = e->bits_now & (WRITE_BITS | GONE_BITS);
     if (allow && !allow->folder)
         return 0; /* rules.c has claimed it */
     if (allow && allow->folder) {
@@ -166,10 +178,7 @@ static int classify(struct table *t, struct entry *e)
         if (!path_importable(e->path) && !(e->bits & RUN_BITS))
             return 0;
     }
-    if (writes)
-        return classify_changed(t, e);
-    classify_unchanged(e);
-    return 0;
+    return writes ? classify_changed(t, e) : classify_unchanged(t, e);
 }
 
 /* ---- traces ---- */
@@ -209,8 +218,16 @@ static int take_accesses(struct table *t, const struct trace *trace, const struc
         if (!e)
             return -ENOMEM;
         e->own = is_own(t, e->path);
-        e->traced = path;
+        if (e->now != path)
+            e->bits_now = 0;
+        e->now = path;
+        e->bits_now |= a->bits;
         e->bits |= a->bits;
+        /* What the last run saw is what must still be there. */
+        if (!e->traced || trace->time >= e->traced_at) {
+            e->traced = path;
+            e->traced_at = trace->time;
+        }
     }
     return 0;
 }
@@ -238,8 +255,6 @@ static int take_trace(struct table *t, const struct trace *trace)
 {
     if (trace->process_count == 0)
         return err_set(t->err, -EINVAL, "the trace holds no program");
-    if (!trace->complete)
-        table_note(t, "the trace is not complete: %s", trace->incomplete);
     CLEANUP(free_p) bool *members = process_members(trace);
     if (!members)
         return err_set(t->err, -ENOMEM, "building the manifest: out of memory");
@@ -252,7 +267,7 @@ static int take_trace(struct table *t, const struct trace *trace)
     for (size_t i = 0; r == 0 && i < trace->path_count; i++) {
         const char *path = trace->paths[i].path;
         struct entry *e = table_find(t, path, strlen(path));
-        if (e && e->traced == &trace->paths[i])
+        if (e && e->now == &trace->paths[i])
             r = classify(t, e);
     }
     if (r == 0)
@@ -263,22 +278,19 @@ static int take_trace(struct table *t, const struct trace *trace)
 /* ---- listings and ancestors ---- */
 
 /* Every name that a traced listing showed gets at least a NAMED record. */
-static int name_listed(struct table *t, struct entry *dir)
+static int name_listed(struct table *t, const struct trace_path *dir)
 {
-    size_t head = strcmp(dir->path, "/") == 0 ? 0 : strlen(dir->path);
-    for (size_t i = 0; dir->traced && i < dir->traced->name_count; i++) {
+    const char *head = strcmp(dir->path, "/") == 0 ? "" : dir->path;
+    for (size_t i = 0; i < dir->name_count; i++) {
         char path[MANIFEST_PATH_MAX + 1];
-        int n = snprintf(path, sizeof(path), "%.*s/%s", (int)head, dir->path,
-                         dir->traced->names[i].name);
+        int n = snprintf(path, sizeof(path), "%s/%s", head, dir->names[i].name);
         if (n < 0 || (size_t)n >= sizeof(path) || !cascade_path_valid(path) || is_own(t, path))
             continue;
         struct entry *e = table_get(t, path, (size_t)n);
         if (!e || entry_stat(t, e) < 0)
             return -ENOMEM;
-        /* Without a record: what is gone by now, and what the run wrote into an allowed folder. */
-        if (e->class || e->dropped || !e->exists)
-            continue;
-        if (table_allowed(t, e->path) || path_below(dir->path, "/tmp"))
+        /* Without a record: what is gone by now, and what an allowed folder holds. */
+        if (e->class || e->dropped || !e->exists || table_allowed(t, e->path))
             continue;
         entry_claim(e, S_ISLNK(e->st.st_mode) ? MANIFEST_TRUSTED : MANIFEST_NAMED, 0);
     }
@@ -325,21 +337,14 @@ static int add_ancestors(struct table *t, struct entry *e)
 
 static int complete_records(struct table *t)
 {
-    /* Adding while iterating is fine: uthash appends, and what is appended is complete or is
-     * reached. */
-    struct entry *e;
-    for (e = t->entries; e; e = e->hh.next) {
-        int r = 0;
-        if (e->class == MANIFEST_TRUSTED && (e->flags & MANIFEST_LISTED) && e->traced)
-            r = name_listed(t, e);
-        if (r < 0)
-            return r;
-    }
-    for (e = t->entries; e; e = e->hh.next) {
-        int r = e->class && !e->dropped ? add_ancestors(t, e) : 0;
-        if (r < 0)
-            return r;
-    }
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < t->listed_count; i++)
+        r = name_listed(t, t->listed[i]);
+    /* Ancestors that this adds are appended, and complete already or reached. */
+    for (struct entry *e = t->entries; r == 0 && e; e = e->hh.next)
+        r = e->class && !e->dropped ? add_ancestors(t, e) : 0;
+    if (r < 0)
+        return r;
     struct entry *tmp = table_get(t, "/tmp", 4);
     if (!tmp)
         return -ENOMEM;
@@ -398,7 +403,7 @@ static void fill_unmeasured(struct table *t, const struct entry *e, struct casca
 {
     bool folder = e->folder || (e->flags & MANIFEST_SUBTREE) || (e->bits & TRACE_LISTED) ||
                   (e->traced && S_ISDIR(e->traced->after.mode));
-    if (e->folder || (folder && e->class == MANIFEST_SCRATCH))
+    if (e->folder && e->class == MANIFEST_ALLOWED)
         f->flags |= MANIFEST_SUBTREE;
     f->mode = folder ? S_IFDIR | 0755 : S_IFREG | 0644;
     f->size = folder ? 4096 : 0;
@@ -408,7 +413,8 @@ static void fill_unmeasured(struct table *t, const struct entry *e, struct casca
         f->mode = S_IFDIR | 01777;
         f->uid = f->gid = 0;
     }
-    f->nlink = 1;
+    /* Temporary: not there until the program creates it. */
+    f->nlink = e->class == MANIFEST_SCRATCH && !(e->flags & MANIFEST_SUBTREE) ? 0 : 1;
     f->dev = 1;
 }
 

@@ -93,6 +93,12 @@ static int trust_if_there(struct closure *c, const char *path, size_t length, ui
     struct entry *e = table_get(c->table, path, length);
     if (!e || entry_stat(c->table, e) < 0)
         return -ENOMEM;
+    /* sitecustomize.py is a symlink on Debian. */
+    if (e->exists && S_ISLNK(e->st.st_mode)) {
+        int r = table_resolve(c->table, path, &e);
+        if (r < 0)
+            return r == -ENOMEM ? r : 0;
+    }
     if (!e->exists || !S_ISREG(e->st.st_mode) || e->dropped || e->own ||
         e->class == MANIFEST_ABSENT || e->class == MANIFEST_ALLOWED)
         return 0;

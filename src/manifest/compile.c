@@ -182,7 +182,8 @@ static int add_file(struct image *m, uint32_t i)
 
 static bool is_listed(const struct manifest_file *f)
 {
-    return f->class != MANIFEST_ABSENT && !(f->flags & MANIFEST_OUTPUT);
+    return f->class != MANIFEST_ABSENT && !(f->flags & MANIFEST_OUTPUT) &&
+           !(f->class == MANIFEST_SCRATCH && f->nlink == 0);
 }
 
 /* A listing is the records that stand directly below, in their order, which is that of the names. */

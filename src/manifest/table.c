@@ -25,6 +25,7 @@ void table_done(struct table *t)
     for (size_t i = 0; i < t->own_count; i++)
         free(t->own[i]);
     free(t->own);
+    free(t->listed);
 }
 
 struct entry *table_find(struct table *t, const char *path, size_t length)
@@ -81,6 +82,20 @@ void entry_claim(struct entry *e, uint32_t class, uint32_t flags)
         e->flags &= MANIFEST_LISTED;
     e->class = class;
     e->flags |= flags;
+}
+
+int table_add_listed(struct table *t, const struct trace_path *dir)
+{
+    if (t->listed_count == t->listed_capacity) {
+        size_t capacity = t->listed_capacity * 2 + 16;
+        const struct trace_path **grown = realloc(t->listed, capacity * sizeof(*grown));
+        if (!grown)
+            return err_set(t->err, -ENOMEM, "building the manifest: out of memory");
+        t->listed = grown;
+        t->listed_capacity = capacity;
+    }
+    t->listed[t->listed_count++] = dir;
+    return 0;
 }
 
 /* Appends path's rest behind a symlink's target, and goes on from there. */

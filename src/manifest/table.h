@@ -18,8 +18,11 @@
 
 struct entry {
     UT_hash_handle hh;
-    const struct trace_path *traced; /* in the last trace that had it; NULL: added by a rule */
+    const struct trace_path *traced; /* in the youngest trace that has it; NULL: added by a rule */
+    uint64_t traced_at;              /* when that was */
+    const struct trace_path *now;    /* in the trace that is being looked at */
     uint32_t bits;                   /* TRACE_*, of this node in all traces */
+    uint32_t bits_now;               /* in the trace that is being looked at */
     uint32_t class;                  /* 0: undecided; enum manifest_class */
     uint32_t flags;                  /* enum manifest_file_flags */
     bool dropped;   /* a __pycache__ write of the traced run: not there in the enclave */
@@ -46,6 +49,8 @@ struct table {
     struct err *err;
     struct allow_rule *allow;
     size_t allow_count;
+    const struct trace_path **listed; /* directories whose names were read, by trace */
+    size_t listed_count, listed_capacity;
     char **own; /* SGXPy's files, canonical */
     size_t own_count;
     uint32_t uid, gid;
@@ -62,6 +67,9 @@ MUST_CHECK int entry_stat(struct table *t, struct entry *e);
 /* Raises the entry to a class (and adds flags); weaker claims than what stands are ignored:
  * absent < named < trusted < scratch < allowed. */
 void entry_claim(struct entry *e, uint32_t class, uint32_t flags);
+
+/* Remembers a listing. -ENOMEM. */
+MUST_CHECK int table_add_listed(struct table *t, const struct trace_path *dir);
 
 /*
  * Resolves an absolute path on this machine component by component; every symlink on the way gets
