@@ -349,12 +349,16 @@ static int spawn(struct host_thread *t)
     if (r)
         return -EAGAIN;
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    /* The smallest stack there may be grows with static TLS (sanitizers): then take the default. */
-    if (pthread_attr_setstacksize(&attr, THREAD_STACK_SIZE))
-        pthread_attr_setstacksize(&attr, 4 * THREAD_STACK_SIZE);
     /* Signals from outside are the main thread's. */
     signals_block(&before);
-    r = pthread_create(&id, &attr, thread_main, t);
+    /* The smallest possible stack holds the static TLS too: EINVAL says that it does not fit. */
+    r = EINVAL;
+    for (size_t size = THREAD_STACK_SIZE; r == EINVAL && size <= 16 * THREAD_STACK_SIZE;
+         size *= 2) {
+        r = pthread_attr_setstacksize(&attr, size);
+        if (r == 0)
+            r = pthread_create(&id, &attr, thread_main, t);
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return r ? -EAGAIN : 0;
