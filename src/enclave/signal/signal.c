@@ -390,9 +390,15 @@ static void collect(void)
 
 bool signal_deliverable(const struct thread *thread)
 {
-    if (thread == current())
-        collect();
-    return pending_for(thread) & ~mask_of(thread);
+    if (thread != current())
+        return pending_for(thread) & ~mask_of(thread);
+    collect();
+    if (!(pending_for(thread) & ~mask_of(thread)))
+        return false;
+    /* Who asks is about to give up a call, and somebody must translate its ERESTART*, also if another
+     * thread takes the signal. */
+    set_work(current());
+    return true;
 }
 
 int signal_take(struct thread *thread, uint64_t set, struct signal_info *ret)

@@ -112,9 +112,8 @@ int futex_wait(const uint32_t *user, uint32_t value, uint32_t bitset, uint64_t d
         return ret;
     }
 
-    do {
+    while (ret == 0 && !is_woken(&self))
         ret = thread_park(deadline);
-    } while (ret == 0 && !is_woken(&self));
     waitq_remove(&self.waiter);
     return is_woken(&self) ? 0 : ret;
 }

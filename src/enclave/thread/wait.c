@@ -200,6 +200,18 @@ int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline
     return ret;
 }
 
+void thread_park_hard(void)
+{
+    struct thread *thread = current();
+
+    while (!__atomic_exchange_n(&thread->wake, 0, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&thread->parked, 1, __ATOMIC_SEQ_CST);
+        if (!__atomic_load_n(&thread->wake, __ATOMIC_SEQ_CST))
+            border_call1(OCALL_PARK, 0, OCALL_NEVER);
+        end_sleep(thread);
+    }
+}
+
 void thread_unpark(struct thread *thread)
 {
     if (__atomic_exchange_n(&thread->wake, 1, __ATOMIC_SEQ_CST))

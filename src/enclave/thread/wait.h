@@ -1,7 +1,8 @@
 /*
  * Waiting. A thread that waits puts a waiter on every queue it waits for, looks at its condition, then
  * parks; whoever changes the condition wakes the queue. A wake between the look and the park is not
- * lost. Tier: enclave.
+ * lost. A mutex, and a fault on program memory, may use up a wake: after either, look at the condition
+ * again before parking. Tier: enclave.
  */
 #pragma once
 
@@ -41,6 +42,8 @@ uint32_t waitq_wake(struct waitq *queue, uint32_t max);
 MUST_CHECK int thread_park(uint64_t deadline);
 /* The same, waiting for host handles too (OCALL_POLL); fds is updated; > 0: some are ready. */
 MUST_CHECK int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline);
+/* Waits for thread_unpark whatever signals come: only for what will come soon (thread/mutex.h). */
+void thread_park_hard(void);
 void thread_unpark(struct thread *thread);
 /* As thread_unpark, and takes it out of program code, so that it looks at thread->work. */
 void thread_interrupt(struct thread *thread);

@@ -1,0 +1,378 @@
+/*
+ * pipe(2), pipe2(2). Tier: enclave.
+ *
+ * Linux keeps page-sized slots, we a ring of bytes: capacity, PIPE_BUF atomicity, end of file and EPIPE
+ * are the same; a pipe of many one-byte writes holds more here. O_DIRECT (packets) is EINVAL.
+ */
+#include "ipc/pipe.h"
+
+#include "arch/string.h"
+#include "ipc/anon.h"
+#include "mm/heap.h"
+#include "mm/uaccess.h"
+#include "process/process.h"
+#include "signal/state.h"
+#include "sys/sys.h"
+#include "thread/threads.h"
+#include "vfs/kstat.h"
+
+#define O_WRONLY_FLAG 1u
+#define PAGE 4096u
+#define MODE_FIFO 0010600u
+#define FIONREAD  0x541bu
+#define F_SETPIPE_SZ 1031u
+#define F_GETPIPE_SZ 1032u
+
+sys_fn sys_pipe, sys_pipe2;
+
+struct pipe {
+    struct stream stream;
+    struct waitq readable, writable;
+    uint32_t refs;
+    uint64_t ino;
+};
+
+/* --- streams ---------------------------------------------------------------------------------------- */
+
+static uint32_t capacity(const struct stream *stream)
+{
+    return stream->size ? stream->size : PIPE_SIZE_DEFAULT;
+}
+
+uint32_t stream_used(const struct stream *stream)
+{
+    uint64_t head = __atomic_load_n(&stream->head, __ATOMIC_SEQ_CST);
+    return (uint32_t)(__atomic_load_n(&stream->tail, __ATOMIC_SEQ_CST) - head);
+}
+
+uint32_t stream_room(const struct stream *stream)
+{
+    /* head may move between the two loads of stream_used(): never more than there is. */
+    uint32_t used = stream_used(stream), all = capacity(stream);
+    return used < all ? all - used : 0;
+}
+
+static uint32_t readers(const struct stream *stream)
+{
+    return __atomic_load_n(&stream->readers, __ATOMIC_SEQ_CST);
+}
+
+static uint32_t writers(const struct stream *stream)
+{
+    return __atomic_load_n(&stream->writers, __ATOMIC_SEQ_CST);
+}
+
+void stream_done(struct stream *stream)
+{
+    if (stream->ring)
+        heap_pages_free(stream->ring, stream->size / PAGE);
+}
+
+/* Copies n bytes of the ring from position at, in one or two pieces. The mutex is held. */
+static int copy_out(const struct stream *stream, uint64_t at, uint8_t *user, uint32_t n)
+{
+    uint32_t start = (uint32_t)at & (stream->size - 1);
+    uint32_t first = n < stream->size - start ? n : stream->size - start;
+    int ret = copy_to_user(user, stream->ring + start, first);
+    return ret < 0 || first == n ? ret : copy_to_user(user + first, stream->ring, n - first);
+}
+
+static int copy_in(struct stream *stream, uint64_t at, const uint8_t *user, uint32_t n)
+{
+    uint32_t start = (uint32_t)at & (stream->size - 1);
+    uint32_t first = n < stream->size - start ? n : stream->size - start;
+    int ret = copy_from_user(stream->ring + start, user, first);
+    return ret < 0 || first == n ? ret : copy_from_user(stream->ring, user + first, n - first);
+}
+
+static bool read_ready(void *object)
+{
+    struct stream *stream = object;
+    return stream_used(stream) || !writers(stream);
+}
+
+int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek)
+{
+    if (!size)
+        return 0;
+    for (;;) {
+        mutex_take(&stream->mutex);
+        uint32_t used = stream_used(stream);
+        if (used) {
+            uint32_t n = size < used ? (uint32_t)size : used;
+            int ret = copy_out(stream, stream->head, user, n);
+            if (ret == 0 && !peek)
+                __atomic_store_n(&stream->head, stream->head + n, __ATOMIC_SEQ_CST);
+            mutex_drop(&stream->mutex);
+            if (ret < 0)
+                return ret;
+            if (!peek)
+                waitq_wake(stream->writable, UINT32_MAX);
+            return n;
+        }
+        bool end = !writers(stream);
+        /* A writer may have written and gone between the two looks. */
+        bool again = stream_used(stream) != 0;
+        mutex_drop(&stream->mutex);
+        if (again)
+            continue;
+        if (end)
+            return 0;
+        if (nonblock)
+            return -EAGAIN;
+        int ret = anon_wait(stream->readable, read_ready, stream);
+        if (ret < 0)
+            return ret;
+    }
+}
+
+struct write_wait {
+    struct stream *stream;
+    uint32_t need;
+};
+
+static bool write_ready(void *object)
+{
+    struct write_wait *wait = object;
+    return stream_room(wait->stream) >= wait->need || !readers(wait->stream);
+}
+
+static int make_ring(struct stream *stream)
+{
+    if (stream->ring)
+        return 0;
+    stream->ring = heap_pages(capacity(stream) / PAGE);
+    if (!stream->ring)
+        return -ENOMEM;
+    stream->size = capacity(stream);
+    return 0;
+}
+
+int64_t stream_write(struct stream *stream, const void *user, uint64_t size, bool nonblock,
+                     bool atomic)
+{
+    const uint8_t *from = user;
+    uint64_t done = 0;
+    int64_t ret = 0;
+
+    while (done < size) {
+        uint64_t left = size - done;
+        /* What must go at once: all of a small write, else anything. */
+        uint32_t need = atomic && size <= PIPE_ATOMIC ? (uint32_t)size : 1;
+        mutex_take(&stream->mutex);
+        if (!readers(stream)) {
+            ret = -EPIPE;
+        } else if ((ret = make_ring(stream)) == 0) {
+            uint32_t room = stream_room(stream);
+            if (room >= need) {
+                uint32_t n = left < room ? (uint32_t)left : room;
+                ret = copy_in(stream, stream->tail, from + done, n);
+                if (ret == 0) {
+                    __atomic_store_n(&stream->tail, stream->tail + n, __ATOMIC_SEQ_CST);
+                    done += n;
+                }
+            } else {
+                ret = -EAGAIN;
+            }
+        }
+        mutex_drop(&stream->mutex);
+        if (ret == 0) {
+            waitq_wake(stream->readable, UINT32_MAX);
+            continue;
+        }
+        if (ret != -EAGAIN || nonblock)
+            break;
+        struct write_wait wait = { stream, need };
+        ret = anon_wait(stream->writable, write_ready, &wait);
+        if (ret < 0)
+            break;
+    }
+    return done ? (int64_t)done : ret;
+}
+
+void stream_sigpipe(void)
+{
+    signal_send_thread(current(), &(struct signal_info){
+                                      .number = SIGPIPE,
+                                      .code = SI_USER,
+                                      .pid = process_pid(),
+                                      .uid = (int32_t)process_node()->uid,
+                                  });
+}
+
+/* --- the file --------------------------------------------------------------------------------------- */
+
+static struct pipe *pipe_of(struct file *file)
+{
+    return file->object;
+}
+
+static bool is_writer(const struct file *file)
+{
+    return file->flags & O_WRONLY_FLAG;
+}
+
+static int64_t pipe_read(struct file *file, void *user, uint64_t size, uint64_t *pos UNUSED)
+{
+    if (is_writer(file))
+        return -EBADF;
+    return stream_read(&pipe_of(file)->stream, user, size, anon_nonblock(file), false);
+}
+
+static int64_t pipe_write(struct file *file, const void *user, uint64_t size, uint64_t *pos UNUSED)
+{
+    if (!is_writer(file))
+        return -EBADF;
+    int64_t ret = stream_write(&pipe_of(file)->stream, user, size, anon_nonblock(file), true);
+    if (ret == -EPIPE)
+        stream_sigpipe();
+    return ret;
+}
+
+static uint32_t pipe_poll(struct file *file, struct waiter *waiter)
+{
+    struct pipe *pipe = pipe_of(file);
+    struct stream *stream = &pipe->stream;
+    if (waiter)
+        waitq_add(is_writer(file) ? &pipe->writable : &pipe->readable, waiter);
+    if (is_writer(file))
+        return (stream_room(stream) >= PIPE_ATOMIC ? EPOLLOUT | EPOLLWRNORM : 0) |
+               (readers(stream) ? 0 : EPOLLERR);
+    return (stream_used(stream) ? EPOLLIN | EPOLLRDNORM : 0) | (writers(stream) ? 0 : EPOLLHUP);
+}
+
+static int pipe_fstat(struct file *file, struct kstat *ret)
+{
+    anon_stat(pipe_of(file)->ino, MODE_FIFO, ret);
+    return 0;
+}
+
+static int64_t set_size(struct pipe *pipe, uint64_t size);
+
+/* vfs/ hands fcntl's pipe sizes on as requests. */
+static int64_t pipe_ioctl(struct file *file, uint64_t request, uint64_t arg)
+{
+    if (request == F_GETPIPE_SZ)
+        return capacity(&pipe_of(file)->stream);
+    if (request == F_SETPIPE_SZ)
+        return set_size(pipe_of(file), arg);
+    if (request != FIONREAD)
+        return -ENOTTY;
+    int32_t used = (int32_t)stream_used(&pipe_of(file)->stream);
+    return PUT_USER((int32_t *)(uintptr_t)arg, &used);
+}
+
+static void pipe_release(struct file *file)
+{
+    struct pipe *pipe = pipe_of(file);
+    if (is_writer(file)) {
+        __atomic_sub_fetch(&pipe->stream.writers, 1, __ATOMIC_SEQ_CST);
+        waitq_wake(&pipe->readable, UINT32_MAX);
+    } else {
+        __atomic_sub_fetch(&pipe->stream.readers, 1, __ATOMIC_SEQ_CST);
+        waitq_wake(&pipe->writable, UINT32_MAX);
+    }
+    if (__atomic_sub_fetch(&pipe->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        stream_done(&pipe->stream);
+        heap_free(pipe);
+    }
+}
+
+static const struct file_ops g_pipe_ops = {
+    .name = "pipe",
+    .read = pipe_read,
+    .write = pipe_write,
+    .fstat = pipe_fstat,
+    .ioctl = pipe_ioctl,
+    .poll = pipe_poll,
+    .release = pipe_release,
+};
+
+static int64_t set_size(struct pipe *pipe, uint64_t size)
+{
+    struct stream *stream = &pipe->stream;
+    uint32_t want = PAGE;
+    if (size > PIPE_SIZE_MAX)
+        return size > 1u << 31 ? -EINVAL : -EPERM;
+    while (want < size)
+        want *= 2;
+
+    int64_t ret = want;
+    mutex_take(&stream->mutex);
+    uint32_t used = stream_used(stream);
+    if (want < used) {
+        ret = -EBUSY;
+    } else if (!stream->ring) {
+        stream->size = want;
+    } else if (want != stream->size) {
+        uint8_t *ring = heap_pages(want / PAGE);
+        if (!ring) {
+            ret = -ENOMEM;
+        } else {
+            /* Positions keep their meaning: position p lies at p modulo the size. */
+            for (uint64_t at = stream->head; at != stream->tail; at++)
+                ring[at & (want - 1)] = stream->ring[at & (stream->size - 1)];
+            heap_pages_free(stream->ring, stream->size / PAGE);
+            stream->ring = ring;
+            stream->size = want;
+        }
+    }
+    mutex_drop(&stream->mutex);
+    if (ret > 0)
+        waitq_wake(stream->writable, UINT32_MAX);
+    return ret;
+}
+
+/* --- calls ------------------------------------------------------------------------------------------ */
+
+static int64_t make_pipe(uint64_t user, uint32_t flags)
+{
+    if (flags & ~(ANON_NONBLOCK | ANON_CLOEXEC))
+        return -EINVAL;
+    struct pipe *pipe = heap_alloc(sizeof(*pipe));
+    if (!pipe)
+        return -ENOMEM;
+    *pipe = (struct pipe){
+        .stream = { .readers = 1, .writers = 1 },
+        .refs = 2,
+        .ino = anon_ino(),
+    };
+    pipe->stream.readable = &pipe->readable;
+    pipe->stream.writable = &pipe->writable;
+
+    struct file *reader = file_new(&g_pipe_ops, flags & ANON_NONBLOCK, pipe);
+    if (!reader) {
+        heap_free(pipe);
+        return -ENOMEM;
+    }
+    struct file *writer = file_new(&g_pipe_ops, (flags & ANON_NONBLOCK) | O_WRONLY_FLAG, pipe);
+    if (!writer) {
+        pipe->refs = 1;
+        file_unref(reader);
+        return -ENOMEM;
+    }
+
+    int32_t fds[2] = { anon_install(reader, flags), -1 };
+    if (fds[0] < 0) {
+        file_unref(writer);
+        return fds[0];
+    }
+    fds[1] = anon_install(writer, flags);
+    int ret = fds[1] < 0 ? fds[1] : PUT_USER((int32_t(*)[2])(uintptr_t)user, &fds);
+    if (ret < 0) {
+        (void)!fd_close(fds[0]);
+        if (fds[1] >= 0)
+            (void)!fd_close(fds[1]);
+    }
+    return ret;
+}
+
+int64_t sys_pipe(const struct sysargs *args)
+{
+    return make_pipe(args->a[0], 0);
+}
+
+int64_t sys_pipe2(const struct sysargs *args)
+{
+    return make_pipe(args->a[0], (uint32_t)args->a[1]);
+}
