@@ -20,8 +20,6 @@
 #define PAGE 4096u
 #define MODE_FIFO 0010600u
 #define FIONREAD  0x541bu
-#define F_SETPIPE_SZ 1031u
-#define F_GETPIPE_SZ 1032u
 
 sys_fn sys_pipe, sys_pipe2;
 
