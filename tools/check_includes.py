@@ -2,8 +2,8 @@
 """Checks who includes whom below src/: the folders are trust tiers, and this is their border.
 
 abi <- core <- everything. enclave/ sees only those two; host/ and enclave/ share only abi/; softsgx
-sees abi, core, util. Quoted includes name a file from src/ (`#include "core/sha256.h"`), or one in
-the same folder's subtree; the freestanding tiers take no libc header but those gcc brings itself.
+sees abi, core, util. Quoted includes name a file from src/ (`#include "core/sha256.h"`) or
+from the tier's own folder; the freestanding tiers take no libc header but those gcc brings itself.
 Prints one line per violation; exit code 1 if there is one.
 """
 
@@ -56,19 +56,25 @@ def check_file(source, path, complain):
                 if name not in FREESTANDING | extra and not name.startswith(FREESTANDING_PREFIXES):
                     complain(path, number, f"{folder}/ is freestanding and includes <{name}>")
             continue
-        target = pathlib.PurePosixPath(name)
-        other = target.parts[0]
-        if (folder, name) in EXCEPTIONS or other == folder:
-            continue
-        if len(target.parts) == 1:
-            # A generated header, or a sibling file: it stays inside the folder.
-            continue
-        if ".." in target.parts:
+        if ".." in pathlib.PurePosixPath(name).parts:
             complain(path, number, f"\"{name}\" climbs out of its folder; name it from src/")
-        elif other in ALLOWED and other not in ALLOWED[folder]:
-            complain(path, number, f"{folder}/ may not include {other}/ (\"{name}\")")
-        elif other not in ALLOWED and not (path.parent / name).exists():
+            continue
+        other = owner(source, folder, path, name)
+        if other is None:
             complain(path, number, f"\"{name}\" is in no folder of src/")
+        elif other != folder and other not in ALLOWED[folder] and (folder, name) not in EXCEPTIONS:
+            complain(path, number, f"{folder}/ may not include {other}/ (\"{name}\")")
+
+
+def owner(source, folder, path, name):
+    """The folder of src/ that `name` comes from, as the compiler looks it up; None if there is none."""
+    parts = pathlib.PurePosixPath(name).parts
+    if (path.parent / name).exists() or (source / folder / name).exists():
+        return folder
+    if parts[0] in ALLOWED:
+        return parts[0]
+    # A name without a folder that is no file is made by the build, in the folder that includes it.
+    return folder if len(parts) == 1 else None
 
 
 def check(source):
