@@ -192,7 +192,7 @@ static NORETURN void boot(void)
     full_restore(&regs);
 }
 
-__attribute__((optimize("no-stack-protector"))) void thread_first(struct ocall_block *block)
+__attribute__((no_stack_protector)) void thread_first(struct ocall_block *block)
 {
     struct thread *thread = current();
     if (!block_ok(block))
@@ -200,7 +200,9 @@ __attribute__((optimize("no-stack-protector"))) void thread_first(struct ocall_b
     thread->block = block;
     if (block->magic != OCALL_MAGIC || block->version != OCALL_VERSION)
         dead();
-    cpu_random(&thread->canary, sizeof(thread->canary));
+    uint64_t canary;
+    cpu_random(&canary, sizeof(canary));
+    thread->canary = canary; /* no function with a canary is active */
     if (thread->index == 0 && !__atomic_exchange_n(&g_booted, 1, __ATOMIC_ACQ_REL))
         boot();
     if (!__atomic_exchange_n(&thread->start_wanted, false, __ATOMIC_ACQ_REL))

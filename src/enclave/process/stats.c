@@ -21,7 +21,7 @@ void stats_print(void)
     char text[512];
     int n = format(text, sizeof(text),
                    "system calls %lu, of these trapped %lu; OCALLs %lu; faults and interrupts %lu; "
-                   "bytes verified %lu; pages accepted %lu",
+                   "bytes verified %lu; pages accepted %lu\n",
                    calls, traps, ocalls, faults, g_stats_verified, pages_accepted());
     border_put(0, text, (uint64_t)n);
     (void)border_call2(OCALL_LOG, 0, OCALL_LOG_STATS, (uint64_t)n);

@@ -63,10 +63,10 @@ static int put_text(char *line, int used, uint64_t user)
 static void strace(const struct sysargs *args, uint64_t nr, int64_t ret, bool before)
 {
     const struct sys_entry *entry = nr < g_sys_count ? &g_sys_table[nr] : NULL;
-    char line[STRACE_MAX];
+    char line[STRACE_MAX + 1];
     int used = entry && entry->name
-                   ? format(line, sizeof(line), "[%d] %s(", current()->tid, entry->name)
-                   : format(line, sizeof(line), "[%d] call %lu(", current()->tid, nr);
+                   ? format(line, STRACE_MAX, "[%d] %s(", current()->tid, entry->name)
+                   : format(line, STRACE_MAX, "[%d] call %lu(", current()->tid, nr);
     const char *fmt = entry && entry->format ? entry->format : "xxxxxx";
     for (int i = 0; fmt[i] && i < 6; i++) {
         size_t left = (size_t)(STRACE_MAX - used);
@@ -88,6 +88,7 @@ static void strace(const struct sysargs *args, uint64_t nr, int64_t ret, bool be
         used += format(line + used, left, ") = 0x%lx", ret);
     else
         used += format(line + used, left, ") = %ld", ret);
+    line[used++] = '\n';
     border_put(0, line, (uint64_t)used);
     (void)border_call2(OCALL_LOG, 0, OCALL_LOG_STRACE, (uint64_t)used);
 }
