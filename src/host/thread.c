@@ -75,6 +75,15 @@ void thread_wake(struct host_thread *t, bool interrupt)
     errno = saved;
 }
 
+/* The wake signal once more, soon. Async-signal-safe. */
+static void nudge(struct host_thread *t)
+{
+    int saved = errno;
+    const struct itimerspec soon = { .it_value = { .tv_nsec = THREAD_NUDGE_NS } };
+    timer_settime(t->nudge, 0, &soon, NULL);
+    errno = saved;
+}
+
 bool thread_settle(struct host_thread *t, bool in_enclave)
 {
     if (in_enclave)
@@ -83,12 +92,8 @@ bool thread_settle(struct host_thread *t, bool in_enclave)
     uint32_t state = atomic_load(&t->state);
     bool again = (state == THREAD_BLOCKED && __atomic_load_n(&t->block->event, __ATOMIC_SEQ_CST)) ||
                  (state == THREAD_ENCLAVE && atomic_load(&t->interrupt));
-    if (again) {
-        int saved = errno;
-        const struct itimerspec soon = { .it_value = { .tv_nsec = THREAD_NUDGE_NS } };
-        timer_settime(t->nudge, 0, &soon, NULL);
-        errno = saved;
-    }
+    if (again)
+        nudge(t);
     /* A device that can will then leave the enclave at the resume that was about to happen. */
     return again && state == THREAD_ENCLAVE;
 }
@@ -206,6 +211,8 @@ static void run_thread(struct host_thread *t)
     t->ended = false;
     while (!t->ended) {
         atomic_store(&t->state, THREAD_ENCLAVE);
+        if (atomic_load(&t->interrupt))
+            nudge(t); /* case A */
         int r = enter(t, &run);
         while (r == 0 && run.exit != DEVICE_EEXIT) {
             if (run.exit == DEVICE_LOST)
@@ -220,8 +227,6 @@ static void run_thread(struct host_thread *t)
             lost(t, &run, r);
         /* A stale ENCLAVE costs a sender a needless signal, no more: no fence here. */
         atomic_store_explicit(&t->state, THREAD_OUT, memory_order_release);
-        if (atomic_load_explicit(&t->interrupt, memory_order_relaxed))
-            atomic_store_explicit(&t->interrupt, 0, memory_order_relaxed); /* case A */
         ocall_serve(t);
     }
 }

@@ -12,12 +12,17 @@
  * the target's state; the target writes its state and then reads event or interrupt; both in
  * sequentially consistent order, so at least one of the two sees the other:
  *
- *   A  target in OUT:      it looks at event before it blocks. Nothing is sent. The library OS
- * looks at its own pending work after each OCALL and at a thread's first entry, so an interrupt is
- * not needed. B  target in PARKED:   a futex on the event word itself: FUTEX_WAKE, or the wait does
- * not begin. C  target in BLOCKED:  (POLL; READ, WRITE, OPEN of what may block) the wake signal
- * breaks the system call with EINTR. D  target in ENCLAVE:  only for an interrupt: the wake signal
- * causes an AEX, device_enter returns DEVICE_INTERRUPT, the thread enters at level 1.
+ * A. Target in OUT: nothing is sent. It looks at event before it blocks, and at interrupt
+ *    before it enters again: then it arms its own nudge timer (below), so that the entry at
+ *    level 1 comes soon after, whatever the library OS looked at.
+ *
+ * B. Target in PARKED: a futex on the event word itself: FUTEX_WAKE, or the wait does not begin.
+ *
+ * C. Target in BLOCKED (POLL; READ, WRITE, OPEN of what may block): the wake signal breaks the
+ *    system call with EINTR.
+ *
+ * D. Target in ENCLAVE: only for an interrupt: the wake signal causes an AEX, device_enter
+ *    returns DEVICE_INTERRUPT, the thread enters at level 1.
  *
  * C and D have a window: the signal may come after the target's look at event or interrupt and
  * before its `syscall` or ENCLU instruction. No handler can close it on hardware (the ENCLU is the
@@ -45,7 +50,7 @@
 #include "util/err.h"
 
 #define THREAD_STACK_SIZE   (64u << 10)
-#define THREAD_NUDGE_NS     1000000
+#define THREAD_NUDGE_NS     100000
 #define THREAD_SIGVAL_ALARM 1 /* sival_int of the alarm's wake signal */
 
 enum thread_state {

@@ -181,9 +181,6 @@ static enum device_exit interrupts(uint32_t index, enum fake_way way, struct oca
             g_phase = 0; /* seen */
             return DEVICE_EEXIT;
         }
-        /* As the library OS does at its entry: what came before is seen here. */
-        if (way == FAKE_ENTER && __atomic_exchange_n(&block->event, 0, __ATOMIC_SEQ_CST))
-            g_phase = 0;
         if (g_count % 8 == 0)
             fake_outside_pause(20000);
         if (fake_spin(&g_stop))
