@@ -9,6 +9,7 @@
 
 #include <asm/prctl.h>
 #include <errno.h>
+#include <linux/audit.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -151,8 +152,8 @@ static bool code_is(struct softsgx *s, uint64_t rip, const void *bytes, size_t s
 
 /* ---- a synchronous signal inside ---------------------------------------------------------------- */
 
-static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig, ucontext_t *uc,
-                         bool in_thunk)
+static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig,
+                         const siginfo_t *info, ucontext_t *uc, bool in_thunk)
 {
     greg_t *r = uc->uc_mcontext.gregs;
     uint64_t rip = (uint64_t)r[REG_RIP];
@@ -165,12 +166,15 @@ static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig, ucon
 
     if (sig == SIGSYS) {
         /* A `syscall` is #UD in an enclave, RIP at it. The CPU has already put RIP and RFLAGS into rcx
-         * and r11: what they held is lost, and a program that makes system calls expects that. So that
-         * nobody learns to rely on them they are zero here (and noise under poison). */
+         * and r11: what they held is lost for good, and a program that makes system calls expects that.
+         * So that nobody learns to rely on their being RIP and RFLAGS they are zero here (and noise
+         * under poison). `int $0x80` keeps them, but the kernel has cut eax to 32 bits. */
         t->stats.syscall_traps++;
         r[REG_RIP] = (greg_t)(rip - 2);
-        r[REG_RCX] = t->poison & 1 ? (greg_t)soft_random(t) : 0;
-        r[REG_R11] = t->poison & 1 ? (greg_t)soft_random(t) : 0;
+        if (info->si_arch != AUDIT_ARCH_I386) {
+            r[REG_RCX] = t->poison & 1 ? (greg_t)soft_random(t) : 0;
+            r[REG_R11] = t->poison & 1 ? (greg_t)soft_random(t) : 0;
+        }
         exception(s, t, uc, X86_UD, 0, 0);
         return;
     }
@@ -293,7 +297,7 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
     }
 
     if (synchronous && inside) {
-        inside_fault(s, t, sig, uc, in_thunk);
+        inside_fault(s, t, sig, info, uc, in_thunk);
     } else if (synchronous) {
         if (!host_cpuid(t, uc))
             host_fault(s, sig);

@@ -38,6 +38,7 @@ void fixture_create(struct fixture *f)
     struct sgx_secs secs;
     fixture_secs(&secs);
     memset(f, 0, sizeof(*f));
+    softsgx_close(g_soft); /* of a test that failed */
     MUST(softsgx_open(&options, &f->s, &err));
     MUST(softsgx_create(f->s, &secs, &err));
 }
@@ -91,9 +92,7 @@ static EVP_PKEY *test_key(void)
     return key;
 }
 
-void fixture_resign(struct sgx_sigstruct *sig);
 
-/* Signature, Q1 and Q2 over what stands in sig. */
 void fixture_resign(struct sgx_sigstruct *sig)
 {
     uint8_t bytes[256], big[SGX_MODULUS_SIZE];

@@ -29,6 +29,8 @@ void fixture_secs(struct sgx_secs *ret);
 void fixture_create(struct fixture *f);
 void fixture_add(struct fixture *f, uint32_t threads);
 void fixture_sign(struct fixture *f);
+/* Signature, Q1 and Q2 over what stands in sig. */
+void fixture_resign(struct sgx_sigstruct *sig);
 /* All of it, EINIT, sites rewritten if jumps, and this thread begun. */
 void fixture_up(struct fixture *f, uint32_t threads, bool jumps);
 void fixture_down(struct fixture *f);
