@@ -380,7 +380,8 @@ static int fs_open(const struct place *place, uint32_t flags, struct file **ret)
     if (status < 0)
         return status;
     struct file *file = NULL;
-    return with_path(tmpfs_file(inode, flags, &file), place, ret, file);
+    status = tmpfs_file(inode, flags, &file);
+    return with_path(status, place, ret, file);
 }
 
 /* A new name for a new inode; both references stay the caller's. */
@@ -418,7 +419,8 @@ static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, s
     int status = add_new(place, inode);
     struct file *file = NULL;
     if (status == 0)
-        status = with_path(tmpfs_file(inode, flags, &file), place, ret, file);
+        status = tmpfs_file(inode, flags, &file);
+        status = with_path(status, place, ret, file);
     tmpfs_unref(inode);
     return status;
 }
