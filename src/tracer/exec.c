@@ -315,7 +315,7 @@ void exec_forked(struct recorder *r, struct process *child, const struct process
     child->gid = parent->gid;
     child->umask = parent->umask;
     child->own_cwd_unknown = parent->own_cwd_unknown;
-    child->own_memory = how == TRACE_HOW_FORK;
+    child->own_memory = how == TRACE_HOW_FORK; /* its parent's peak is not its own */
     child->cwd = parent->cwd ? strdup(parent->cwd) : NULL;
     child->root = parent->root ? strdup(parent->root) : NULL;
     child->start_time = tracee_start_time(child->tgid);

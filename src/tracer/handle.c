@@ -545,6 +545,8 @@ static void clone_entry(struct recorder *r, struct task *t)
     uint64_t flags = c->args[0];
     if (in_memory && tracee_read(t->tid, c->args[0], &flags, sizeof(flags)) != sizeof(flags))
         return;
+    if (in_memory)
+        t->clone_flags = flags;
     if (flags & CLONE_UNTRACED) {
         /* Nobody is to run out of sight; and every filtered call of such a child would fail. */
         known_note(r, p, false, "CLONE_UNTRACED was dropped");

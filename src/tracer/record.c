@@ -23,6 +23,7 @@
 #include <limits.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -143,7 +144,7 @@ void record_clear_arg0(struct task *t, uint64_t mask)
 
 /* A new task and its parent's process are known: thread or process? */
 static void task_born(struct recorder *r, struct task *t, struct process *parent,
-                      enum trace_how how)
+                      enum trace_how how, uint64_t clone_flags)
 {
     if (syscall(SYS_tgkill, parent->tgid, t->tid, 0) == 0) {
         t->process = parent;
@@ -155,11 +156,31 @@ static void task_born(struct recorder *r, struct task *t, struct process *parent
     if (!p)
         return;
     t->process = p;
-    exec_forked(r, p, parent, how, 0);
+    exec_forked(r, p, parent, how, clone_flags);
 }
 
-static void on_child(struct recorder *r, struct task *parent, enum trace_how how)
+/* The flags of the call that a FORK, VFORK or CLONE event stands in; 0 for fork and vfork. The
+ * numbers of clone differ by architecture, and neither is a forking call of the other. */
+static uint64_t clone_flags_of(const struct task *t)
 {
+    struct user_regs_struct regs;
+    if (ptrace(PTRACE_GETREGS, t->tid, NULL, &regs) < 0)
+        return 0;
+    switch (regs.orig_rax) {
+    case 56: return regs.rdi;
+    case 120: return regs.rbx;
+    case 435: return t->clone_flags;
+    default: return 0;
+    }
+}
+
+/* The event alone does not tell: clone with SIGCHLD is FORK, whatever it shares. */
+static void on_child(struct recorder *r, struct task *parent, unsigned event)
+{
+    uint64_t flags = clone_flags_of(parent);
+    enum trace_how how = event == PTRACE_EVENT_VFORK ? TRACE_HOW_VFORK
+                         : flags & CLONE_VM          ? TRACE_HOW_CLONE
+                                                     : TRACE_HOW_FORK;
     unsigned long message;
     if (ptrace(PTRACE_GETEVENTMSG, parent->tid, NULL, &message) < 0)
         return;
@@ -171,7 +192,7 @@ static void on_child(struct recorder *r, struct task *parent, enum trace_how how
         t = task_add(r, (pid_t)message, NULL);
     if (!t || !parent->process)
         return;
-    task_born(r, t, parent->process, how);
+    task_born(r, t, parent->process, how, flags);
     if (waiting) {
         t->waiting = false;
         task_resume(t, 0);
@@ -203,7 +224,7 @@ static void adopt_waiting(struct recorder *r)
             known_note(r, p, true, "the parent of process %d is not known", (int)t->tid);
         }
         if (p)
-            task_born(r, t, p, TRACE_HOW_FORK);
+            task_born(r, t, p, TRACE_HOW_FORK, 0);
         t->waiting = false;
         task_resume(t, 0);
     }
@@ -295,9 +316,9 @@ static void on_stop(struct recorder *r, pid_t tid, int status)
     }
     switch (event) {
     case PTRACE_EVENT_SECCOMP: on_seccomp(r, t); break;
-    case PTRACE_EVENT_FORK: on_child(r, t, TRACE_HOW_FORK); break;
-    case PTRACE_EVENT_VFORK: on_child(r, t, TRACE_HOW_VFORK); break;
-    case PTRACE_EVENT_CLONE: on_child(r, t, TRACE_HOW_CLONE); break;
+    case PTRACE_EVENT_FORK:
+    case PTRACE_EVENT_VFORK:
+    case PTRACE_EVENT_CLONE: on_child(r, t, event); break;
     case PTRACE_EVENT_EXEC:
         if (t->process)
             t = on_exec(r, t);

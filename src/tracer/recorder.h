@@ -72,6 +72,7 @@ struct task {
     pid_t tid;
     struct process *process; /* NULL: stopped before its parent told of it */
     bool waiting;            /* process NULL, and it stands in its first stop */
+    uint64_t clone_flags;    /* of its last clone3 */
     struct pending pending;
     UT_hash_handle hh;
 };
