@@ -420,7 +420,7 @@ static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, s
     struct file *file = NULL;
     if (status == 0)
         status = tmpfs_file(inode, flags, &file);
-        status = with_path(status, place, ret, file);
+    status = with_path(status, place, ret, file);
     tmpfs_unref(inode);
     return status;
 }
