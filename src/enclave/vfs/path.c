@@ -19,8 +19,10 @@ enum domain domain_of(uint32_t record)
 {
     for (;;) {
         const struct manifest_file *f = &g_manifest.files[record];
+        if (f->class == MANIFEST_SCRATCH)
+            return DOMAIN_SCRATCH;
         if (f->flags & MANIFEST_SUBTREE)
-            return f->class == MANIFEST_SCRATCH ? DOMAIN_SCRATCH : DOMAIN_ALLOWED;
+            return DOMAIN_ALLOWED;
         if (record == 0)
             return DOMAIN_NONE;
         record = f->parent;
@@ -38,11 +40,51 @@ void place_done(struct place *place)
     place->dir = NULL;
 }
 
+/* A scratch record that is not there until the program creates it, and then lies in its parent's
+ * overlay like any other name. */
+static bool temporary(uint32_t record)
+{
+    const struct manifest_file *f = &g_manifest.files[record];
+    return f->class == MANIFEST_SCRATCH && (f->nlink == 0 || !S_ISDIR(f->mode));
+}
+
+/* The scratch directory of a directory record; *ret NULL: a temporary one that is not there. */
+static int overlay_dir(uint32_t record, struct inode **ret)
+{
+    uint32_t top = record;
+    while (temporary(top))
+        top = g_manifest.files[top].parent;
+    struct inode *inode = tmpfs_overlay(top);
+    if (!inode)
+        return -ENOMEM;
+    const char *path = manifest_path(&g_manifest, record);
+    uint32_t end = g_manifest.files[record].path.length;
+    for (uint32_t at = g_manifest.files[top].path.length; at < end && inode;) {
+        uint32_t start = top == 0 && at == 1 ? 1 : at + 1;
+        for (at = start; at < end && path[at] != '/';)
+            at++;
+        struct place p = { .fs = NULL };
+        int status = tmpfs_lookup(inode, path + start, at - start, &p);
+        if (status < 0)
+            return status;
+        inode = S_ISDIR(p.mode) ? tmpfs_ref(p.object) : NULL;
+        place_done(&p);
+    }
+    *ret = inode;
+    return 0;
+}
+
+/* p lies in the scratch directory of the record dir. */
 static int in_overlay(uint32_t dir, struct place *p)
 {
-    struct inode *overlay = tmpfs_overlay(dir);
+    struct inode *overlay;
+    int status = overlay_dir(dir, &overlay);
+    if (status < 0)
+        return status;
+    p->fs = &g_tmpfs_fs;
+    p->mode = 0;
     if (!overlay)
-        return -ENOMEM;
+        return 0;
     uint32_t skip = dir == 0 ? 1 : g_manifest.files[dir].path.length + 1;
     return tmpfs_lookup(overlay, p->path + skip, p->path_size - skip, p);
 }
@@ -69,7 +111,7 @@ static int of_record(struct place *p, uint32_t record)
         return 0;
     case MANIFEST_ALLOWED: return host_lookup(p);
     case MANIFEST_SCRATCH:
-        if (!S_ISDIR(f->mode) || f->nlink == 0) {
+        if (temporary(record)) {
             /* From here on it is one more tmpfs name: what is below it is in it, not in an overlay. */
             p->record = MANIFEST_NONE;
             return in_overlay(f->parent, p);
@@ -186,6 +228,17 @@ static int follow(struct walk *w)
     return w->rest[0] == '/' ? root(w->p, w->buf) : up(w->p, w->buf);
 }
 
+/* Do all components of a record's path mean in this run what they meant in the trace? Directories that
+ * the program or the host can replace need a walk. */
+static bool settled(uint32_t record)
+{
+    const struct manifest_file *f = &g_manifest.files[record];
+    if (f->class == MANIFEST_TRUSTED || f->class == MANIFEST_NAMED)
+        return true;
+    uint32_t class = g_manifest.files[f->parent].class;
+    return class == MANIFEST_TRUSTED || class == MANIFEST_NAMED;
+}
+
 /* The whole rest at once: true if the manifest has it, p is it, and no symlink is to be followed. */
 static bool direct(struct walk *w, int *ret_status)
 {
@@ -201,7 +254,7 @@ static bool direct(struct walk *w, int *ret_status)
     memcpy(w->buf + head + 1, w->rest + start, left);
     uint32_t record = builtin_path(w->buf, size) ? MANIFEST_NONE
                                                  : manifest_find(&g_manifest, w->buf, size);
-    if (record == MANIFEST_NONE ||
+    if (record == MANIFEST_NONE || !settled(record) ||
         (S_ISLNK(g_manifest.files[record].mode) && !(w->flags & WALK_NOFOLLOW))) {
         w->buf[p->path_size] = '\0';
         return false;
@@ -451,7 +504,7 @@ static bool pinned(uint32_t record)
 {
     const struct manifest_file *f = &g_manifest.files[record];
     if (f->class == MANIFEST_SCRATCH)
-        return S_ISDIR(f->mode) && f->nlink != 0;
+        return !temporary(record);
     if (f->class == MANIFEST_ABSENT)
         return domain_of(f->parent) != DOMAIN_SCRATCH;
     return f->class != MANIFEST_ALLOWED;

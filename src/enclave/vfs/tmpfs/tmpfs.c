@@ -391,7 +391,7 @@ static int add_new(const struct place *place, struct inode *inode)
     const char *name = base_name(place, &size);
     struct inode *dir = place->dir;
     if (!dir)
-        return -EROFS;
+        return -ENOENT;
     if (!permitted(dir, 3))
         return -EACCES;
     if (dir->mode & S_ISGID)
