@@ -54,6 +54,14 @@ static int refuse_rewritten(struct table *t, const char *path, const char *how)
                    path, how, path);
 }
 
+/* Python's tempfile: "tmp" and eight characters. */
+static bool random_name(const char *path)
+{
+    const char *base = strrchr(path, '/') + 1;
+    return strncmp(base, "tmp", 3) == 0 &&
+           strspn(base + 3, "abcdefghijklmnopqrstuvwxyz0123456789_") >= 8;
+}
+
 /* Below a folder that is temporary itself; that folder's record covers it. */
 static bool below_temporary(struct table *t, const char *path)
 {
@@ -115,8 +123,12 @@ static int classify_changed(struct table *t, struct entry *e)
         return 0;
     }
     if (!existed && !exists) {
-        if (!below_temporary(t, e->path))
-            entry_claim(e, MANIFEST_SCRATCH, 0);
+        if (below_temporary(t, e->path))
+            return 0;
+        entry_claim(e, MANIFEST_SCRATCH, 0);
+        if (random_name(e->path))
+            table_note(t, "'%s' was temporary; below /tmp any name may be made, here this one only",
+                       e->path);
         return 0;
     }
     if (!existed)
@@ -154,6 +166,9 @@ static int classify_unchanged(struct table *t, struct entry *e)
         return claim(t, e, MANIFEST_TRUSTED, MANIFEST_LISTED);
     case S_IFLNK: return claim(t, e, MANIFEST_TRUSTED, 0);
     case S_IFREG:
+        /* What only exec was to start, and may not. The program itself is claimed by the closure. */
+        if (t->rules->exec_deny && !(e->bits_now & (TRACE_READ | TRACE_MAPPED_EXEC)))
+            break;
         if (e->bits_now & (TRACE_READ | RUN_BITS))
             return claim(t, e, MANIFEST_TRUSTED, (e->bits & RUN_BITS) ? MANIFEST_EXEC : 0);
         break;

@@ -255,9 +255,11 @@ int rules_apply(struct table *t)
 static int refuse_folder(struct table *t, const struct allow_rule *a, const char *dir,
                          const char *why)
 {
+    bool itself = strcmp(dir, a->path) == 0;
     return err_set(t->err, -EINVAL,
-                   "--allow '%s': '%s' in it is %s, so the host could add code that the program "
-                   "runs. Allow a folder that holds data only", a->path, dir, why);
+                   "--allow '%s': %s%s%s is %s, so the host could add code that the program runs. "
+                   "Allow a folder that holds data only", a->path, itself ? "it" : "'",
+                   itself ? "" : dir, itself ? "" : "' in it", why);
 }
 
 static int check_dir(struct table *t, const char *dir, size_t length, const char *why)

@@ -1,0 +1,226 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "manifest/cascade.h"
+#include "manifest_builder.h"
+#include "util/fs.h"
+
+static const struct built_file table[] = {
+    { "/bin/program", .flags = MANIFEST_EXEC, .content = "ELF", .size = 3 },
+    { "/data", .mode = S_IFDIR | 0700, .flags = MANIFEST_LISTED },
+    { "/data/new\nline", .content = "n", .size = 1 },
+    { "/data/not utf-8 \xff\xfe", .content = "x", .size = 1, .mtime_sec = -5 },
+    { "/data/quote\"back\\slash", .class = MANIFEST_NAMED, .size = 9 },
+    { "/data/umlaut \xc3\xa4", .content = "x", .size = 1 },
+    { "/data/link", .target = "\xff" },
+    { "/data/z", .content = "n", .size = 1, .link = "/data/new\nline" },
+    { "/data/big", .size = 5ull << 30, .class = MANIFEST_NAMED },
+    { "/data/out", .class = MANIFEST_ALLOWED, .flags = MANIFEST_OUTPUT },
+    { "/data/none", .class = MANIFEST_ABSENT },
+    { "/tmp", .class = MANIFEST_SCRATCH, .flags = MANIFEST_SUBTREE, .mode = S_IFDIR | 01777 },
+};
+static const char *const args[] = { "program", "a b", "\xff", "", NULL };
+static const char *const env[] = { "A=1", "B", "C=\xff", "D=", NULL };
+static const struct built_node node = { .args = args, .env = env, .cwd = "/data", .uid = 1000 };
+
+static struct cascade *build(void)
+{
+    struct cascade *c;
+    assert_int_equal(manifest_build_cascade(table, ARRAY_SIZE(table), &node, &c, NULL), 0);
+    return c;
+}
+
+static char *print(const struct cascade *c, size_t *ret_size)
+{
+    char *text;
+    assert_int_equal(cascade_print(c, &text, ret_size, NULL), 0);
+    assert_int_equal(strlen(text), *ret_size);
+    return text;
+}
+
+static void test_round_trip(void **state UNUSED)
+{
+    CLEANUP(cascade_free_p) struct cascade *a = build();
+    size_t size, again_size;
+    CLEANUP(free_p) char *text = print(a, &size);
+    CLEANUP(cascade_free_p) struct cascade *b = NULL;
+    struct err err = { 0 };
+    if (cascade_parse("x", text, size, &b, &err) < 0)
+        fail_msg("%s", err.text);
+    CLEANUP(free_p) char *again = print(b, &again_size);
+    assert_string_equal(text, again);
+
+    const struct cascade_node *n = &b->nodes[0];
+    assert_int_equal(n->arg_count, 4);
+    assert_string_equal(n->args[2], "\xff");
+    assert_string_equal(n->env[2].value, "\xff");
+    assert_int_equal(n->env[1].policy, MANIFEST_ENV_HOST);
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        const struct cascade_file *f = cascade_find(n, table[i].path);
+        const struct cascade_file *was = cascade_find(&a->nodes[0], table[i].path);
+        if (!f || f->class != was->class || f->flags != was->flags || f->mode != was->mode ||
+            f->size != was->size || f->mtime_sec != was->mtime_sec ||
+            memcmp(f->sha256, was->sha256, sizeof(f->sha256)) != 0 ||
+            memcmp(f->root, was->root, sizeof(f->root)) != 0)
+            fail_msg("'%s' did not survive", table[i].path);
+    }
+    assert_string_equal(cascade_find(n, "/data/link")->target, "\xff");
+    assert_string_equal(cascade_find(n, "/data/z")->link, "/data/new\nline");
+}
+
+static void test_id(void **state UNUSED)
+{
+    CLEANUP(cascade_free_p) struct cascade *a = build();
+    CLEANUP(cascade_free_p) struct cascade *b = build();
+    uint8_t one[MANIFEST_HASH_SIZE], two[MANIFEST_HASH_SIZE];
+    assert_int_equal(cascade_id(a, one, NULL), 0);
+    assert_int_equal(cascade_id(b, two, NULL), 0);
+    assert_memory_equal(one, two, sizeof(one));
+    b->nodes[0].uid++;
+    assert_int_equal(cascade_id(b, two, NULL), 0);
+    assert_memory_not_equal(one, two, sizeof(one));
+}
+
+/* One replacement in the text of a good cascade, and what the message must say. */
+static const struct {
+    const char *name, *from, *to;
+    const char *want;
+    int code;
+} bad[] = {
+    { "no JSON", "{", "", "line 2", -EBADMSG },
+    { "other format", "sgxpy-cascade", "sgxpy-trace", "format", -EBADMSG },
+    { "newer version", "\"version\": 1", "\"version\": 2", "version 2 is unknown", -EPROTO },
+    { "version is text", "\"version\": 1", "\"version\": \"1\"", "version", -EBADMSG },
+    { "unknown key on top", "\"version\"", "\"x\": 1, \"version\"", "unknown key 'x'", -EBADMSG },
+    { "unknown key in node", "\"cwd\"", "\"cwdx\": 1, \"cwd\"", "nodes[0]: unknown key 'cwdx'",
+      -EBADMSG },
+    { "unknown key in file", "\"class\": \"absent\"", "\"class\": \"absent\", \"why\": 1",
+      "files[7]: unknown key 'why'", -EBADMSG },
+    { "key twice", "\"uid\": 1000", "\"uid\": 1000, \"uid\": 1000", "duplicate", -EBADMSG },
+    { "missing key", "\"uid\": 1000,", "", "nodes[0].uid: is missing", -EBADMSG },
+    { "negative number", "\"uid\": 1000", "\"uid\": -1", "nodes[0].uid: -1 is out of range",
+      -EBADMSG },
+    { "too large", "\"uid\": 1000", "\"uid\": 4294967296", "uid: 4294967296", -EBADMSG },
+    { "float", "\"uid\": 1000", "\"uid\": 1000.0", "uid: must be a whole number", -EBADMSG },
+    { "bool", "\"uid\": 1000", "\"uid\": true", "uid: must be a whole number", -EBADMSG },
+    { "no nodes", "\"nodes\"", "\"nodes\": [], \"nodesx\"", "'nodesx'", -EBADMSG },
+    { "bad class", "\"class\": \"absent\"", "\"class\": \"gone\"", "'gone' is no known word",
+      -EBADMSG },
+    { "bad flag", "[\"output\"]", "[\"outputs\"]", "'outputs' is no known word", -EBADMSG },
+    { "flag twice", "[\"output\"]", "[\"output\", \"output\"]", "repeats", -EBADMSG },
+    { "flag is no list", "[\"output\"]", "\"output\"", "must be a list", -EBADMSG },
+    { "bad mode", "\"mode\": \"41777\"", "\"mode\": \"41778\"", "octal", -EBADMSG },
+    { "mode with zero", "\"mode\": \"41777\"", "\"mode\": \"041777\"", "range", -EBADMSG },
+    { "relative path", "\"path\": \"/tmp\"", "\"path\": \"tmp\"", "files[13].path", -EBADMSG },
+    { "path with ..", "\"path\": \"/tmp\"", "\"path\": \"/tmp/..\"", "files[13].path", -EBADMSG },
+    { "path with NUL", "\"path\": \"/tmp\"", "\"path\": \"/t\\u0000mp\"", "line", -EBADMSG },
+    { "order", "\"path\": \"/tmp\"", "\"path\": \"/a\"", "out of order", -EBADMSG },
+    { "same twice", "\"path\": \"/tmp\"", "\"path\": \"/data/z\"", "out of order or repeated",
+      -EBADMSG },
+    { "upper-case hex", "20fffe\"", "20FFFE\"", "hex digits", -EBADMSG },
+    { "odd hex", "20fffe\"", "20ffe\"", "hex digits", -EBADMSG },
+    { "hex of UTF-8", "20fffe\"", "20\"", "that is no UTF-8", -EBADMSG },
+    { "hex of NUL", "20fffe\"", "20ff00\"", "hex digits", -EBADMSG },
+    { "hash too long", "\"sha256\": \"", "\"sha256\": \"a", "64 hex digits", -EBADMSG },
+    { "link to nothing", "\"link\": \"/data/new\\nline\"", "\"link\": \"/data/new\"",
+      "link: names no file before", -EBADMSG },
+    { "absent with mode", "\"class\": \"absent\"", "\"class\": \"absent\", \"mode\": \"100644\"",
+      "absent file has no metadata", -EBADMSG },
+    { "trusted without hash", "\"class\": \"named\"", "\"class\": \"trusted\"", "sha256", -EBADMSG },
+    { "env order", "\"name\": \"B\"", "\"name\": \"Z\"", "env[2].name: out of order", -EBADMSG },
+    { "env name", "\"name\": \"B\"", "\"name\": \"A=\"", "env[1].name: is no variable", -EBADMSG },
+    { "host variable with value", "\"policy\": \"host\", \"value\": \"\"",
+      "\"policy\": \"host\", \"value\": \"x\"", "env[1].value", -EBADMSG },
+    { "argument is a number", "\"a b\"", "3", "args: must be a string", -EBADMSG },
+    { "argument object", "{\"hex\": \"ff\"}", "{\"hex\": \"ff\", \"a\": 1}", "element 2", -EBADMSG },
+    { "too many threads", "\"threads\": 4", "\"threads\": 1025", "threads: 1025", -EBADMSG },
+    { "bytes behind", "\"version\": 1\n}", "\"version\": 1\n}x", "line", -EBADMSG },
+    { "mtime_nsec", "\"mtime\": -5", "\"mtime\": -5, \"mtime_nsec\": 1000000000", "mtime_nsec",
+      -EBADMSG },
+};
+
+static void test_strict(void **state UNUSED)
+{
+    CLEANUP(cascade_free_p) struct cascade *c = build();
+    size_t size;
+    CLEANUP(free_p) char *text = print(c, &size);
+    int failed = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        const char *at = strstr(text, bad[i].from);
+        if (!at) {
+            print_error("%s: the text has no '%s'\n", bad[i].name, bad[i].from);
+            failed++;
+            continue;
+        }
+        CLEANUP(free_p) char *changed = NULL;
+        int n = asprintf(&changed, "%.*s%s%s", (int)(at - text), text, bad[i].to,
+                         at + strlen(bad[i].from));
+        assert_true(n > 0);
+        struct cascade *got = NULL;
+        struct err err = { 0 };
+        int r = cascade_parse("the-file", changed, (size_t)n, &got, &err);
+        if (r != bad[i].code || !strstr(err.text, bad[i].want) || !strstr(err.text, "the-file") ||
+            got) {
+            print_error("%s: got %d '%s', want '%s'\n", bad[i].name, r, err.text, bad[i].want);
+            failed++;
+        }
+        cascade_free(got);
+    }
+    assert_int_equal(failed, 0);
+}
+
+/* Cut anywhere: refused, never a crash. */
+static void test_torn(void **state UNUSED)
+{
+    CLEANUP(cascade_free_p) struct cascade *c = build();
+    size_t size;
+    CLEANUP(free_p) char *text = print(c, &size);
+    for (size_t n = 0; n + 2 < size; n += 7) {
+        struct cascade *got = NULL;
+        CLEANUP(free_p) char *copy = malloc(n ? n : 1);
+        assert_non_null(copy);
+        memcpy(copy, text, n);
+        if (cascade_parse("x", copy, n, &got, NULL) == 0)
+            fail_msg("%zu of %zu bytes: accepted", n, size);
+    }
+}
+
+static void test_path_valid(void **state UNUSED)
+{
+    char longest[MANIFEST_PATH_MAX + 2] = "";
+    for (size_t i = 0; i < MANIFEST_PATH_MAX; i += 2)
+        strcat(longest, "/a");
+    const struct {
+        const char *path;
+        bool want;
+    } cases[] = {
+        { "/", true },     { "/a", true },      { "/a/b", true },   { "/...", true },
+        { "/a\n", true },  { "/\xff", true },   { "", false },      { "a", false },
+        { "//", false },   { "/a/", false },    { "/a//b", false }, { "/.", false },
+        { "/a/.", false }, { "/a/../b", false }, { longest, true },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        if (cascade_path_valid(cases[i].path) != cases[i].want)
+            fail_msg("'%s'", cases[i].path);
+    strcat(longest, "a");
+    assert_false(cascade_path_valid(longest));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_id),
+        cmocka_unit_test(test_strict),     cmocka_unit_test(test_torn),
+        cmocka_unit_test(test_path_valid),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
