@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -23,7 +25,8 @@
 
 /* What stays for the whole run; never freed, since the process ends with the program. */
 struct loaded {
-    char *image, *manifest;
+    void *image; /* mapped: most of the file is debug information that nobody reads */
+    char *manifest;
     size_t image_size, manifest_size;
     struct manifest_view view;
     struct sgx_sigstruct sigstruct;
@@ -33,7 +36,8 @@ struct loaded {
 static void loaded_done(struct loaded *l)
 {
     layout_free(l->layout);
-    free(l->image);
+    if (l->image)
+        munmap(l->image, l->image_size);
     free(l->manifest);
 }
 
@@ -59,13 +63,27 @@ static int fail(struct err *err, int exit_code)
     return err->exit_code ? err->code : err_exit(err, exit_code);
 }
 
+static int map_image(const char *path, struct loaded *l, struct err *err)
+{
+    struct stat st;
+    CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_set(err, -errno, "library OS '%s': %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > LAYOUT_IMAGE_FILE_MAX)
+        return err_set(err, -EINVAL, "library OS '%s' is no file of 1 to %u bytes", path,
+                       LAYOUT_IMAGE_FILE_MAX);
+    void *image = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (image == MAP_FAILED)
+        return err_set(err, -errno, "library OS '%s': %s", path, strerror(errno));
+    l->image = image;
+    l->image_size = (size_t)st.st_size;
+    return 0;
+}
+
 static int load_files(const struct host_options *o, struct loaded *l, struct err *err)
 {
-    if (file_load(AT_FDCWD, o->image_path, LAYOUT_IMAGE_FILE_MAX, &l->image, &l->image_size, err) <
-        0) {
-        err_wrap(err, "library OS");
+    if (map_image(o->image_path, l, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
-    }
     CLEANUP(close_p) int dir = open(o->node_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) {
         err_set(err, -errno, "opening '%s': %s", o->node_path, strerror(errno));
