@@ -34,6 +34,7 @@ enum option_id {
     ID_FILES,
     ID_JSON,
     ID_LIBOS,
+    ID_HOSTILE,
 };
 
 static const struct option_spec {
@@ -83,6 +84,8 @@ static const struct option_spec {
     { ID_FILES, "files", NULL, OPTIONS_SHOW, "also list the files with their hashes" },
     { ID_JSON, "json", NULL, OPTIONS_JSON, "print JSON, for machines" },
     { ID_LIBOS, "libos", "FILE", OPTIONS_LIBOS, "library OS image, instead of the installed one" },
+    /* For tests of the library OS (host/hostile.h); not in the help. */
+    { ID_HOSTILE, "insecure_hostile_host", "SEED", OPTIONS_RUN, NULL },
     { ID_HELP, "help", NULL, ~0u, "this text" },
 };
 
@@ -115,7 +118,8 @@ void options_help(const struct verb *verb)
     for (size_t s = 0; s < ARRAY_SIZE(sections); s++) {
         bool first = true;
         for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
-            if (specs[i].groups == ~0u || !(specs[i].groups & sections[s].group & verb->groups))
+            if (specs[i].groups == ~0u || !specs[i].help ||
+                !(specs[i].groups & sections[s].group & verb->groups))
                 continue;
             if (first)
                 printf("\n%s:\n", sections[s].title ? sections[s].title : "Options");
@@ -288,6 +292,7 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
     case ID_FILES: o->files = true; return CLI_OK;
     case ID_JSON: o->json = true; return CLI_OK;
     case ID_LIBOS: o->libos = value; return CLI_OK;
+    case ID_HOSTILE: o->hostile = value; return CLI_OK;
     }
     return cli_usage(verb, "option number %d is not handled", id);
 }

@@ -47,6 +47,7 @@ struct options {
     enum device_kind device;
     bool poison, quiet, strace, stats, retrace;
     const char *audit;
+    const char *hostile; /* tests: see host/hostile.h */
 
     bool json, files;
     const char *libos;

@@ -16,6 +16,7 @@
 #include "cli/options.h"
 #include "cli/steps.h"
 #include "core/manifest_view.h"
+#include "host/hostile.h"
 #include "host/run.h"
 #include "signer/bundle.h"
 #include "signer/keys.h"
@@ -87,6 +88,21 @@ static int start(const char *bundle_path, const struct options *options,
         .env = (const char *const *)environ,
         .env_count = env_count,
     };
+    if (options->hostile) {
+        struct hostile_options hostile;
+        if (hostile_parse(options->hostile, &hostile) < 0) {
+            cli_note("--insecure_hostile_host '%s': SEED[,rate=N][,after=N][,scribble] is wanted",
+                     options->hostile);
+            return CLI_USAGE;
+        }
+        host.tamper = hostile_tamper;
+        host.tamper_arg = hostile_new(&hostile);
+        if (!host.tamper_arg) {
+            cli_note("out of memory");
+            return CLI_START;
+        }
+        cli_note("insecure: a hostile host, %s", options->hostile);
+    }
     fflush(NULL);
     if (host_run(&host, &err) < 0)
         return cli_fail(&err);
