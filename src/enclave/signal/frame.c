@@ -6,9 +6,9 @@
  */
 #include <linux/signal.h> /* before asm/ucontext.h, which wants its types */
 
+#include <asm/errno.h>
 #include <asm/sigcontext.h>
 #include <asm/ucontext.h>
-#include <errno.h>
 
 #include "arch/string.h"
 #include "mm/uaccess.h"

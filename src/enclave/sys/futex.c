@@ -1,7 +1,7 @@
 /*
  * futex(2), set_robust_list(2), get_robust_list(2). Tier: enclave.
  */
-#include <errno.h>
+#include <asm/errno.h>
 #include <linux/futex.h>
 #include <linux/time_types.h>
 

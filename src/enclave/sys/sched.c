@@ -2,7 +2,7 @@
  * sched_*(2), getcpu(2), getpriority(2), membarrier(2), rseq(2). The host schedules; what the program
  * asks for is remembered at best. Tier: enclave.
  */
-#include <errno.h>
+#include <asm/errno.h>
 #include <linux/sched.h>
 #include <linux/sched/types.h>
 

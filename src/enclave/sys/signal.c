@@ -4,7 +4,7 @@
  */
 #include "signal/signal.h"
 
-#include <errno.h>
+#include <asm/errno.h>
 
 #include "arch/string.h"
 #include "border/border.h"

@@ -4,7 +4,7 @@
  * Threads of this process are made here. A process is not: fork is ENOSYS and exec EACCES, each with an
  * audit line.
  */
-#include <errno.h>
+#include <asm/errno.h>
 #include <linux/sched.h>
 
 #include "arch/cpu.h"

@@ -1,7 +1,7 @@
 /*
  * clock_gettime(2), gettimeofday(2), nanosleep(2), times(2), getrusage(2). Tier: enclave.
  */
-#include <errno.h>
+#include <asm/errno.h>
 #include <linux/resource.h>
 #include <linux/times.h>
 

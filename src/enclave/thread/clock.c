@@ -9,7 +9,7 @@
  */
 #include "thread/clock.h"
 
-#include <errno.h>
+#include <asm/errno.h>
 
 #include "arch/cpu.h"
 #include "border/border.h"

@@ -8,7 +8,7 @@
  */
 #include "thread/futex.h"
 
-#include <errno.h>
+#include <asm/errno.h>
 #include <linux/futex.h>
 
 #include "arch/thread.h"

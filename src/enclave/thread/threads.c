@@ -12,7 +12,7 @@
  */
 #include "thread/threads.h"
 
-#include <errno.h>
+#include <asm/errno.h>
 
 #include "arch/cpu.h"
 #include "arch/string.h"

@@ -23,7 +23,7 @@
  */
 #include "thread/wait.h"
 
-#include <errno.h>
+#include <asm/errno.h>
 
 #include "arch/string.h"
 #include "border/border.h"

@@ -1,0 +1,540 @@
+/* Fakes around the library OS's threads, signals and waiting (thr_fakes.h). */
+#include "thr_fakes.h"
+
+#include <asm/prctl.h>
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "abi/layout.h"
+#include "abi/manifest.h"
+#include "arch/cpu.h"
+#include "border/border.h"
+#include "mm/heap.h"
+#include "mm/uaccess.h"
+#include "process/process.h"
+#include "thread/clock.h"
+#include "thread/threads.h"
+#include "vfs/file.h"
+
+#define FDS 256
+
+static struct {
+    ALIGNED(4096) uint8_t page[4096];
+} g_areas[THR_AREAS];
+static ALIGNED(4096) uint8_t g_blocks[THR_AREAS][OCALL_HEAD_SIZE + 65536];
+static struct manifest_node g_node = {
+    .cpu_count = 3, .fd_limit = FDS, .uid = 1000, .gid = 1000, .thread_count = THR_AREAS,
+    .async_signals = UINT32_MAX,
+};
+
+uint64_t g_thr_parks, g_thr_interrupts, g_thr_clock_calls;
+int64_t g_thr_clock_skew;
+bool g_thr_park_returns_at_once;
+
+/* --- process ---------------------------------------------------------------------------------------- */
+
+static __thread jmp_buf *g_death;
+static __thread int g_death_value;
+
+const struct manifest_node *process_node(void)
+{
+    return &g_node;
+}
+
+bool process_ending(void)
+{
+    return false;
+}
+
+static NORETURN void die(int value)
+{
+    if (!g_death) {
+        fprintf(stderr, "the process died unexpectedly: %d\n", value);
+        abort();
+    }
+    g_death_value = value;
+    longjmp(*g_death, 1);
+}
+
+void process_exit(int status)
+{
+    die(1000 + status);
+}
+
+void process_killed(int signal)
+{
+    die(signal);
+}
+
+int thr_dies(void (*fn)(void *), void *arg)
+{
+    jmp_buf here;
+    g_death = &here;
+    g_death_value = -1;
+    if (setjmp(here) == 0)
+        fn(arg);
+    g_death = NULL;
+    return g_death_value;
+}
+
+struct thread *thread_at(uint32_t index)
+{
+    return (struct thread *)(void *)g_areas[index].page;
+}
+
+/* --- border ----------------------------------------------------------------------------------------- */
+
+void panic(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    abort();
+}
+
+void log_error(const char *format UNUSED, ...)
+{
+}
+
+void log_note(const char *format UNUSED, ...)
+{
+}
+
+void audit(enum ocall_audit_event event UNUSED, int error UNUSED, uint64_t value UNUSED,
+           const char *path UNUSED, uint64_t path_size UNUSED)
+{
+}
+
+static uint64_t now(clockid_t id)
+{
+    struct timespec ts;
+    clock_gettime(id, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint32_t *event_of(uint64_t index)
+{
+    return &thread_at((uint32_t)index)->block->event;
+}
+
+static void set_event(uint64_t index)
+{
+    __atomic_store_n(event_of(index), 1, __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, event_of(index), FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+static struct timespec timespec_ns(uint64_t ns)
+{
+    return (struct timespec){ (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
+}
+
+static int64_t park(uint64_t index, uint64_t deadline)
+{
+    uint32_t *event = event_of(index);
+    int64_t ret = 0;
+    while (!__atomic_load_n(event, __ATOMIC_SEQ_CST)) {
+        uint64_t at = now(CLOCK_MONOTONIC);
+        if (deadline != OCALL_NEVER && at >= deadline) {
+            ret = -ETIMEDOUT;
+            break;
+        }
+        struct timespec left = timespec_ns(deadline - at);
+        syscall(SYS_futex, event, FUTEX_WAIT, 0, deadline == OCALL_NEVER ? NULL : &left, NULL, 0);
+        if (g_thr_park_returns_at_once)
+            break;
+    }
+    __atomic_store_n(event, 0, __ATOMIC_SEQ_CST);
+    return ret;
+}
+
+static uint8_t *window(void)
+{
+    return (uint8_t *)current()->block + OCALL_HEAD_SIZE;
+}
+
+/* Polls in slices, looking at the event between them. */
+static int64_t poll_host(uint64_t index, uint64_t count, uint64_t deadline)
+{
+    struct ocall_pollfd *fds = (struct ocall_pollfd *)(void *)window();
+    struct pollfd host[64];
+    for (uint64_t i = 0; i < count; i++)
+        host[i] = (struct pollfd){ .fd = fds[i].handle, .events = (short)fds[i].events };
+    int ready;
+    for (;;) {
+        ready = poll(host, count, deadline == 0 ? 0 : 1);
+        if (ready || __atomic_exchange_n(event_of(index), 0, __ATOMIC_SEQ_CST) ||
+            (deadline != OCALL_NEVER && now(CLOCK_MONOTONIC) >= deadline))
+            break;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        fds[i].revents = (uint16_t)host[i].revents;
+    return ready;
+}
+
+static pthread_mutex_t g_alarm_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t g_alarm_changed;
+static uint64_t g_alarm = OCALL_NEVER;
+
+static void *alarm_main(void *arg UNUSED)
+{
+    pthread_mutex_lock(&g_alarm_lock);
+    for (;;) {
+        if (g_alarm == OCALL_NEVER) {
+            pthread_cond_wait(&g_alarm_changed, &g_alarm_lock);
+        } else if (now(CLOCK_MONOTONIC) >= g_alarm) {
+            g_alarm = OCALL_NEVER;
+            __atomic_fetch_or(&thread_at(0)->work, THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
+            set_event(0);
+        } else {
+            struct timespec at = timespec_ns(g_alarm);
+            pthread_cond_timedwait(&g_alarm_changed, &g_alarm_lock, &at);
+        }
+    }
+    return NULL;
+}
+
+static void *thread_main(void *arg)
+{
+    struct thread *thread = arg;
+    /* As the CPU: an area is entered only when whoever was there has left, and only if it was asked for. */
+    while (__atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) != THREAD_STATE_NEW)
+        sched_yield();
+    syscall(SYS_arch_prctl, ARCH_SET_GS, thread);
+    thread->self = PTR(thread);
+    thread->block = (struct ocall_block *)(void *)g_blocks[thread->index];
+    __atomic_store_n(&thread->state, THREAD_STATE_RUNNING, __ATOMIC_RELEASE);
+    if (!__atomic_exchange_n(&thread->start_wanted, false, __ATOMIC_ACQ_REL))
+        panic("entered without having been asked for");
+    ((void (*)(void *))(uintptr_t)thread->start.rip)((void *)(uintptr_t)thread->start.rdi);
+    thread_exit(0);
+}
+
+NORETURN void thread_leave(void);
+void thread_leave(void)
+{
+    struct thread *thread = current();
+    __atomic_store_n(&thread->state, THREAD_STATE_NEW, __ATOMIC_RELEASE);
+    pthread_exit(NULL);
+}
+
+static int64_t start_thread(uint64_t index)
+{
+    pthread_t id;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int r = pthread_create(&id, &attr, thread_main, thread_at((uint32_t)index));
+    pthread_attr_destroy(&attr);
+    return r ? -EAGAIN : 0;
+}
+
+int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t a0, uint64_t a1,
+                    uint64_t a2 UNUSED, uint64_t a3 UNUSED, uint64_t a4 UNUSED, uint64_t a5 UNUSED)
+{
+    struct thread *thread = current();
+    switch (nr) {
+    case OCALL_PARK:
+        __atomic_fetch_add(&g_thr_parks, 1, __ATOMIC_RELAXED);
+        return park(thread->index, a0);
+    case OCALL_POLL:
+        __atomic_fetch_add(&g_thr_parks, 1, __ATOMIC_RELAXED);
+        return poll_host(thread->index, a0, a1);
+    case OCALL_INTERRUPT:
+        __atomic_fetch_add(&g_thr_interrupts, 1, __ATOMIC_RELAXED);
+        set_event(a0);
+        return 0;
+    case OCALL_UNPARK: set_event(a0); return 0;
+    case OCALL_YIELD: sched_yield(); return 0;
+    case OCALL_ALARM:
+        pthread_mutex_lock(&g_alarm_lock);
+        g_alarm = a0;
+        pthread_cond_signal(&g_alarm_changed);
+        pthread_mutex_unlock(&g_alarm_lock);
+        return 0;
+    case OCALL_CLOCK:
+        __atomic_fetch_add(&g_thr_clock_calls, 1, __ATOMIC_RELAXED);
+        thread->block->out[0] = now((clockid_t)a0);
+        if (a0 == CLOCK_MONOTONIC)
+            thread->block->out[0] += (uint64_t)g_thr_clock_skew;
+        return 0;
+    case OCALL_RUSAGE:
+        thread->block->out[0] = 1500000;
+        thread->block->out[1] = 250000;
+        thread->block->out[2] = 4321;
+        return 0;
+    case OCALL_THREAD_START: return start_thread(a0);
+    default: panic("OCALL %d has no fake", nr);
+    }
+}
+
+uint64_t border_out(unsigned i)
+{
+    return current()->block->out[i];
+}
+
+void border_put(uint64_t offset, const void *src, uint64_t size)
+{
+    memcpy(window() + offset, src, size);
+}
+
+void border_get(void *dst, uint64_t offset, uint64_t size)
+{
+    memcpy(dst, window() + offset, size);
+}
+
+/* --- memory ----------------------------------------------------------------------------------------- */
+
+bool user_range_ok(const void *user, uint64_t size)
+{
+    uint64_t at = PTR(user);
+    return at >= THR_BAD_LIMIT && at < 1ull << 47 && size <= (1ull << 47) - at;
+}
+
+int copy_from_user(void *dst, const void *user, uint64_t size)
+{
+    if (size && !user_range_ok(user, size))
+        return -EFAULT;
+    memcpy(dst, user, size);
+    return 0;
+}
+
+int copy_to_user(void *user, const void *src, uint64_t size)
+{
+    if (size && !user_range_ok(user, size))
+        return -EFAULT;
+    memcpy(user, src, size);
+    return 0;
+}
+
+int64_t strncpy_from_user(char *dst, const char *user, uint64_t max)
+{
+    if (!user_range_ok(user, 1))
+        return -EFAULT;
+    size_t size = strnlen(user, max);
+    if (size == max)
+        return -ENAMETOOLONG;
+    memcpy(dst, user, size + 1);
+    return (int64_t)size;
+}
+
+int user_prefault(const void *user, uint64_t size, bool write UNUSED)
+{
+    return user_range_ok(user, size) ? 0 : -EFAULT;
+}
+
+int user_load32(const uint32_t *user, uint32_t *ret)
+{
+    if (!user_range_ok(user, 4))
+        return -EFAULT;
+    *ret = __atomic_load_n(user, __ATOMIC_SEQ_CST);
+    return 0;
+}
+
+int user_store32(uint32_t *user, uint32_t value)
+{
+    if (!user_range_ok(user, 4))
+        return -EFAULT;
+    __atomic_store_n(user, value, __ATOMIC_SEQ_CST);
+    return 0;
+}
+
+int user_cmpxchg32(uint32_t *user, uint32_t expected, uint32_t desired, uint32_t *ret_old)
+{
+    if (!user_range_ok(user, 4))
+        return -EFAULT;
+    __atomic_compare_exchange_n(user, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    *ret_old = expected;
+    return 0;
+}
+
+void *heap_alloc(size_t size)
+{
+    return calloc(1, size);
+}
+
+void heap_free(void *p)
+{
+    free(p);
+}
+
+void *heap_pages(uint64_t count)
+{
+    return aligned_alloc(4096, count * 4096);
+}
+
+void heap_pages_free(void *pages, uint64_t count UNUSED)
+{
+    free(pages);
+}
+
+/* --- files ------------------------------------------------------------------------------------------ */
+
+static struct {
+    pthread_mutex_t lock;
+    struct file *files[FDS];
+} g_fds = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void epoll_forget(struct file *file);
+
+struct file *file_new(const struct file_ops *ops, uint32_t flags, void *object)
+{
+    struct file *file = calloc(1, sizeof(*file));
+    *file = (struct file){ .ops = ops, .refs = 1, .flags = flags, .object = object };
+    return file;
+}
+
+struct file *file_ref(struct file *file)
+{
+    __atomic_fetch_add(&file->refs, 1, __ATOMIC_SEQ_CST);
+    return file;
+}
+
+void file_unref(struct file *file)
+{
+    if (!file || __atomic_sub_fetch(&file->refs, 1, __ATOMIC_SEQ_CST))
+        return;
+    epoll_forget(file);
+    if (file->ops->release)
+        file->ops->release(file);
+    free(file);
+}
+
+struct file *fd_get(int fd)
+{
+    pthread_mutex_lock(&g_fds.lock);
+    struct file *file = fd >= 0 && fd < FDS ? g_fds.files[fd] : NULL;
+    if (file)
+        file_ref(file);
+    pthread_mutex_unlock(&g_fds.lock);
+    return file;
+}
+
+int fd_install(struct file *file, int min, bool cloexec UNUSED)
+{
+    int ret = -EMFILE;
+    pthread_mutex_lock(&g_fds.lock);
+    for (int fd = min; fd < FDS && ret < 0; fd++) {
+        if (!g_fds.files[fd]) {
+            g_fds.files[fd] = file;
+            ret = fd;
+        }
+    }
+    pthread_mutex_unlock(&g_fds.lock);
+    return ret;
+}
+
+int fd_close(int fd)
+{
+    pthread_mutex_lock(&g_fds.lock);
+    struct file *file = fd >= 0 && fd < FDS ? g_fds.files[fd] : NULL;
+    if (file)
+        g_fds.files[fd] = NULL;
+    pthread_mutex_unlock(&g_fds.lock);
+    file_unref(file);
+    return file ? 0 : -EBADF;
+}
+
+int thr_fd_count(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < FDS; fd++)
+        count += g_fds.files[fd] != NULL;
+    return count;
+}
+
+/* --- the tests' side -------------------------------------------------------------------------------- */
+
+int thr_setup(void **state UNUSED)
+{
+    struct layout_params *params =
+        mmap((void *)LAYOUT_PARAMS, 4096, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (params != PARAMS)
+        return -1;
+    params->thread_count = THR_AREAS;
+    for (uint32_t i = 0; i < THR_AREAS; i++) {
+        thread_at(i)->self = PTR(thread_at(i));
+        thread_at(i)->index = i;
+    }
+    struct thread *main_thread = thread_at(0);
+    main_thread->block = (struct ocall_block *)(void *)g_blocks[0];
+    main_thread->state = THREAD_STATE_RUNNING;
+    syscall(SYS_arch_prctl, ARCH_SET_GS, main_thread);
+    threads_init();
+    clock_init();
+
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&g_alarm_changed, &attr);
+    pthread_t id;
+    return pthread_create(&id, NULL, alarm_main, NULL);
+}
+
+int64_t thr_call(sys_fn *fn, ...)
+{
+    struct regs regs = { .rsp = PTR(&regs) };
+    struct sysargs args = { .regs = &regs };
+    va_list list;
+    va_start(list, fn);
+    for (int i = 0; i < 6; i++)
+        args.a[i] = va_arg(list, uint64_t);
+    va_end(list);
+    return fn(&args);
+}
+
+void thr_start(struct thr *thr, void (*fn)(void *), void *arg)
+{
+    int r = thread_new(&thr->thread);
+    if (r < 0)
+        panic("thread_new: %d", r);
+    thr->tid = thr->thread->tid;
+    thr->tid_word = (uint32_t)thr->tid;
+    thr->thread->clear_child_tid = PTR(&thr->tid_word);
+    thr->thread->start = (struct regs){ .rip = PTR(fn), .rdi = PTR(arg) };
+    r = thread_start(thr->thread);
+    if (r < 0)
+        panic("thread_start: %d", r);
+}
+
+sys_fn sys_futex;
+
+void thr_join(struct thr *thr)
+{
+    uint32_t tid;
+    while ((tid = __atomic_load_n(&thr->tid_word, __ATOMIC_SEQ_CST)))
+        CALL(sys_futex, PTR(&thr->tid_word), NUM(FUTEX_WAIT), NUM(tid));
+}
+
+void thr_sleep_ms(unsigned ms)
+{
+    usleep(ms * 1000);
+}
+
+void thr_wait_parked(const struct thread *thread)
+{
+    while (!__atomic_load_n(&thread->parked, __ATOMIC_SEQ_CST))
+        usleep(200);
+    usleep(1000);
+}
+
+void thr_host_signal(int number)
+{
+    __atomic_fetch_or(&thread_at(0)->block->signals, 1ull << (number - 1), __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&thread_at(0)->work, THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
+    set_event(0);
+}

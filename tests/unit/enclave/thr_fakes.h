@@ -1,0 +1,52 @@
+/*
+ * The library OS's threads, signals and waiting, hosted: pthreads play the enclave's threads (GS points at
+ * their thread block), and the host's part (OCALLs), the manifest, the heap and program memory are
+ * fakes. Program memory is the test's own; addresses below THR_BAD_LIMIT fault.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arch/regs.h"
+#include "arch/thread.h"
+#include "sys/sys.h"
+
+#define THR_AREAS     24
+#define THR_BAD_LIMIT 0x10000u
+
+/* cmocka group set-up: makes the calling thread the enclave's main thread. */
+int thr_setup(void **state);
+
+/* Does a system call as the calling thread. */
+int64_t thr_call(sys_fn *fn, ...);
+#define CALL(fn, ...) thr_call(fn, ##__VA_ARGS__, 0ull, 0ull, 0ull, 0ull, 0ull, 0ull)
+#define PTR(p)        ((uint64_t)(uintptr_t)(p))
+#define NUM(n)        ((uint64_t)(n))
+
+/* A new thread of the program, running fn(arg); its tid. Join waits as pthread_join does. */
+struct thr {
+    uint32_t tid_word;
+    int32_t tid;
+    struct thread *thread;
+};
+void thr_start(struct thr *thr, void (*fn)(void *), void *arg);
+void thr_join(struct thr *thr);
+void thr_sleep_ms(unsigned ms);
+/* Waits until the thread sleeps in OCALL_PARK or OCALL_POLL. */
+void thr_wait_parked(const struct thread *thread);
+
+/* What the host does. */
+void thr_host_signal(int number);           /* as the runtime: word in the block, then an interrupt */
+extern uint64_t g_thr_parks;                /* OCALL_PARK and OCALL_POLL made so far */
+extern uint64_t g_thr_interrupts;           /* OCALL_INTERRUPT */
+extern int64_t g_thr_clock_skew;            /* ns added to the host's monotonic clock */
+extern bool g_thr_park_returns_at_once;     /* a host that never sleeps */
+extern uint64_t g_thr_clock_calls;
+
+/* Runs fn expecting the process to be killed or to exit: the signal, or 1000 + status; -1 if it lived.
+ * Only in the main test thread. */
+int thr_dies(void (*fn)(void *), void *arg);
+
+/* Files made in the test: the descriptor table is the fakes'. */
+int thr_fd_count(void);
