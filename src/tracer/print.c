@@ -28,8 +28,11 @@ const char *trace_bits_text(uint32_t bits, char *buf, size_t size)
         if (!(bits & (1u << i)))
             continue;
         int n = snprintf(buf + used, size - used, "%s%s", used ? " " : "", bit_names[i]);
-        if (n < 0 || (size_t)n >= size - used)
+        if (n < 0 || (size_t)n >= size - used) {
+            if (size)
+                buf[used] = '\0';
             break;
+        }
         used += (size_t)n;
     }
     return buf;

@@ -44,6 +44,13 @@ struct reader {
 
 /* ---- fields ---- */
 
+/* The first reason counts; what follows is only its consequence. */
+static void refuse(struct reader *r, const char *why)
+{
+    if (!r->wrong)
+        r->wrong = why;
+}
+
 static uint64_t take_number(struct reader *r)
 {
     uint64_t v = 0;
@@ -57,7 +64,7 @@ static uint64_t take_number(struct reader *r)
         if (!(b & 0x80))
             return v;
     }
-    r->wrong = "broken number";
+    refuse(r, "broken number");
     r->at = r->end;
     return 0;
 }
@@ -65,8 +72,8 @@ static uint64_t take_number(struct reader *r)
 static uint64_t take_below(struct reader *r, uint64_t limit, const char *what)
 {
     uint64_t v = take_number(r);
-    if (!r->wrong && v >= limit)
-        r->wrong = what;
+    if (v >= limit)
+        refuse(r, what);
     return r->wrong ? 0 : v;
 }
 
@@ -79,7 +86,7 @@ static const char *take_bytes(struct reader *r, size_t *ret_size)
 {
     uint64_t size = take_number(r);
     if (r->wrong || size >= (uint64_t)(r->end - r->at) || r->at[size] != 0) {
-        r->wrong = "broken string";
+        refuse(r, "broken string");
         r->at = r->end;
         *ret_size = 0;
         return "";
@@ -95,7 +102,7 @@ static const char *take_string(struct reader *r)
     size_t size;
     const char *text = take_bytes(r, &size);
     if (strlen(text) != size) {
-        r->wrong = "NUL in a string";
+        refuse(r, "NUL in a string");
         return "";
     }
     return text;
@@ -143,7 +150,7 @@ static char **take_strings(struct reader *r, size_t *ret_count)
     uint64_t n = take_below(r, (uint64_t)(r->end - r->at) / 2 + 1, "count too large");
     char **list = calloc((size_t)n + 1, sizeof(*list));
     if (!list) {
-        r->wrong = "out of memory";
+        refuse(r, "out of memory");
         return NULL;
     }
     for (size_t i = 0; i < n; i++)
@@ -159,7 +166,7 @@ static void *grow(struct reader *r, void **array, size_t count, size_t *room, si
         size_t n = *room ? *room * 2 : 64;
         void *p = reallocarray(*array, n, size);
         if (!p) {
-            r->wrong = "out of memory";
+            refuse(r, "out of memory");
             return NULL;
         }
         memset((char *)p + *room * size, 0, (n - *room) * size);
@@ -175,7 +182,7 @@ static void read_run(struct reader *r)
 {
     struct trace *t = &r->l->t;
     if (r->run_seen) {
-        r->wrong = "second run record";
+        refuse(r, "second run record");
         return;
     }
     r->run_seen = true;
@@ -195,7 +202,7 @@ static void read_program(struct reader *r, struct trace_process *p)
     uint64_t n = take_below(r, (uint64_t)(r->end - r->at) + 1, "count too large");
     p->chain = calloc(n ? (size_t)n : 1, sizeof(*p->chain));
     if (!p->chain) {
-        r->wrong = "out of memory";
+        refuse(r, "out of memory");
         return;
     }
     p->chain_count = (size_t)n;
@@ -244,9 +251,9 @@ static void read_process(struct reader *r)
     p->cwd = take_string(r);
     p->thread_peak = 1;
     if (!r->wrong && (p->how == TRACE_HOW_ROOT) != (t->process_count == 0))
-        r->wrong = "root process not first";
+        refuse(r, "root process not first");
     if (!r->wrong && (p->parent == TRACE_NO_PROCESS) != (p->how == TRACE_HOW_ROOT))
-        r->wrong = "process without parent";
+        refuse(r, "process without parent");
     /* Counted before it may be refused, so that trace_free sees its lists. */
     t->process_count++;
     if (r->wrong)
@@ -267,7 +274,7 @@ static void read_path(struct reader *r)
     p->path = take_string(r);
     p->before = take_stat(r);
     if (!r->wrong && p->path[0] != '/')
-        r->wrong = "path not absolute";
+        refuse(r, "path not absolute");
     t->path_count++;
 }
 
@@ -306,7 +313,7 @@ static void read_list(struct reader *r)
     struct trace_name *names =
         reallocarray(p->names, p->name_count + (size_t)n + 1, sizeof(*names));
     if (!names) {
-        r->wrong = "out of memory";
+        refuse(r, "out of memory");
         return;
     }
     p->names = names;
@@ -314,7 +321,7 @@ static void read_list(struct reader *r)
         uint8_t type = (uint8_t)take_below(r, 256, "unknown file type");
         const char *name = take_string(r);
         if (!r->wrong && (!*name || strchr(name, '/')))
-            r->wrong = "name of a directory entry with '/'";
+            refuse(r, "name of a directory entry with '/'");
         if (!r->wrong)
             names[p->name_count++] = (struct trace_name){ .name = name, .type = type };
     }
@@ -371,13 +378,13 @@ static void read_socket(struct reader *r)
     size_t size;
     const char *address = take_bytes(r, &size);
     if (!r->wrong && size > sizeof(struct sockaddr_storage))
-        r->wrong = "socket address too long";
+        refuse(r, "socket address too long");
     if (r->wrong)
         return;
     struct trace_process *p = &r->l->t.processes[process];
     struct trace_socket *s = reallocarray(p->sockets, p->socket_count + 1, sizeof(*s));
     if (!s) {
-        r->wrong = "out of memory";
+        refuse(r, "out of memory");
         return;
     }
     p->sockets = s;
@@ -445,7 +452,7 @@ static void read_end(struct reader *r)
 {
     struct trace *t = &r->l->t;
     if (take_number(r) != t->process_count || take_number(r) != t->path_count) {
-        r->wrong = "counts at the end differ";
+        refuse(r, "counts at the end differ");
         return;
     }
     r->end_seen = true;
@@ -467,13 +474,13 @@ static int read_record(struct reader *r, struct err *err)
 {
     unsigned kind = *r->at++;
     if (kind >= ARRAY_SIZE(readers) || !readers[kind])
-        r->wrong = "unknown record";
+        refuse(r, "unknown record");
     else if (!r->run_seen && kind != LOG_RUN)
-        r->wrong = "no run record at the start";
+        refuse(r, "no run record at the start");
     else
         readers[kind](r);
     if (!r->wrong && r->at != r->end)
-        r->wrong = "record too long";
+        refuse(r, "record too long");
     if (r->wrong)
         return err_set(err, strcmp(r->wrong, "out of memory") ? -EBADMSG : -ENOMEM,
                        "trace '%s': offset %zu: %s", r->name, r->offset, r->wrong);
