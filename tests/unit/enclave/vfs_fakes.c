@@ -1,0 +1,801 @@
+#include "vfs_fakes.h"
+
+#include <asm/prctl.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <setjmp.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "arch/cpu.h"
+#include "border/border.h"
+#include "core/manifest_view.h"
+#include "core/path_hash.h"
+#include "core/sha256.h"
+#include "mm/heap.h"
+#include "mm/mm.h"
+#include "mm/uaccess.h"
+#include "process/process.h"
+#include "process/stats.h"
+#include "signal/signal.h"
+#include "thread/threads.h"
+#include "thread/wait.h"
+#include "vfs/file.h"
+
+/* --- program memory ---------------------------------------------------------------------------- */
+
+uint64_t g_fake_bad_start, g_fake_bad_end;
+
+bool user_range_ok(const void *user, uint64_t size)
+{
+    uint64_t at = (uint64_t)user;
+    return at + size >= at && at + size < 1ull << 47;
+}
+
+static bool bad(const void *user, uint64_t size)
+{
+    uint64_t at = (uint64_t)user;
+    return size && (at < 4096 || !user_range_ok(user, size) ||
+                    (at < g_fake_bad_end && at + size > g_fake_bad_start));
+}
+
+int copy_from_user(void *dst, const void *user, uint64_t size)
+{
+    if (bad(user, size))
+        return -EFAULT;
+    if (size)
+        memcpy(dst, user, size);
+    return 0;
+}
+
+int copy_to_user(void *user, const void *src, uint64_t size)
+{
+    if (bad(user, size))
+        return -EFAULT;
+    if (size)
+        memcpy(user, src, size);
+    return 0;
+}
+
+int clear_user(void *user, uint64_t size)
+{
+    if (bad(user, size))
+        return -EFAULT;
+    if (size)
+        memset(user, 0, size);
+    return 0;
+}
+
+int64_t strncpy_from_user(char *dst, const char *user, uint64_t max)
+{
+    for (uint64_t i = 0; i < max; i++) {
+        if (bad(user + i, 1))
+            return -EFAULT;
+        dst[i] = user[i];
+        if (!user[i])
+            return (int64_t)i;
+    }
+    return -ENAMETOOLONG;
+}
+
+int user_prefault(const void *user, uint64_t size, bool write UNUSED)
+{
+    return bad(user, size) ? -EFAULT : 0;
+}
+
+/* --- heap -------------------------------------------------------------------------------------- */
+
+uint64_t g_fake_heap_limit = UINT64_MAX, g_fake_heap_used;
+
+struct head {
+    size_t size;
+    void *base;
+};
+
+void *heap_alloc(size_t size)
+{
+    size_t align = size >= 4096 ? 4096 : 16;
+    if (g_fake_heap_used + size > g_fake_heap_limit)
+        return NULL;
+    char *base = NULL;
+    if (posix_memalign((void **)&base, align, size + align + sizeof(struct head)) != 0)
+        return NULL;
+    size_t head = align == 16 ? sizeof(struct head) : align;
+    memset(base, 0xaa, size + head);
+    char *p = base + head;
+    ((struct head *)p)[-1] = (struct head){ size, base };
+    memset(p, 0, size);
+    g_fake_heap_used += size;
+    return p;
+}
+
+void heap_free(void *p)
+{
+    if (!p)
+        return;
+    struct head head = ((struct head *)p)[-1];
+    g_fake_heap_used -= head.size;
+    free(head.base);
+}
+
+void *heap_realloc(void *p, size_t size)
+{
+    void *more = heap_alloc(size);
+    if (more && p) {
+        size_t old = ((struct head *)p)[-1].size;
+        memcpy(more, p, old < size ? old : size);
+        heap_free(p);
+    }
+    return more;
+}
+
+void *heap_pages(uint64_t count)
+{
+    char *p = heap_alloc(count * 4096);
+    if (p)
+        memset(p, 0x55, count * 4096);
+    return p;
+}
+
+void heap_pages_free(void *pages, uint64_t count)
+{
+    if (((struct head *)pages)[-1].size != (count ? count * 4096 : 0))
+        panic("pages given back with another count");
+    heap_free(pages);
+}
+
+/* --- the rest of the library OS ---------------------------------------------------------------- */
+
+void lock_take(struct lock *lock)
+{
+    while (__atomic_exchange_n(&lock->word, 1, __ATOMIC_ACQUIRE))
+        ;
+}
+
+void lock_drop(struct lock *lock)
+{
+    __atomic_store_n(&lock->word, 0, __ATOMIC_RELEASE);
+}
+
+struct manifest_view g_manifest;
+uint64_t g_stats_verified;
+
+const struct manifest_node *process_node(void)
+{
+    return g_manifest.node;
+}
+
+bool process_ending(void)
+{
+    return false;
+}
+
+int32_t process_pid(void)
+{
+    return 42;
+}
+
+static struct thread g_thread = { .tid = 42 };
+
+struct thread *thread_by_tid(int32_t tid)
+{
+    return tid == 42 ? &g_thread : NULL;
+}
+
+void threads_each(void (*fn)(struct thread *thread, void *arg), void *arg)
+{
+    fn(&g_thread, arg);
+}
+
+uint32_t threads_used(void)
+{
+    return 1;
+}
+
+bool signal_deliverable(const struct thread *thread UNUSED)
+{
+    return true;
+}
+
+void signal_send_thread(struct thread *thread UNUSED, const struct signal_info *info UNUSED)
+{
+}
+
+int thread_park(uint64_t deadline UNUSED)
+{
+    return -EINTR;
+}
+
+int64_t mm_map(uint64_t address UNUSED, uint64_t size, int prot UNUSED, int flags UNUSED,
+               struct file *file UNUSED, uint64_t offset UNUSED)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? -ENOMEM : (int64_t)p;
+}
+
+int mm_unmap(uint64_t address, uint64_t size)
+{
+    return munmap((void *)address, size);
+}
+
+int mm_maps_text(char **ret, uint64_t *ret_size)
+{
+    *ret = heap_alloc(16);
+    memcpy(*ret, "maps\n", 5);
+    *ret_size = 5;
+    return 0;
+}
+
+void mm_usage(uint64_t *ret_mapped, uint64_t *ret_accepted, uint64_t *ret_limit)
+{
+    *ret_mapped = 3 << 20;
+    *ret_accepted = 1 << 20;
+    *ret_limit = 256 << 20;
+}
+
+void cpu_random(void *buf, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)buf)[i] = (uint8_t)rand();
+}
+
+void island_leaf(uint64_t index, const void *data, uint32_t size, uint8_t ret[static 32])
+{
+    struct sha256 h;
+    uint8_t zero = 0;
+    sha256_init(&h);
+    sha256_update(&h, &zero, 1);
+    sha256_update(&h, &index, 8);
+    sha256_update(&h, &size, 4);
+    sha256_update(&h, data, size);
+    sha256_final(&h, ret);
+}
+
+uint64_t clock_realtime(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t clock_monotonic(void)
+{
+    return clock_realtime();
+}
+
+int format_v(char *buf, size_t size, const char *fmt, __builtin_va_list args)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    int n = vsnprintf(buf, size, fmt, args);
+#pragma GCC diagnostic pop
+    return n < (int)size ? n : (int)size - 1;
+}
+
+int format(char *buf, size_t size, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = format_v(buf, size, fmt, args);
+    va_end(args);
+    return n;
+}
+
+void log_note(const char *fmt UNUSED, ...)
+{
+}
+
+void panic(const char *fmt, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, fmt);
+    format_v(line, sizeof(line), fmt, args);
+    va_end(args);
+    fprintf(stderr, "panic: %s\n", line);
+    _exit(2);
+}
+
+struct ocall_refusal g_fake_refusal;
+char g_fake_refused_path[4096];
+unsigned g_fake_refusals, g_fake_audits;
+uint32_t g_fake_audit_event;
+char g_fake_audit_path[8192];
+jmp_buf g_fake_abort;
+bool g_fake_abort_armed;
+
+void refuse(const struct ocall_refusal *refusal, const char *path, uint64_t path_size)
+{
+    g_fake_refusal = *refusal;
+    memcpy(g_fake_refused_path, path, path_size);
+    g_fake_refused_path[path_size] = '\0';
+    g_fake_refusals++;
+}
+
+void refuse_abort(struct ocall_refusal *refusal, const char *path, uint64_t path_size)
+{
+    refuse(refusal, path, path_size);
+    if (!g_fake_abort_armed)
+        panic("refused: %s, kind %u", g_fake_refused_path, refusal->kind);
+    g_fake_abort_armed = false;
+    longjmp(g_fake_abort, 1);
+}
+
+void audit(enum ocall_audit_event event, int error UNUSED, uint64_t value UNUSED, const char *path,
+           uint64_t path_size)
+{
+    g_fake_audits++;
+    g_fake_audit_event = event;
+    memcpy(g_fake_audit_path, path, path_size);
+    g_fake_audit_path[path_size] = '\0';
+}
+
+/* --- the border -------------------------------------------------------------------------------- */
+
+char g_fake_root[256];
+uint64_t g_fake_calls[OCALL_COUNT];
+bool (*g_fake_hook)(enum ocall_nr nr, const uint64_t args[6], int64_t *ret);
+uint8_t g_fake_window[OCALL_DATA_SIZE];
+uint64_t g_fake_out[4];
+
+void border_put(uint64_t offset, const void *src, uint64_t size)
+{
+    if (offset + size > OCALL_DATA_SIZE)
+        panic("border_put beyond the window");
+    memcpy(g_fake_window + offset, src, size);
+}
+
+void border_get(void *dst, uint64_t offset, uint64_t size)
+{
+    if (offset + size > OCALL_DATA_SIZE)
+        panic("border_get beyond the window");
+    memcpy(dst, g_fake_window + offset, size);
+}
+
+int border_put_user(uint64_t offset, const void *user, uint64_t size)
+{
+    if (bad(user, size))
+        return -EFAULT;
+    if (size)
+        border_put(offset, user, size);
+    return 0;
+}
+
+int border_get_user(void *user, uint64_t offset, uint64_t size)
+{
+    if (bad(user, size))
+        return -EFAULT;
+    border_get(user, offset, size);
+    return 0;
+}
+
+uint64_t border_out(unsigned i)
+{
+    return g_fake_out[i];
+}
+
+static char *host_path(uint64_t offset, uint64_t size, bool text)
+{
+    static char paths[2][8192];
+    static int turn;
+    char *p = paths[turn ^= 1];
+    snprintf(p, sizeof(paths[0]), "%s%.*s", text ? "" : g_fake_root, (int)size,
+             (const char *)g_fake_window + offset);
+    return p;
+}
+
+static void put_stat(const struct stat *st)
+{
+    struct ocall_stat out = {
+        .dev = st->st_dev, .ino = st->st_ino, .nlink = st->st_nlink, .mode = st->st_mode,
+        .uid = st->st_uid, .gid = st->st_gid, .rdev = st->st_rdev, .size = (uint64_t)st->st_size,
+        .blksize = 4096, .blocks = (uint64_t)st->st_blocks,
+        .atime_sec = st->st_atim.tv_sec, .mtime_sec = st->st_mtim.tv_sec,
+        .ctime_sec = st->st_ctim.tv_sec, .atime_nsec = (uint32_t)st->st_atim.tv_nsec,
+        .mtime_nsec = (uint32_t)st->st_mtim.tv_nsec, .ctime_nsec = (uint32_t)st->st_ctim.tv_nsec,
+    };
+    memcpy(g_fake_window, &out, sizeof(out));
+}
+
+static int64_t getdents(int fd)
+{
+    static uint8_t raw[65536];
+    long got = syscall(SYS_getdents64, fd, raw, sizeof(raw));
+    uint64_t to = 0;
+    for (long at = 0; at < got;) {
+        const struct dirent *d = (const void *)(raw + at);
+        size_t name = strlen(d->d_name), record = (sizeof(struct ocall_dirent) + name + 7) & ~7ull;
+        struct ocall_dirent *out = (void *)(g_fake_window + to);
+        *out = (struct ocall_dirent){ .ino = d->d_ino, .record_size = (uint16_t)record,
+                                      .type = d->d_type, .name_size = (uint16_t)name };
+        memcpy(out->name, d->d_name, name);
+        to += record;
+        at += d->d_reclen;
+    }
+    return got < 0 ? got : (int64_t)to;
+}
+
+static int64_t host_call(enum ocall_nr nr, const uint64_t a[6])
+{
+    struct stat st;
+    struct timespec times[2];
+    int64_t r;
+    switch (nr) {
+    case OCALL_OPEN: return open(host_path(0, a[0], false), (int)a[1], (mode_t)a[2]);
+    case OCALL_CLOSE: return close((int)a[0]);
+    case OCALL_READ: return read((int)a[0], g_fake_window, a[1]);
+    case OCALL_WRITE: return write((int)a[0], g_fake_window, a[1]);
+    case OCALL_PREAD: return pread((int)a[0], g_fake_window, a[1], (off_t)a[2]);
+    case OCALL_PWRITE: return pwrite((int)a[0], g_fake_window, a[1], (off_t)a[2]);
+    case OCALL_LSEEK:
+        r = lseek((int)a[0], (off_t)a[1], (int)a[2]);
+        g_fake_out[0] = (uint64_t)r;
+        return r < 0 ? r : 0;
+    case OCALL_FSTAT:
+        r = fstat((int)a[0], &st);
+        put_stat(&st);
+        return r;
+    case OCALL_STAT:
+        r = fstatat(AT_FDCWD, host_path(0, a[0], false), &st, a[1] ? AT_SYMLINK_NOFOLLOW : 0);
+        put_stat(&st);
+        return r;
+    case OCALL_READLINK: {
+        char text[4096];
+        r = readlink(host_path(0, a[0], false), text, sizeof(text));
+        if (r > 0)
+            memcpy(g_fake_window, text, (size_t)r);
+        return r;
+    }
+    case OCALL_GETDENTS: return getdents((int)a[0]);
+    case OCALL_FTRUNCATE: return ftruncate((int)a[0], (off_t)a[1]);
+    case OCALL_FALLOCATE: return fallocate((int)a[0], (int)a[1], (off_t)a[2], (off_t)a[3]);
+    case OCALL_FSYNC: return fsync((int)a[0]);
+    case OCALL_FLOCK:
+    case OCALL_FCNTL_LOCK: return 0;
+    case OCALL_MKDIR: return mkdir(host_path(0, a[0], false), (mode_t)a[1]);
+    case OCALL_UNLINK:
+        return unlinkat(AT_FDCWD, host_path(0, a[0], false), a[1] ? AT_REMOVEDIR : 0);
+    case OCALL_RENAME:
+        return renameat2(AT_FDCWD, host_path(0, a[0], false), AT_FDCWD, host_path(a[0], a[1], false),
+                         (unsigned)a[2]);
+    case OCALL_LINK: return link(host_path(0, a[0], false), host_path(a[0], a[1], false));
+    case OCALL_SYMLINK: return symlink(host_path(0, a[0], true), host_path(a[0], a[1], false));
+    case OCALL_CHMOD: return chmod(host_path(0, a[0], false), (mode_t)a[1]);
+    case OCALL_CHOWN:
+        return fchownat(AT_FDCWD, host_path(0, a[0], false), (uid_t)a[1], (gid_t)a[2],
+                        a[3] ? AT_SYMLINK_NOFOLLOW : 0);
+    case OCALL_UTIMENS:
+        times[0] = (struct timespec){ (time_t)a[1], (long)a[2] };
+        times[1] = (struct timespec){ (time_t)a[3], (long)a[4] };
+        return utimensat(AT_FDCWD, host_path(0, a[0], false), times, a[5] ? AT_SYMLINK_NOFOLLOW : 0);
+    case OCALL_IOCTL: return ioctl((int)a[0], a[1], g_fake_window);
+    case OCALL_YIELD: return 0;
+    default: panic("OCALL %u is not faked", nr);
+    }
+}
+
+int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
+                    uint64_t a4, uint64_t a5)
+{
+    const uint64_t args[6] = { a0, a1, a2, a3, a4, a5 };
+    int64_t ret;
+    g_fake_calls[nr]++;
+    if (!g_fake_hook || !g_fake_hook(nr, args, &ret)) {
+        ret = host_call(nr, args);
+        if (ret < 0)
+            ret = -errno;
+    }
+    if ((ret >= 0 && (uint64_t)ret > max) || ret < -4095)
+        return -EIO;
+    return ret;
+}
+
+/* --- manifests --------------------------------------------------------------------------------- */
+
+#define RECORDS_MAX 20000
+
+struct made {
+    char *path, *target;
+    struct manifest_file file;
+    uint8_t (*leaves)[32];
+};
+
+static struct made g_made[RECORDS_MAX];
+static uint32_t g_made_count;
+static uint64_t g_next_ino = 100;
+
+static struct made *find_made(const char *path)
+{
+    for (uint32_t i = 0; i < g_made_count; i++)
+        if (strcmp(g_made[i].path, path) == 0)
+            return &g_made[i];
+    return NULL;
+}
+
+static struct made *make(const char *path)
+{
+    struct made *m = find_made(path);
+    if (m)
+        return m;
+    if (g_made_count == RECORDS_MAX)
+        panic("too many records");
+    if (strcmp(path, "/") != 0) {
+        char parent[4096];
+        snprintf(parent, sizeof(parent), "%s", path);
+        char *slash = strrchr(parent, '/');
+        slash[slash == parent] = '\0';
+        make(parent);
+    }
+    m = &g_made[g_made_count++];
+    m->path = strdup(path);
+    m->file = (struct manifest_file){ .class = MANIFEST_TRUSTED, .mode = S_IFDIR | 0755, .nlink = 2,
+                                      .size = 4096, .dev = 1, .ino = g_next_ino++,
+                                      .uid = getuid(), .gid = getgid() };
+    return m;
+}
+
+static void set_content(struct made *m, const void *content, uint64_t size)
+{
+    uint32_t count = (uint32_t)((size + MANIFEST_CHUNK_SIZE - 1) / MANIFEST_CHUNK_SIZE);
+    m->file.size = size;
+    m->file.leaf_count = count;
+    m->leaves = calloc(count + 1, 32);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t at = (uint64_t)i * MANIFEST_CHUNK_SIZE;
+        uint64_t n = size - at < MANIFEST_CHUNK_SIZE ? size - at : MANIFEST_CHUNK_SIZE;
+        island_leaf(i, (const char *)content + at, (uint32_t)n, m->leaves[i]);
+    }
+}
+
+static void host_file(const char *path, const void *content, uint64_t size)
+{
+    char full[4600];
+    snprintf(full, sizeof(full), "%s%s", g_fake_root, path);
+    for (char *p = full + strlen(g_fake_root) + 1; (p = strchr(p, '/')); p++) {
+        *p = '\0';
+        mkdir(full, 0755);
+        *p = '/';
+    }
+    int fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0 || write(fd, content, size) != (ssize_t)size)
+        panic("cannot write %s", full);
+    close(fd);
+}
+
+void fake_add(const struct fake_record *r)
+{
+    struct made *m = make(r->path);
+    m->file.class = r->class;
+    m->file.flags = r->flags;
+    m->file.mode = r->mode;
+    m->file.nlink = r->temporary ? 0 : S_ISDIR(r->mode) ? 2 : 1;
+    m->file.size = S_ISDIR(r->mode) ? 4096 : 0;
+    if (r->class == MANIFEST_ABSENT) {
+        uint64_t ino = m->file.ino;
+        m->file = (struct manifest_file){ .class = MANIFEST_ABSENT, .ino = ino };
+    }
+    if (S_ISLNK(r->mode)) {
+        m->target = strdup(r->content);
+        m->file.size = strlen(r->content);
+    } else if (r->class == MANIFEST_TRUSTED && S_ISREG(r->mode)) {
+        const char *content = r->content ? r->content : "";
+        uint64_t size = r->size ? r->size : strlen(content);
+        set_content(m, content, size);
+        host_file(r->path, content, size);
+    }
+}
+
+void fake_add_link_of(const char *path, const char *of)
+{
+    struct made *to = find_made(of), *m = make(path);
+    char *own = m->path;
+    to->file.nlink = 2;
+    *m = *to;
+    m->path = own;
+}
+
+void fake_add_tree(const char *host_dir, const char *path)
+{
+    struct made *dir = make(path);
+    struct stat st;
+    dir->file.flags |= MANIFEST_LISTED;
+    DIR *d = opendir(host_dir);
+    if (!d)
+        panic("cannot open %s", host_dir);
+    const struct dirent *e;
+    while ((e = readdir(d))) {
+        char from[4096], to[4096];
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        snprintf(from, sizeof(from), "%s/%s", host_dir, e->d_name);
+        snprintf(to, sizeof(to), "%s/%s", strcmp(path, "/") == 0 ? "" : path, e->d_name);
+        if (lstat(from, &st) < 0)
+            panic("lstat %s", from);
+        if (S_ISDIR(st.st_mode)) {
+            fake_add_tree(from, to);
+        } else if (S_ISLNK(st.st_mode)) {
+            char target[4096] = { 0 };
+            if (readlink(from, target, sizeof(target) - 1) < 0)
+                panic("readlink %s", from);
+            fake_add(&(struct fake_record){ to, MANIFEST_TRUSTED, 0, st.st_mode, target, 0, false });
+        } else if (S_ISREG(st.st_mode)) {
+            char *content = calloc(1, (size_t)st.st_size + 1);
+            int fd = open(from, O_RDONLY);
+            if (read(fd, content, (size_t)st.st_size) != st.st_size)
+                panic("read %s", from);
+            close(fd);
+            fake_add(&(struct fake_record){ to, MANIFEST_TRUSTED, 0, st.st_mode, content,
+                                            (uint64_t)st.st_size, false });
+            free(content);
+        }
+    }
+    closedir(d);
+}
+
+struct image {
+    uint8_t *bytes;
+    uint64_t size;
+    struct manifest_header *header;
+};
+
+/* Appends a section; returns where its entries are. The image is allotted once, so pointers stay. */
+static void *section(struct image *im, uint32_t type, uint32_t entry_size, uint64_t count)
+{
+    im->size = (im->size + 7) & ~7ull;
+    im->header->sections[type - 1] =
+        (struct manifest_section){ .type = type, .entry_size = entry_size, .offset = im->size,
+                                   .count = count };
+    void *at = im->bytes + im->size;
+    im->size += entry_size * count;
+    return at;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct made *)a)->path, ((const struct made *)b)->path);
+}
+
+static uint32_t index_of(const char *path)
+{
+    struct made key = { .path = (char *)(uintptr_t)path };
+    struct made *m = bsearch(&key, g_made, g_made_count, sizeof(*g_made), by_path);
+    return m ? (uint32_t)(m - g_made) : MANIFEST_NONE;
+}
+
+static struct manifest_str add_string(char *strings, uint64_t *size, const char *text)
+{
+    struct manifest_str s = { (uint32_t)*size, (uint32_t)strlen(text) };
+    memcpy(strings + *size, text, s.length + 1);
+    *size += s.length + 1;
+    return s;
+}
+
+static bool is_listed(const struct made *m)
+{
+    return m->file.class != MANIFEST_ABSENT && !(m->file.flags & MANIFEST_OUTPUT) &&
+           !(m->file.class == MANIFEST_SCRATCH && m->file.nlink == 0);
+}
+
+void fake_start(const char *cwd)
+{
+    syscall(SYS_arch_prctl, ARCH_SET_GS, &g_thread);
+    g_thread.self = (uint64_t)&g_thread;
+
+    make(cwd);
+    /* Somebody has to be the program. */
+    fake_add(&(struct fake_record){ "/bin/prog", MANIFEST_TRUSTED, MANIFEST_EXEC, S_IFREG | 0755, "elf",
+                                    0, false });
+    qsort(g_made, g_made_count, sizeof(*g_made), by_path);
+    uint64_t strings = 4096, leaves = 0, slots = 2;
+    for (uint32_t i = 0; i < g_made_count; i++) {
+        strings += strlen(g_made[i].path) + 1 + (g_made[i].target ? strlen(g_made[i].target) + 1 : 0);
+        leaves += g_made[i].file.leaf_count;
+    }
+    strings *= 2; /* the names of listings */
+    while (slots < 2ull * g_made_count)
+        slots *= 2;
+
+    struct image im = { .size = sizeof(struct manifest_header) };
+    im.bytes = calloc(1, strings + (leaves + 1) * 32 + slots * 4 + g_made_count * 200ull + 65536);
+    im.header = (void *)im.bytes;
+    char *pool = section(&im, MANIFEST_STRINGS, 1, strings);
+    uint64_t used = 1; /* the empty string */
+    struct manifest_node *node = section(&im, MANIFEST_NODE, sizeof(*node), 1);
+    *node = (struct manifest_node){
+        .label = add_string(pool, &used, "test"), .cwd = add_string(pool, &used, cwd),
+        .hostname = add_string(pool, &used, "box"), .flags = MANIFEST_ROOT, .uid = getuid(),
+        .gid = getgid(), .umask = 022, .thread_count = 4, .cpu_count = 4, .heap_size = 64 << 20,
+        .stack_size = 8 << 20, .fd_limit = 256,
+    };
+    struct manifest_file *files = section(&im, MANIFEST_FILES, sizeof(*files), g_made_count);
+    uint32_t *index = section(&im, MANIFEST_INDEX, 4, slots);
+    uint8_t(*leaf)[32] = section(&im, MANIFEST_LEAVES, 32, leaves);
+    memset(index, 0xff, slots * 4);
+    uint32_t next_leaf = 0;
+    uint64_t dirent_count = 0;
+    for (uint32_t i = 0; i < g_made_count; i++) {
+        struct made *m = &g_made[i];
+        char parent[4096];
+        snprintf(parent, sizeof(parent), "%s", m->path);
+        char *slash = strrchr(parent, '/');
+        slash[slash == parent] = '\0';
+        files[i] = m->file;
+        files[i].parent = i ? index_of(parent) : 0;
+        files[i].path = add_string(pool, &used, m->path);
+        if (m->target)
+            files[i].target = add_string(pool, &used, m->target);
+        files[i].first_leaf = m->file.leaf_count ? next_leaf : 0;
+        if (m->file.leaf_count)
+            memcpy(leaf[next_leaf], m->leaves, m->file.leaf_count * 32ull);
+        next_leaf += m->file.leaf_count;
+        uint64_t slot = manifest_path_hash(m->path, strlen(m->path)) & (slots - 1);
+        while (index[slot] != MANIFEST_NONE)
+            slot = (slot + 1) & (slots - 1);
+        index[slot] = i;
+        if (i && (files[files[i].parent].flags & MANIFEST_LISTED) && is_listed(m)) {
+            files[files[i].parent].dirent_count++;
+            dirent_count++;
+        }
+    }
+    struct manifest_dirent *dirents = section(&im, MANIFEST_DIRENTS, sizeof(*dirents), dirent_count);
+    uint32_t at = 0;
+    for (uint32_t d = 0; d < g_made_count; d++) {
+        if (!(files[d].flags & MANIFEST_LISTED))
+            continue;
+        files[d].first_dirent = at;
+        for (uint32_t i = 1; i < g_made_count; i++)
+            if (files[i].parent == d && is_listed(&g_made[i]))
+                dirents[at++] = (struct manifest_dirent){
+                    .name = add_string(pool, &used, strrchr(g_made[i].path, '/') + 1), .file = i
+                };
+    }
+    struct manifest_str *arg = section(&im, MANIFEST_ARGS, sizeof(*arg), 1);
+    *arg = add_string(pool, &used, "prog");
+    section(&im, MANIFEST_ENV, sizeof(struct manifest_env), 0);
+    struct manifest_entry *entry = section(&im, MANIFEST_ENTRIES, sizeof(*entry), 1);
+    *entry = (struct manifest_entry){ .executable = index_of("/bin/prog"), .interpreter = MANIFEST_NONE,
+                                      .execfn = add_string(pool, &used, "prog") };
+    section(&im, MANIFEST_CHILDREN, sizeof(struct manifest_child), 0);
+    im.size = (im.size + 7) & ~7ull;
+    im.header->magic = MANIFEST_MAGIC;
+    im.header->version = MANIFEST_VERSION;
+    im.header->section_count = MANIFEST_SECTION_TYPES;
+    im.header->size = im.size;
+    const char *reason = NULL;
+    if (manifest_view_open(im.bytes, im.size, &g_manifest, &reason) < 0)
+        panic("the test's manifest: %s", reason);
+    vfs_init();
+}
+
+/* --- scenarios --------------------------------------------------------------------------------- */
+
+void vfs_child(void (*body)(void))
+{
+    snprintf(g_fake_root, sizeof(g_fake_root), "/tmp/sgxpy-vfs-XXXXXX");
+    assert_non_null(mkdtemp(g_fake_root));
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        umask(022);
+        body();
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    char command[300];
+    snprintf(command, sizeof(command), "rm -rf %s", g_fake_root);
+    assert_int_equal(system(command), 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fail_msg("the scenario's process ended with status 0x%x", status);
+}
