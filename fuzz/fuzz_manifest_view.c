@@ -1,7 +1,6 @@
 /*
- * manifest_view_open on any bytes. What it accepts keeps the promises of its header: every string
- * and index lies inside, every record is found under its path and under its parent, and nothing
- * else is.
+ * manifest_view_open on any bytes. What it accepts must be walkable without leaving it: this reads
+ * everything that a record leads to, as the library OS does without looking again.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,71 +16,58 @@ static void must(int condition)
         abort();
 }
 
-static unsigned g_sink; /* so that a read happens */
-
-static void check_string(const struct manifest_view *v, struct manifest_str s)
+static uint64_t read_string(const struct manifest_view *v, struct manifest_str s)
 {
-    must(s.offset < v->string_size && s.length < v->string_size - s.offset);
-    must(strlen(v->strings + s.offset) == s.length);
+    const char *text = manifest_str_ptr(v, s);
+    must(strlen(text) == s.length);
+    return s.length;
 }
 
-static void check_file(const struct manifest_view *v, uint32_t i)
+static uint64_t read_file(const struct manifest_view *v, uint32_t i)
 {
     const struct manifest_file *f = &v->files[i];
-    uint32_t name_length;
-    check_string(v, f->path);
-    check_string(v, f->target);
-    must(f->parent < v->file_count && (f->parent < i || i == 0));
-    must(f->leaf_count <= v->leaf_count && f->first_leaf <= v->leaf_count - f->leaf_count);
-    must(f->dirent_count <= v->dirent_count &&
-         f->first_dirent <= v->dirent_count - f->dirent_count);
+    uint64_t sum = read_string(v, f->path) + read_string(v, f->target);
+    must(i == 0 || f->parent < i);
     must(manifest_find(v, manifest_path(v, i), f->path.length) == i);
-    const char *name = manifest_base_name(v, i, &name_length);
-    if (i > 0) {
-        must(manifest_find_in(v, f->parent, name, name_length) == i);
-        must(manifest_find_above(v, manifest_path(v, i), f->path.length) == f->parent);
+    must(i == 0 || manifest_find_above(v, manifest_path(v, i), f->path.length) == f->parent);
+    for (uint32_t k = 0; k < f->leaf_count; k++)
+        sum += v->leaves[f->first_leaf + k][MANIFEST_HASH_SIZE - 1];
+    for (uint32_t k = 0; k < f->dirent_count; k++) {
+        const struct manifest_dirent *e = &v->dirents[f->first_dirent + k];
+        uint32_t length;
+        sum += read_string(v, e->name);
+        must(v->files[e->file].parent == i);
+        must(strcmp(manifest_base_name(v, e->file, &length), manifest_str_ptr(v, e->name)) == 0);
+        must(manifest_find_in(v, i, manifest_str_ptr(v, e->name), e->name.length) == e->file);
     }
-    for (uint32_t d = 0; d < f->dirent_count; d++) {
-        const struct manifest_dirent *entry = &v->dirents[f->first_dirent + d];
-        check_string(v, entry->name);
-        must(entry->file < v->file_count && v->files[entry->file].parent == i);
-    }
-    if (f->leaf_count > 0)
-        g_sink += v->leaves[f->first_leaf + f->leaf_count - 1][MANIFEST_HASH_SIZE - 1];
+    return sum;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct manifest_view v;
     const char *reason = NULL;
-    /* 8-byte aligned, as the enclave has it; malloc gives sixteen. */
-    void *copy = malloc(size ? size : 1);
+    /* Aligned, and of exactly this size, so that the sanitizers see one byte too many. */
+    uint64_t *copy = malloc(size ? size : 1);
     must(copy != NULL);
-    if (size > 0)
-        memcpy(copy, data, size);
+    memcpy(copy, data, size);
     if (manifest_view_open(copy, size, &v, &reason) < 0) {
-        must(reason && reason[0]);
+        must(reason != NULL);
         free(copy);
         return 0;
     }
-    must(!reason && v.size == size && v.file_count > 0 && v.entry_count == 1);
+
+    uint64_t sum = read_string(&v, v.node->label) + read_string(&v, v.node->cwd) +
+                   read_string(&v, v.node->hostname);
     for (uint32_t i = 0; i < v.file_count; i++)
-        check_file(&v, i);
+        sum += read_file(&v, i);
     for (uint32_t i = 0; i < v.arg_count; i++)
-        check_string(&v, v.args[i]);
-    for (uint32_t i = 0; i < v.env_count; i++) {
-        check_string(&v, v.env[i].name);
-        check_string(&v, v.env[i].value);
-    }
-    check_string(&v, v.node->label);
-    check_string(&v, v.node->cwd);
-    check_string(&v, v.node->hostname);
-    check_string(&v, v.entries[0].execfn);
-    must(v.entries[0].executable < v.file_count);
-    must(manifest_find(&v, "/no/such/record", 15) == MANIFEST_NONE ||
-         strcmp(manifest_path(&v, manifest_find(&v, "/no/such/record", 15)), "/no/such/record") ==
-             0);
-    must(manifest_find(&v, "", 0) == MANIFEST_NONE);
+        sum += read_string(&v, v.args[i]);
+    for (uint32_t i = 0; i < v.env_count; i++)
+        sum += read_string(&v, v.env[i].name) + read_string(&v, v.env[i].value);
+    for (uint32_t i = 0; i < v.entry_count; i++)
+        sum += read_string(&v, v.entries[i].execfn) + v.files[v.entries[i].executable].size;
+    must(sum > 0);
     free(copy);
     return 0;
 }
