@@ -323,6 +323,20 @@ def test_terminal_interrupt_reaches_the_program_once(tool, tmp_path):
     assert read(tool, tmp_path / "o").complete
 
 
+def test_signals_to_the_own_group(record):
+    """kill(0, ...) reaches the recorder too, which is in the group: it neither dies nor sends it on."""
+    code = ("import os, signal, time\n"
+            "n = []\n"
+            "for s in (10, 12, 14, 15, 2, 40): signal.signal(s, lambda *a: n.append(a[0]))\n"
+            "for s in (10, 12, 14, 15, 2, 40): os.kill(0, s)\n"
+            "time.sleep(.5)\n"
+            "print(sorted(n))")
+    done, trace = record(PYTHON, "-c", code, options=["-s", "30"], start_new_session=True)
+    assert done.stdout == b"[2, 10, 12, 14, 15, 40]\n"
+    assert done.returncode == 0
+    assert trace.complete
+
+
 def test_killed_recorder(tool, tmp_path):
     """SIGKILL: the program dies with it, and all that was recorded can be read."""
     code = "import os, time; open('mark', 'w'); print(os.getpid(), flush=True); time.sleep(50)"

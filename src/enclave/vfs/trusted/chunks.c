@@ -69,10 +69,11 @@ static int handle_open(uint32_t record, int *ret)
     const struct manifest_file *f = &g_manifest.files[record];
     struct ocall_refusal r = { 0 };
     border_put(0, manifest_path(&g_manifest, record), f->path.length);
-    int64_t handle = border_call3(OCALL_OPEN, 0x7fffffff, f->path.length,
-                                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    /* Where the host keeps the content is its own business: links are followed. */
+    int64_t handle =
+        border_call3(OCALL_OPEN, 0x7fffffff, f->path.length, O_RDONLY | O_NONBLOCK, 0);
     if (handle < 0) {
-        r.kind = handle == -ELOOP ? OCALL_REFUSED_TYPE : OCALL_REFUSED_MISSING;
+        r.kind = OCALL_REFUSED_MISSING;
         r.error = (uint32_t)-handle;
         return refused(record, &r);
     }
