@@ -91,7 +91,8 @@ static int start(const char *bundle_path, const struct options *options,
     if (options->hostile) {
         struct hostile_options hostile;
         if (hostile_parse(options->hostile, &hostile) < 0) {
-            cli_note("--insecure_hostile_host '%s': SEED[,rate=N][,after=N][,scribble] is wanted",
+            cli_note("--insecure_hostile_host '%s': SEED[,rate=N][,after=N][,scribble][,spare] is "
+                     "wanted",
                      options->hostile);
             return CLI_USAGE;
         }

@@ -47,6 +47,11 @@ int hostile_parse(const char *text, struct hostile_options *ret)
             end += 1 + 8;
             continue;
         }
+        if (strncmp(word, "spare", 5) == 0) {
+            o.spare = true;
+            end += 1 + 5;
+            continue;
+        }
         bool rate = strncmp(word, "rate=", 5) == 0;
         if (!rate && strncmp(word, "after=", 6) != 0)
             return -EINVAL;
@@ -174,6 +179,12 @@ static void start_scribbling(struct hostile *h)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+static bool spared(uint32_t nr)
+{
+    return nr == OCALL_BOOT || nr == OCALL_PREAD || nr == OCALL_RESTRICT ||
+           nr == OCALL_MODIFY_TYPE || nr == OCALL_REMOVE;
+}
+
 void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
 {
     struct hostile *h = arg;
@@ -186,6 +197,8 @@ void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
         start_scribbling(h);
 
     uint64_t *random = &h->threads[index].random;
+    if (h->options.spare && spared(block->nr))
+        return;
     if (next(random) % h->options.rate)
         return;
     uint8_t *data = (uint8_t *)block + OCALL_HEAD_SIZE;

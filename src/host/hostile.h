@@ -21,11 +21,13 @@ struct hostile_options {
     uint32_t rate;        /* 1 in rate; 0: 16 */
     uint32_t quiet_calls; /* the first so many OCALLs of a thread are answered honestly */
     bool scribble;
+    bool spare; /* answers honestly what always ends the run if it is wrong: content of trusted
+                   files and the page operations; so the other calls get their share */
 };
 
 struct hostile;
 
-/* "SEED[,rate=N][,after=N][,scribble]". -EINVAL. */
+/* "SEED[,rate=N][,after=N][,scribble][,spare]". -EINVAL. */
 MUST_CHECK int hostile_parse(const char *text, struct hostile_options *ret);
 /* Never freed: it acts until the process ends. NULL: out of memory. */
 struct hostile *hostile_new(const struct hostile_options *options);

@@ -40,15 +40,12 @@ int64_t ocall_poll(struct host_thread *t, const uint64_t args[6])
         if (args[1] != OCALL_NEVER && args[1] != 0)
             timeout = left(args[1]);
         bool waits = args[1] == OCALL_NEVER || timeout.tv_sec || timeout.tv_nsec;
-        if (waits && !thread_block_begin(t)) {
-            /* Woken before it began: what is ready still counts. */
-            timeout = (struct timespec){ 0 };
-            int n = ppoll(fds, args[0], &timeout, NULL);
-            return n < 0 ? -errno : n;
-        }
-        int n = ppoll(fds, args[0], args[1] == OCALL_NEVER ? NULL : &timeout, NULL);
+        bool woken = waits && !thread_block_begin(t);
+        if (woken)
+            timeout = (struct timespec){ 0 }; /* what is ready still counts */
+        int n = ppoll(fds, args[0], args[1] == OCALL_NEVER && !woken ? NULL : &timeout, NULL);
         int saved = errno;
-        if (waits)
+        if (waits && !woken)
             thread_block_end(t);
         if (n >= 0) {
             thread_take_event(t); /* cleared by POLL on return */
@@ -56,7 +53,7 @@ int64_t ocall_poll(struct host_thread *t, const uint64_t args[6])
         }
         if (saved != EINTR)
             return -saved;
-        if (thread_take_event(t)) {
+        if (thread_take_event(t) || woken) {
             for (uint64_t i = 0; i < args[0]; i++)
                 fds[i].revents = 0;
             return 0;

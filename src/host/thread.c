@@ -246,23 +246,31 @@ static NORETURN void serve_starts(struct host_thread *t)
 
 int thread_init(struct host_thread *t, struct host *host, uint32_t index)
 {
-    void *block = mmap(NULL, OCALL_BLOCK_SIZE, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (block == MAP_FAILED)
+    /* A page before and after it that nobody may touch: an enclave that writes beside its block is
+     * found out. */
+    uint8_t *room = mmap(NULL, OCALL_BLOCK_SIZE + 2 * LAYOUT_PAGE, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
         return -ENOMEM;
+    uint8_t *block = room + LAYOUT_PAGE;
+    if (mprotect(block, OCALL_BLOCK_SIZE, PROT_READ | PROT_WRITE) < 0) {
+        munmap(room, OCALL_BLOCK_SIZE + 2 * LAYOUT_PAGE);
+        return -ENOMEM;
+    }
     t->host = host;
     t->index = index;
-    t->data = (uint8_t *)block + OCALL_HEAD_SIZE;
-    t->block = block;
-    t->block->magic = OCALL_MAGIC;
-    t->block->version = OCALL_VERSION;
+    t->data = block + OCALL_HEAD_SIZE;
+    struct ocall_block *head = (struct ocall_block *)block;
+    head->magic = OCALL_MAGIC;
+    head->version = OCALL_VERSION;
+    __atomic_store_n(&t->block, head, __ATOMIC_RELEASE); /* thread_at() looks without the lock */
     return 0;
 }
 
 void thread_done(struct host_thread *t)
 {
     if (t->block)
-        munmap(t->block, OCALL_BLOCK_SIZE);
+        munmap((uint8_t *)t->block - LAYOUT_PAGE, OCALL_BLOCK_SIZE + 2 * LAYOUT_PAGE);
     t->block = NULL;
 }
 

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@
 #include "host/handle.h"
 #include "host/log.h"
 
-#define ROUNDS 3000
+#define ROUNDS     3000
+#define INTERRUPTS 300 /* each needs both threads to run: slow on a busy machine */
 
 static int g_pipe[2];
 static volatile int g_stop;
@@ -170,8 +172,8 @@ static enum device_exit ping_pong(uint32_t index, enum fake_way way UNUSED,
 }
 
 /*
- * Thread 1 runs in the enclave; thread 0 interrupts it ROUNDS times, each time waiting until the
- * exception stage has seen it. Pauses outside open the window before entry and resume.
+ * Thread 1 runs in the enclave; thread 0 interrupts it INTERRUPTS times, each time waiting until
+ * the exception stage has seen it. Pauses outside open the window before entry and resume.
  */
 static enum device_exit interrupts(uint32_t index, enum fake_way way, struct ocall_block *block)
 {
@@ -192,8 +194,8 @@ static enum device_exit interrupts(uint32_t index, enum fake_way way, struct oca
         return fake_call(block, OCALL_THREAD_START, 1, 0, 0);
     }
     while (g_phase)
-        ;
-    if (g_count++ >= ROUNDS)
+        sched_yield();
+    if (g_count++ >= INTERRUPTS)
         return EXIT(block, 0);
     g_phase = 1;
     return fake_call(block, OCALL_INTERRUPT, 1, 0, 0);
