@@ -66,14 +66,14 @@ int64_t sys_getdents(const struct sysargs *args)
 /* The checking half of making a name. */
 static int can_make(const struct place *place)
 {
-    if (place->mode != 0)
+    if (place->mode != 0 || place->last != LAST_NAME)
         return -EEXIST;
     return place_changeable(place);
 }
 
 static int64_t mkdir_at(int dirfd, uint64_t path, uint64_t mode)
 {
-    PLACE_AT(place, dirfd, path, WALK_NOFOLLOW | WALK_CREATE);
+    PLACE_AT(place, dirfd, path, WALK_NAME | WALK_CREATE);
     if (place_status < 0)
         return place_status;
     int status = can_make(&place);
@@ -97,7 +97,7 @@ int64_t sys_mkdirat(const struct sysargs *args)
 /* Regular files as open(O_CREAT | O_EXCL); FIFOs, sockets and devices are not to be had: EPERM. */
 static int64_t mknod_at(int dirfd, uint64_t path, uint64_t mode)
 {
-    PLACE_AT(place, dirfd, path, WALK_NOFOLLOW | WALK_CREATE);
+    PLACE_AT(place, dirfd, path, WALK_NAME | WALK_CREATE);
     if (place_status < 0)
         return place_status;
     uint32_t type = (uint32_t)mode & S_IFMT;
@@ -133,7 +133,7 @@ static int64_t symlink_at(uint64_t target, int dirfd, uint64_t path)
     int64_t size = strncpy_from_user(text, (const char *)target, sizeof(text));
     if (size <= 0)
         return size < 0 ? size : -ENOENT;
-    PLACE_AT(place, dirfd, path, WALK_NOFOLLOW | WALK_CREATE);
+    PLACE_AT(place, dirfd, path, WALK_NAME | WALK_CREATE);
     if (place_status < 0)
         return place_status;
     int status = place.slash && place.mode == 0 ? -ENOENT : can_make(&place);
@@ -177,7 +177,7 @@ static int64_t link_at(int old_dirfd, uint64_t old_path, int new_dirfd, uint64_t
     if ((flags & AT_SYMLINK_FOLLOW) && magic_fd(&old) >= 0 &&
         (old_status = magic_source(&old, old_buf)) < 0)
         return old_status;
-    PLACE_AT(new, new_dirfd, new_path, WALK_NOFOLLOW | WALK_CREATE);
+    PLACE_AT(new, new_dirfd, new_path, WALK_NAME | WALK_CREATE);
     if (new_status < 0)
         return new_status;
     int status = new.slash && new.mode == 0 ? -ENOENT : can_make(&new);
@@ -206,28 +206,15 @@ int64_t sys_linkat(const struct sysargs *args)
 
 /* --- removing ---------------------------------------------------------------------------------- */
 
-/* Does the path's last component, as written, say "." or ".."? Those are never removed or renamed. */
-static int last_dots(uint64_t path)
-{
-    char text[PATH_BUF];
-    int64_t n = strncpy_from_user(text, (const char *)path, sizeof(text));
-    if (n < 0)
-        return 0;
-    while (n > 1 && text[n - 1] == '/')
-        n--;
-    int dots = 0;
-    while (n > 0 && text[n - 1] == '.')
-        n--, dots++;
-    return (n == 0 || text[n - 1] == '/') && dots <= 2 ? dots : 0;
-}
-
 static int64_t unlink_at(int dirfd, uint64_t path)
 {
-    PLACE_AT(place, dirfd, path, WALK_NOFOLLOW);
+    PLACE_AT(place, dirfd, path, WALK_NAME);
     if (place_status < 0)
         return place_status;
-    if (S_ISDIR(place.mode))
+    if (place.last != LAST_NAME || S_ISDIR(place.mode))
         return -EISDIR;
+    if (place.slash)
+        return -ENOTDIR;
     int status = place_changeable(&place);
     if (status < 0)
         return status;
@@ -236,12 +223,15 @@ static int64_t unlink_at(int dirfd, uint64_t path)
 
 static int64_t rmdir_at(int dirfd, uint64_t path)
 {
-    int dots = last_dots(path);
-    PLACE_AT(place, dirfd, path, WALK_NOFOLLOW);
+    PLACE_AT(place, dirfd, path, WALK_NAME);
     if (place_status < 0)
         return place_status;
-    if (dots)
-        return dots == 1 ? -EINVAL : -ENOTEMPTY;
+    switch (place.last) {
+    case LAST_DOT: return -EINVAL;
+    case LAST_DOTDOT: return -ENOTEMPTY;
+    case LAST_ROOT: return -EBUSY;
+    default: break;
+    }
     if (!S_ISDIR(place.mode))
         return -ENOTDIR;
     int status = place_changeable(&place);
@@ -269,24 +259,43 @@ int64_t sys_unlinkat(const struct sysargs *args)
 
 /* --- renaming ---------------------------------------------------------------------------------- */
 
+/* Both paths are canonical, so this is a matter of text. */
+static bool below(const struct place *place, const struct place *dir)
+{
+    return place->path_size > dir->path_size && place->path[dir->path_size] == '/' &&
+           memcmp(place->path, dir->path, dir->path_size) == 0;
+}
+
 static int64_t rename_at(int old_dirfd, uint64_t old_path, int new_dirfd, uint64_t new_path,
                          uint64_t flags)
 {
     const uint64_t both = RENAME_NOREPLACE_FLAG | RENAME_EXCHANGE_FLAG;
     if ((flags & ~both) || (flags & both) == both)
         return -EINVAL;
-    if (last_dots(old_path) || last_dots(new_path))
-        return -EBUSY;
-    PLACE_AT(old, old_dirfd, old_path, WALK_NOFOLLOW);
+    PLACE_AT(old, old_dirfd, old_path, WALK_NAME | WALK_CREATE);
     if (old_status < 0)
         return old_status;
-    PLACE_AT(new, new_dirfd, new_path, WALK_NOFOLLOW | WALK_CREATE);
+    PLACE_AT(new, new_dirfd, new_path, WALK_NAME | WALK_CREATE);
     if (new_status < 0)
         return new_status;
+    if (old.last != LAST_NAME)
+        return -EBUSY;
+    if (new.last != LAST_NAME)
+        return flags & RENAME_NOREPLACE_FLAG ? -EEXIST : -EBUSY;
+    if (old.mode == 0)
+        return -ENOENT;
     if (new.mode && (flags & RENAME_NOREPLACE_FLAG))
         return -EEXIST;
-    if (new.slash && !S_ISDIR(old.mode))
+    if ((flags & RENAME_EXCHANGE_FLAG) && !new.mode)
+        return -ENOENT;
+    if ((flags & RENAME_EXCHANGE_FLAG) && new.slash && !S_ISDIR(new.mode))
         return -ENOTDIR;
+    if (!S_ISDIR(old.mode) && (old.slash || (new.slash && !(flags & RENAME_EXCHANGE_FLAG))))
+        return -ENOTDIR;
+    if (below(&new, &old))
+        return -EINVAL;
+    if (below(&old, &new))
+        return flags & RENAME_EXCHANGE_FLAG ? -EINVAL : -ENOTEMPTY;
     int status = place_changeable(&old);
     if (status == 0)
         status = place_changeable(&new);

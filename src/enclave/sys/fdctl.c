@@ -187,7 +187,7 @@ int64_t sys_fcntl(const struct sysargs *args)
     switch (command) {
     case F_GETFD: return fd_cloexec(fd);
     case F_SETFD: return fd_set_cloexec(fd, arg & FD_CLOEXEC);
-    case F_GETFL: return (int64_t)(file->flags & ~(uint32_t)O_CLOEXEC) | O_LARGEFILE;
+    case F_GETFL: return file->flags | (file->flags & O_PATH || !file->path ? 0 : 0100000 /* LARGEFILE */);
     default: break;
     }
     if (file->flags & O_PATH)

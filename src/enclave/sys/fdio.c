@@ -82,7 +82,7 @@ int64_t sys_pread64(const struct sysargs *args)
     FILE_AT(args->a[0]);
     if ((int64_t)pos < 0)
         return -EINVAL;
-    if (!file)
+    if (!file || (file->flags & O_PATH))
         return -EBADF;
     if (!file->ops->lseek)
         return -ESPIPE;
@@ -95,7 +95,7 @@ int64_t sys_pwrite64(const struct sysargs *args)
     FILE_AT(args->a[0]);
     if ((int64_t)pos < 0)
         return -EINVAL;
-    if (!file)
+    if (!file || (file->flags & O_PATH))
         return -EBADF;
     if (!file->ops->lseek)
         return -ESPIPE;
@@ -225,7 +225,7 @@ int64_t sys_ftruncate(const struct sysargs *args)
     FILE_AT(args->a[0]);
     if ((int64_t)args->a[1] < 0)
         return -EINVAL;
-    if (!file)
+    if (!file || (file->flags & O_PATH))
         return -EBADF;
     if (!writable(file) || !file->ops->ftruncate)
         return -EINVAL;

@@ -9,12 +9,14 @@
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "vfs/host/host.h"
 #include "vfs/linux.h"
 #include "vfs/node.h"
 #include "vfs/tmpfs/tmpfs.h"
 
 struct dir {
     struct place place;
+    int handle;       /* host directories: the host's, -1: none */
     struct lock lock; /* listing */
     struct listing listing;
 };
@@ -80,6 +82,8 @@ int listing_records(struct listing *listing, uint32_t dir)
 
 static void dir_free(struct dir *dir)
 {
+    if (dir->handle >= 0)
+        host_close(dir->handle);
     place_done(&dir->place);
     heap_free(dir->listing.bytes);
     heap_free(dir);
@@ -185,6 +189,8 @@ static int64_t dir_lseek(struct file *file, int64_t offset, int whence)
 static int dir_fstat(struct file *file, struct kstat *ret)
 {
     struct dir *dir = file->object;
+    if (dir->handle >= 0)
+        return host_stat_handle(dir->handle, dir->place.record, ret);
     return place_stat(&dir->place, ret);
 }
 
@@ -223,6 +229,7 @@ int dir_open(const struct place *place, uint32_t flags, struct file **ret)
         return -ENOMEM;
     dir->place = *place;
     dir->place.dir = NULL;
+    dir->handle = place->fs == &g_host_fs ? host_path_handle(place) : -1;
     if (place->fs == &g_tmpfs_fs)
         tmpfs_ref(place->object);
     struct file *file = file_new(flags & O_PATH ? &g_path_ops : &g_dir_ops, flags, dir);

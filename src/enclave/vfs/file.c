@@ -27,7 +27,7 @@ struct file *file_new(const struct file_ops *ops, uint32_t flags, void *object)
         file = heap_alloc(sizeof(*file));
     if (!file)
         return NULL;
-    *file = (struct file){ .ops = ops, .refs = 1, .flags = flags, .object = object };
+    *file = (struct file){ .ops = ops, .refs = 1, .flags = flags & ~(uint32_t)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC), .object = object };
     return file;
 }
 

@@ -49,7 +49,7 @@ struct file {
     char *path;         /* absolute canonical path (heap), NULL for pipes etc. */
 };
 
-/* refs 1; NULL: no memory. */
+/* refs 1; flags without what only matters at open. NULL: no memory. */
 MUST_CHECK struct file *file_new(const struct file_ops *ops, uint32_t flags, void *object);
 struct file *file_ref(struct file *file);
 void file_unref(struct file *file); /* NULL is fine */

@@ -34,9 +34,13 @@ struct place {
     int32_t number;      /* proc: which descriptor, thread or CPU */
     bool quiet;          /* absent, and the manifest says so: no audit line */
     bool slash;          /* the path ended in "/" */
+    uint8_t last;        /* WALK_NAME: enum place_last */
     uint32_t path_size;
     const char *path; /* canonical, NUL-terminated: the manifest's bytes or the caller's buffer */
 };
+
+/* What the path's last component is: only a real name can be made, removed or renamed. */
+enum place_last { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
 
 /* A file system. Functions get places of their own only; NULL: EROFS for changes, EINVAL for the
  * rest. Paths are those of the place. */
@@ -71,6 +75,7 @@ extern const struct fs g_trusted_fs, g_host_fs, g_tmpfs_fs, g_proc_fs, g_dev_fs;
 #define WALK_NOFOLLOW 1u /* a symlink at the end is the place */
 #define WALK_CREATE   2u /* absent at the end is fine: ret->mode == 0 */
 #define WALK_EMPTY    4u /* AT_EMPTY_PATH */
+#define WALK_NAME     8u /* the last name itself is meant: not followed, "." and ".." not resolved */
 
 /* Follows a path of the program. buf holds ret->path if the manifest does not. Errors as Linux. */
 MUST_CHECK int place_at(int dirfd, const char *user_path, uint32_t flags, char buf[static PATH_BUF],

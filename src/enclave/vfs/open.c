@@ -111,8 +111,6 @@ static int open_place(struct place *place, uint32_t flags, uint32_t mode, struct
             return open_magic(fd, flags, ret);
         return place_open(place, flags, ret);
     }
-    if (place->slash)
-        return -EISDIR;
     int status = place_changeable(place);
     if (status < 0)
         return status;

@@ -255,7 +255,7 @@ static bool direct(struct walk *w, int *ret_status)
     uint32_t record = builtin_path(w->buf, size) ? MANIFEST_NONE
                                                  : manifest_find(&g_manifest, w->buf, size);
     if (record == MANIFEST_NONE || !settled(record) ||
-        (S_ISLNK(g_manifest.files[record].mode) && !(w->flags & WALK_NOFOLLOW))) {
+        (S_ISLNK(g_manifest.files[record].mode) && !(w->flags & (WALK_NOFOLLOW | WALK_NAME)))) {
         w->buf[p->path_size] = '\0';
         return false;
     }
@@ -300,6 +300,11 @@ static int walk(struct walk *w)
     int status;
     if (direct(w, &status))
         return status;
+    uint32_t at = w->pos;
+    while (at < w->size && w->rest[at] == '/')
+        at++;
+    if (at == w->size && (w->flags & WALK_NAME))
+        p->last = LAST_ROOT;
     while (w->pos < w->size) {
         if (w->rest[w->pos] == '/') {
             w->pos++;
@@ -318,14 +323,23 @@ static int walk(struct walk *w)
             next++;
         bool last = next == w->size;
 
-        if (size == 1 && name[0] == '.')
+        bool dot = size == 1 && name[0] == '.';
+        bool dotdot = size == 2 && name[0] == '.' && name[1] == '.';
+        if (last && (dot || dotdot) && (w->flags & WALK_NAME)) {
+            p->last = dot ? LAST_DOT : LAST_DOTDOT;
+            return 0;
+        }
+        if (dot)
             continue;
-        if (size == 2 && name[0] == '.' && name[1] == '.') {
+        if (dotdot) {
             if ((status = up(p, w->buf)) < 0)
                 return status;
             continue;
         }
         bool slash = p->slash;
+        /* open(O_CREAT) of "name/": nothing but a directory could be meant. */
+        if (last && slash && (w->flags & (WALK_CREATE | WALK_NAME)) == WALK_CREATE)
+            return -EISDIR;
         if ((status = step(w, name, size)) < 0)
             return status;
         p->slash = last && slash;
@@ -334,6 +348,8 @@ static int walk(struct walk *w)
                 return 0;
             return absent(w);
         }
+        if (last && (w->flags & WALK_NAME))
+            return 0;
         if (!S_ISLNK(p->mode) || (last && (w->flags & WALK_NOFOLLOW) && !slash))
             continue;
         if (last && magic_fd(p) >= 0)
@@ -403,7 +419,7 @@ static bool fast(const char *path, uint64_t size, uint32_t flags, struct place *
         return false;
     const struct manifest_file *f = &g_manifest.files[record];
     if ((f->class != MANIFEST_TRUSTED && f->class != MANIFEST_NAMED) ||
-        (S_ISLNK(f->mode) && !(flags & WALK_NOFOLLOW)) || builtin_path(path, size))
+        (S_ISLNK(f->mode) && !(flags & (WALK_NOFOLLOW | WALK_NAME))) || builtin_path(path, size))
         return false;
     *ret = (struct place){
         .fs = &g_trusted_fs,

@@ -98,7 +98,7 @@ static int stat_path(const struct place *place, struct kstat *ret)
     return from_host(&st, place->record, ret);
 }
 
-static int stat_handle(int handle, uint32_t record, struct kstat *ret)
+int host_stat_handle(int handle, uint32_t record, struct kstat *ret)
 {
     struct ocall_stat st;
     int64_t status = border_call1(OCALL_FSTAT, 0, (uint64_t)handle);
@@ -291,7 +291,7 @@ static int64_t file_lseek(struct file *file, int64_t offset, int whence)
 {
     struct kstat st = { .size = 0 };
     if (whence == SEEK_END || whence == SEEK_DATA || whence == SEEK_HOLE) {
-        int status = stat_handle(host_of(file)->handle, MANIFEST_NONE, &st);
+        int status = host_stat_handle(host_of(file)->handle, MANIFEST_NONE, &st);
         if (status < 0)
             return status;
     }
@@ -300,7 +300,7 @@ static int64_t file_lseek(struct file *file, int64_t offset, int whence)
 
 static int file_fstat(struct file *file, struct kstat *ret)
 {
-    return stat_handle(host_of(file)->handle, host_of(file)->record, ret);
+    return host_stat_handle(host_of(file)->handle, host_of(file)->record, ret);
 }
 
 static int file_ftruncate(struct file *file, uint64_t size)
@@ -484,13 +484,13 @@ static int open_host(const struct place *place, uint32_t flags, uint32_t mode, s
         return (int)handle;
     struct kstat st;
     struct file *file = NULL;
-    int status = stat_handle((int)handle, MANIFEST_NONE, &st);
+    int status = host_stat_handle((int)handle, MANIFEST_NONE, &st);
     if (status == 0 && S_ISDIR(st.mode))
         status = -EISDIR;
     if (status == 0)
         status = wrap((int)handle, false,
                       S_ISREG(st.mode) ? &g_host_file_ops : &g_host_stream_ops,
-                      flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), place->record,
+                      flags, place->record,
                       &file);
     if (status < 0) {
         border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
@@ -744,6 +744,17 @@ const struct fs g_host_fs = {
     .utimens = fs_utimens,
     .truncate = fs_truncate,
 };
+
+int host_path_handle(const struct place *place)
+{
+    border_put(0, place->path, place->path_size);
+    return (int)border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size, O_PATH | O_NOFOLLOW, 0);
+}
+
+void host_close(int handle)
+{
+    border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
+}
 
 int host_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size)
 {

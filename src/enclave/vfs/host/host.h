@@ -15,6 +15,10 @@ MUST_CHECK int host_lookup(struct place *place);
 bool host_output_exists(uint32_t record);
 /* A file over a host handle that is only read and written in order, at the host's own offset. */
 MUST_CHECK int host_stream(int handle, uint32_t flags, struct file **ret);
+/* For an open directory or O_PATH: a handle that stays with the file whatever becomes of its name. */
+MUST_CHECK int host_path_handle(const struct place *place);
+MUST_CHECK int host_stat_handle(int handle, uint32_t record, struct kstat *ret);
+void host_close(int handle);
 /* Host handle of a host file, -1 if it is none. */
 int host_handle_of(const struct file *file);
 MUST_CHECK int host_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size);

@@ -322,8 +322,7 @@ const struct file_ops g_tmpfs_file_ops = {
 
 int tmpfs_file(struct inode *inode, uint32_t flags, struct file **ret)
 {
-    struct file *file = file_new(&g_tmpfs_file_ops,
-                                 flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), inode);
+    struct file *file = file_new(&g_tmpfs_file_ops, flags, inode);
     if (!file)
         return -ENOMEM;
     tmpfs_ref(inode);
