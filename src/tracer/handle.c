@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -103,8 +104,12 @@ static bool resolve_argument(struct recorder *r, struct task *t, unsigned dir_ar
     int dir_fd = dir_arg == CALL_NO_ARG ? AT_FDCWD : (int)c->args[dir_arg];
     char name[PATH_MAX];
     name[0] = '\0';
-    if (c->args[path_arg] && tracee_string(t->tid, c->args[path_arg], name, sizeof(name)) < 0)
-        return false; /* EFAULT or ENAMETOOLONG to the program as well */
+    int e = c->args[path_arg] ? tracee_string(t->tid, c->args[path_arg], name, sizeof(name)) : 0;
+    if (e == -EPERM)
+        known_note(r, t->process, true, "the memory of process %d cannot be read",
+                   (int)t->process->tgid);
+    if (e < 0)
+        return false; /* else EFAULT or ENAMETOOLONG, to the program as well */
     if (name[0])
         return handle_resolve(r, t, dir_fd, name, flags, ret);
     if (dir_arg == CALL_NO_ARG || dir_fd < 0)
@@ -157,6 +162,11 @@ static uint32_t open_bits(const struct recorder *r, const struct pending *c)
         return TRACE_OPENED;
     uint32_t mode = c->path < r->path_count ? r->path_list[c->path]->before.mode : 0;
     uint32_t bits = 0;
+    struct stat st;
+    /* Made by the run itself: what it is, only the file can tell. */
+    if (!mode && c->existed && c->path < r->path_count &&
+        lstat(r->path_list[c->path]->path, &st) == 0)
+        mode = st.st_mode;
     if (c->existed && S_ISDIR(mode))
         return TRACE_OPENED;
     if (c->existed && !S_ISREG(mode) && mode)

@@ -156,6 +156,8 @@ static void task_born(struct recorder *r, struct task *t, struct process *parent
     if (!p)
         return;
     t->process = p;
+    if (clone_flags & CLONE_FS)
+        parent->own_cwd_unknown = true; /* chdir of either moves both */
     exec_forked(r, p, parent, how, clone_flags);
 }
 
@@ -195,6 +197,7 @@ static void on_child(struct recorder *r, struct task *parent, unsigned event)
     task_born(r, t, parent->process, how, flags);
     if (waiting) {
         t->waiting = false;
+        r->waiting--;
         task_resume(t, 0);
     }
 }
@@ -203,6 +206,8 @@ static void on_child(struct recorder *r, struct task *parent, unsigned event)
 static void adopt_waiting(struct recorder *r)
 {
     struct task *t, *next;
+    if (!r->waiting)
+        return;
     HASH_ITER(hh, r->tasks, t, next) {
         if (!t->waiting)
             continue;
@@ -226,11 +231,32 @@ static void adopt_waiting(struct recorder *r)
         if (p)
             task_born(r, t, p, TRACE_HOW_FORK, 0);
         t->waiting = false;
+        r->waiting--;
         task_resume(t, 0);
     }
 }
 
 /* ---- stops ---- */
+
+static bool is_call(const struct call *c, const struct __ptrace_syscall_info *info)
+{
+    int number = info->arch == AUDIT_ARCH_I386 ? c->number_32 : c->number_64;
+    return number >= 0 && (uint64_t)number == info->seccomp.nr;
+}
+
+/* What the filter said it is. A filter of the program's own that stops too may have said it in our
+ * filter's place: then the table is searched, and NULL is no call of ours. */
+static const struct call *call_of(const struct __ptrace_syscall_info *info)
+{
+    size_t said = info->seccomp.ret_data;
+    if (said < calls_count && (said >= calls_count - 2 || is_call(&calls[said], info)))
+        return &calls[said];
+    for (size_t i = 0; i < calls_count; i++) {
+        if (is_call(&calls[i], info))
+            return &calls[i];
+    }
+    return NULL;
+}
 
 static void on_seccomp(struct recorder *r, struct task *t)
 {
@@ -239,9 +265,11 @@ static void on_seccomp(struct recorder *r, struct task *t)
     pending_done(c);
     if (!t->process ||
         ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, (void *)sizeof(info), &info) <= 0 ||
-        info.op != PTRACE_SYSCALL_INFO_SECCOMP || info.seccomp.ret_data >= calls_count)
+        info.op != PTRACE_SYSCALL_INFO_SECCOMP)
         return;
-    c->call = &calls[info.seccomp.ret_data];
+    c->call = call_of(&info);
+    if (!c->call)
+        return;
     c->is_32 = info.arch == AUDIT_ARCH_I386;
     c->number = info.seccomp.nr;
     for (size_t i = 0; i < ARRAY_SIZE(c->args); i++)
@@ -311,6 +339,7 @@ static void on_stop(struct recorder *r, pid_t tid, int status)
         }
         /* A first stop before the parent's event: the child waits. */
         t->waiting = event == PTRACE_EVENT_STOP;
+        r->waiting += t->waiting;
         if (t->waiting)
             return;
     }
@@ -349,7 +378,6 @@ static void on_gone(struct recorder *r, pid_t tid, int status)
 {
     struct task *t = task_find(r, tid);
     if (tid == r->root_pid) {
-        r->root_ended = true;
         r->root_status = status;
         g_forward_to = 0;
     }
@@ -361,6 +389,7 @@ static void on_gone(struct recorder *r, pid_t tid, int status)
         } else if (p && p->threads > 1) {
             p->threads--;
         }
+        r->waiting -= t->waiting;
         task_drop(r, t);
     }
     adopt_waiting(r);
@@ -368,13 +397,31 @@ static void on_gone(struct recorder *r, pid_t tid, int status)
 
 /* ---- signals to this process ---- */
 
+/* Whether pid is one of ours. For a signal handler: system calls only. */
+static bool is_tracee(pid_t pid)
+{
+    char path[32], text[1024], want[32];
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    snprintf(want, sizeof(want), "\nTracerPid:\t%d\n", (int)getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return strstr(text, want) != NULL;
+}
+
+/*
+ * What is sent to this process is meant for the program. What was sent to the whole process group,
+ * by the terminal (SI_KERNEL) or by the program itself (kill(0, ...)), it has got already.
+ */
 static void forward_signal(int signal_number, siginfo_t *info, void *context UNUSED)
 {
     int saved = errno;
-    /* The terminal's own go to the whole group: the program has it already. */
-    bool from_terminal =
-        (signal_number == SIGINT || signal_number == SIGQUIT) && info->si_code == SI_KERNEL;
-    if (!from_terminal) {
+    if (signal_number == SIGALRM && info->si_code == SI_KERNEL) {
+        g_expired = g_expired < 1000 ? g_expired + 1 : g_expired;
+    } else if (info->si_code <= 0 && !is_tracee(info->si_pid)) {
         if (g_forward_to) {
             kill(g_forward_to, signal_number);
         } else {
@@ -387,34 +434,49 @@ static void forward_signal(int signal_number, siginfo_t *info, void *context UNU
     errno = saved;
 }
 
-static void expire(int signal_number UNUSED)
+/* All that would end this process, but for faults of its own. */
+static bool is_forwarded(int signal_number)
 {
-    g_expired = g_expired < 1000 ? g_expired + 1 : g_expired;
-}
-
-static const int forwarded[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM };
-
-static void signals_take(struct sigaction saved[static ARRAY_SIZE(forwarded)])
-{
-    for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++) {
-        struct sigaction action = { .sa_flags = SA_SIGINFO, .sa_sigaction = forward_signal };
-        if (forwarded[i] == SIGALRM) {
-            action.sa_flags = 0;
-            action.sa_handler = expire;
-        }
-        sigaction(forwarded[i], NULL, &saved[i]);
-        /* nohup: what is ignored stays so, for us as for the program. */
-        if (saved[i].sa_handler != SIG_IGN || forwarded[i] == SIGALRM)
-            sigaction(forwarded[i], &action, NULL);
+    switch (signal_number) {
+    case SIGHUP:
+    case SIGINT:
+    case SIGQUIT:
+    case SIGTERM:
+    case SIGUSR1:
+    case SIGUSR2:
+    case SIGALRM:
+    case SIGPIPE:
+    case SIGIO:
+    case SIGPWR:
+    case SIGSTKFLT:
+    case SIGXCPU:
+    case SIGXFSZ:
+    case SIGPROF:
+    case SIGVTALRM: return true;
+    default: return signal_number >= SIGRTMIN && signal_number <= SIGRTMAX;
     }
 }
 
-static void signals_give_back(const struct sigaction saved[static ARRAY_SIZE(forwarded)])
+static void signals_take(struct sigaction saved[static NSIG])
+{
+    for (int n = 1; n < NSIG; n++) {
+        struct sigaction action = { .sa_flags = SA_SIGINFO, .sa_sigaction = forward_signal };
+        if (!is_forwarded(n) || sigaction(n, NULL, &saved[n]) < 0)
+            continue;
+        /* nohup: what is ignored stays so, for us as for the program. */
+        if (saved[n].sa_handler != SIG_IGN || n == SIGALRM)
+            sigaction(n, &action, NULL);
+    }
+}
+
+static void signals_give_back(const struct sigaction saved[static NSIG])
 {
     const struct itimerval off = { { 0, 0 }, { 0, 0 } };
     setitimer(ITIMER_REAL, &off, NULL);
-    for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
-        sigaction(forwarded[i], &saved[i], NULL);
+    for (int n = 1; n < NSIG; n++) {
+        if (is_forwarded(n))
+            sigaction(n, &saved[n], NULL);
+    }
 }
 
 static void signal_all(struct recorder *r, int signal_number)
@@ -613,7 +675,7 @@ static int run(struct recorder *r, const struct tracer_options *options, const c
     int e = start(r, options, path, argv, &error_fd, err);
     if (e < 0)
         return e;
-    struct sigaction saved[ARRAY_SIZE(forwarded)];
+    struct sigaction saved[NSIG];
     g_forward_to = r->root_pid;
     signals_take(saved);
     timer_start(options->seconds);

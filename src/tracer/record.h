@@ -30,9 +30,10 @@ struct tracer_options {
  * cannot be started or a trace that cannot be written is a negative errno with err set; in the
  * first case no trace is left behind.
  *
- * While it runs, SIGTERM, SIGHUP, SIGINT and SIGQUIT sent to this process go on to the program
- * (to the whole tree once the first process has ended), and a Ctrl-C, which the terminal sends to
- * both, ends the program and not the trace. If this process dies, the tree is killed.
+ * While it runs, signals sent to this process that would end it go on to the program (to the whole
+ * tree once the first process has ended). What the terminal or the program sends to the process
+ * group, a Ctrl-C say, the program has got itself: it ends the program and not the trace. If this
+ * process dies, the tree is killed.
  */
 MUST_CHECK int tracer_run(const struct tracer_options *options, char *const argv[],
                           struct err *err);

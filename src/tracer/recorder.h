@@ -90,8 +90,9 @@ struct recorder {
     struct seen mapped; /* sets of executable mappings that were compared with /proc/PID/maps */
     const char *output;
     pid_t root_pid;
-    bool root_started, root_ended;
+    bool root_started;
     int root_status;
+    size_t waiting; /* tasks whose parent has not told of them */
     struct resolved r1, r2; /* scratch of the handlers */
 };
 
@@ -117,7 +118,8 @@ void known_finish(struct recorder *r);
 size_t tracee_read(pid_t tid, uint64_t address, void *buf, size_t size);
 /* false if not all of it could be written. */
 MUST_CHECK bool tracee_write(pid_t tid, uint64_t address, const void *data, size_t size);
-/* A string with its NUL; -EFAULT, -ENAMETOOLONG (no NUL within size). */
+/* A string with its NUL; -EFAULT, -ENAMETOOLONG (no NUL within size), -EPERM (a process that is
+ * not dumpable, and no privilege to look into it all the same). */
 MUST_CHECK int tracee_string(pid_t tid, uint64_t address, char *buf, size_t size);
 /* readlink of /proc/TID/NAME, NUL-terminated; negative errno. */
 MUST_CHECK int tracee_link(pid_t tid, const char *name, char *buf, size_t size);

@@ -12,7 +12,8 @@
 
 #define PAGE 4096u
 
-size_t tracee_read(pid_t tid, uint64_t address, void *buf, size_t size)
+/* What cannot be read may be a bad address of the program's, or memory that is closed to us. */
+static size_t read_memory(pid_t tid, uint64_t address, void *buf, size_t size, bool *ret_denied)
 {
     size_t done = 0;
     while (done < size) {
@@ -29,6 +30,8 @@ size_t tracee_read(pid_t tid, uint64_t address, void *buf, size_t size)
         }
         struct iovec local = { .iov_base = (char *)buf + done, .iov_len = sum };
         ssize_t n = process_vm_readv(tid, &local, 1, remote, count, 0);
+        if (n < 0 && errno == EPERM)
+            *ret_denied = true;
         if (n <= 0)
             break;
         done += (size_t)n;
@@ -36,6 +39,12 @@ size_t tracee_read(pid_t tid, uint64_t address, void *buf, size_t size)
             break;
     }
     return done;
+}
+
+size_t tracee_read(pid_t tid, uint64_t address, void *buf, size_t size)
+{
+    bool denied = false;
+    return read_memory(tid, address, buf, size, &denied);
 }
 
 bool tracee_write(pid_t tid, uint64_t address, const void *data, size_t size)
@@ -56,11 +65,12 @@ int tracee_string(pid_t tid, uint64_t address, char *buf, size_t size)
             n = page_left;
         if (n > size - done)
             n = size - done;
-        size_t got = tracee_read(tid, address + done, buf + done, n);
+        bool denied = false;
+        size_t got = read_memory(tid, address + done, buf + done, n, &denied);
         if (memchr(buf + done, '\0', got))
             return 0;
         if (got != n)
-            return -EFAULT;
+            return denied ? -EPERM : -EFAULT;
         done += got;
     }
     return -ENAMETOOLONG;

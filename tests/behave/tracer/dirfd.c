@@ -8,6 +8,8 @@
  * expect: read d/e/below
  * expect: stat d/e/below
  * expect: opened d/e
+ * expect: opened d
+ * refuse: read d
  * expect: absent d/e/gone
  */
 #include <fcntl.h>
