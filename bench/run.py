@@ -1,0 +1,267 @@
+#!/usr/bin/python3
+"""Measures native runs against runs in the enclave, alternating; prints the table of figures to reach
+and writes bench/results.json. Verification is on; the device is the software one unless the machine
+has another."""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTHON = "/usr/bin/python3"
+MIB = 1 << 20
+BIG_FILE = 2 << 30
+
+# Each program prints the seconds of what is measured, where that is not the whole run.
+STAT_LOOP = """
+import os, time
+start = time.perf_counter()
+for _ in range(100_000):
+    os.stat("page.bin")
+print(time.perf_counter() - start)
+"""
+OPEN_LOOP = """
+import os, time
+start = time.perf_counter()
+for _ in range(20_000):
+    fd = os.open("page.bin", os.O_RDONLY)
+    os.read(fd, 4096)
+    os.close(fd)
+print(time.perf_counter() - start)
+"""
+MATMUL = """
+import time
+import numpy as np
+a = np.arange(1_000_000, dtype=np.float64).reshape(1000, 1000) / 1e6
+start = time.perf_counter()
+for _ in range(50):
+    a @ a
+print(time.perf_counter() - start)
+"""
+SEEK = """
+import os, time
+fd = os.open("big.bin", os.O_RDONLY)
+start = time.perf_counter()
+os.lseek(fd, 1_400_000_000, os.SEEK_SET)
+page = os.read(fd, 4096)
+print(time.perf_counter() - start)
+assert len(page) == 4096
+"""
+
+
+class Work:
+    """One row of the table. measure: "wall" seconds of the whole process, "inner" what the program
+    prints, or "memory" peak bytes. The target is a ratio to native, or an absolute difference."""
+
+    def __init__(self, name, command, measure, ratio=None, difference=None, files=None):
+        self.name, self.command, self.measure = name, command, measure
+        self.ratio, self.difference = ratio, difference
+        self.files = files or {}
+        self.native, self.enclave = [], []
+
+    def figures(self):
+        native, enclave = statistics.median(self.native), statistics.median(self.enclave)
+        got = enclave / native if self.ratio else enclave - native
+        target = self.ratio or self.difference
+        return native, enclave, got, target, got <= target
+
+
+def script(text):
+    return [PYTHON, "work.py"], {"work.py": text}
+
+
+def works():
+    page = {"page.bin": bytes(4096)}
+    stat_command, stat_files = script(STAT_LOOP)
+    open_command, open_files = script(OPEN_LOOP)
+    matmul_command, matmul_files = script(MATMUL)
+    seek_command, seek_files = script(SEEK)
+    numpy = [PYTHON, "-c", "import numpy"]
+    return [
+        Work("python3 -c pass", [PYTHON, "-c", "pass"], "wall", ratio=1.8),
+        Work("import numpy", numpy, "wall", ratio=1.4),
+        Work("100,000 stat, loop", stat_command, "inner", ratio=0.8, files={**stat_files, **page}),
+        Work("20,000 open+read+close, loop", open_command, "inner", ratio=0.8,
+             files={**open_files, **page}),
+        Work("matmul 50x 1000x1000", matmul_command, "wall", ratio=1.03, files=matmul_files),
+        Work("page of a 2 GiB file", seek_command, "inner", difference=0.005,
+             files={**seek_files, "big.bin": BIG_FILE}),
+        Work("import numpy, peak memory", numpy, "memory", difference=80 * MIB),
+    ]
+
+
+class Bench:
+    def __init__(self, sgxpy, folder):
+        self.sgxpy = str(sgxpy)
+        self.folder = folder
+        self.environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+
+    def must(self, *arguments, cwd):
+        done = subprocess.run([self.sgxpy, *arguments], cwd=cwd, env=self.environment,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise SystemExit(f"bench: sgxpy {' '.join(arguments)}: {done.stdout.decode()}")
+
+    def prepare(self, work, index):
+        folder = self.folder / str(index)
+        folder.mkdir()
+        for name, content in work.files.items():
+            if isinstance(content, int):
+                with open(folder / name, "wb") as f:
+                    f.truncate(content)
+                    f.seek(content // 2)
+                    f.write(os.urandom(MIB))
+            elif isinstance(content, str):
+                (folder / name).write_text(content)
+            else:
+                (folder / name).write_bytes(content)
+        side = self.folder / f"{index}.build"
+        side.mkdir()
+        trace, cascade, bundle = side / "w.trace", side / "w.json", side / "w.sgx"
+        self.must("trace", "-o", str(trace), "--", *work.command, cwd=folder)
+        self.must("manifest", str(trace), "-o", str(cascade), cwd=folder)
+        self.must("sign", str(cascade), "--key", str(self.folder / "key.pem"), "-o", str(bundle),
+                  cwd=folder)
+        return folder, bundle
+
+    def run(self, command, folder):
+        """Seconds of the whole run, peak bytes, and what it printed."""
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, env=self.environment,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        output = process.stdout.read()
+        errors = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        process.stdout.close()
+        process.stderr.close()
+        if process.returncode != 0:
+            raise SystemExit(f"bench: {command}: exit code {process.returncode}\n{errors.decode()}")
+        return seconds, usage.ru_maxrss * 1024, output
+
+    def sample(self, work, command, folder):
+        seconds, peak, output = self.run(command, folder)
+        return {"wall": seconds, "memory": peak}.get(work.measure) or float(output)
+
+    def all(self, rows, runs):
+        self.must("keygen", "-o", str(self.folder / "key.pem"), cwd=self.folder)
+        for index, work in enumerate(rows):
+            print(f"bench: {work.name}", file=sys.stderr, flush=True)
+            folder, bundle = self.prepare(work, index)
+            inside = [self.sgxpy, "run", "--quiet", str(bundle)]
+            for number in range(runs + 1):
+                native = self.sample(work, work.command, folder)
+                enclave = self.sample(work, inside, folder)
+                if number:  # the first pair only warms the caches
+                    work.native.append(native)
+                    work.enclave.append(enclave)
+            shutil.rmtree(folder)
+
+
+def shown(value, measure):
+    if measure == "memory":
+        return f"{value / MIB:.1f} MiB"
+    return f"{value * 1000:.2f} ms" if value < 1 else f"{value:.3f} s"
+
+
+def table(rows):
+    lines = [("work", "native", "enclave", "result", "target", "")]
+    for work in rows:
+        native, enclave, got, target, met = work.figures()
+        if work.ratio:
+            result, wanted = f"{got:.2f}x", f"{target:.2f}x"
+            miss = f"missed by {got - target:.2f}x"
+        else:
+            result, wanted = "+" + shown(got, work.measure), "+" + shown(target, work.measure)
+            miss = f"missed by {shown(got - target, work.measure)}"
+        lines.append((work.name, shown(native, work.measure), shown(enclave, work.measure), result,
+                      wanted, "met" if met else miss))
+    widths = [max(len(line[i]) for line in lines) for i in range(6)]
+    for line in lines:
+        first = line[0].ljust(widths[0])
+        print("  ".join([first, *(cell.rjust(w) for cell, w in zip(line[1:5], widths[1:5])), line[5]]))
+
+
+def commit():
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL)
+    return done.stdout.decode().strip() or None
+
+
+def cpu():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return None
+
+
+def save(rows, sgxpy, runs, path):
+    doctor = subprocess.run([sgxpy, "doctor", "--json"], stdout=subprocess.PIPE).stdout
+    result = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "kernel": platform.release(),
+        "cpu": cpu(),
+        "cpus": os.cpu_count(),
+        "device": json.loads(doctor)["device"]["kind"],
+        "runs": runs,
+        "rows": [],
+    }
+    for work in rows:
+        native, enclave, got, target, met = work.figures()
+        result["rows"].append({
+            "name": work.name,
+            "measure": work.measure,
+            "unit": "bytes" if work.measure == "memory" else "seconds",
+            "native": native,
+            "enclave": enclave,
+            "result": got,
+            "target": target,
+            "target_is": "ratio" if work.ratio else "difference",
+            "met": met,
+            "native_samples": work.native,
+            "enclave_samples": work.enclave,
+        })
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sgxpy", required=True, type=pathlib.Path)
+    parser.add_argument("--runs", type=int, default=7, help="pairs of runs (7)")
+    parser.add_argument("--only", help="rows whose name contains this; writes no results")
+    options = parser.parse_args()
+    if options.runs < 7 and not options.only:
+        parser.error("at least 7 runs give a median")
+    rows = [w for w in works() if not options.only or options.only in w.name]
+    # Not below /tmp, which is scratch in the enclave.
+    sgxpy = options.sgxpy.resolve()
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=sgxpy.parent) as folder:
+        Bench(sgxpy, pathlib.Path(folder)).all(rows, options.runs)
+    table(rows)
+    if not options.only:
+        save(rows, sgxpy, options.runs, ROOT / "bench/results.json")
+        print("written to bench/results.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
