@@ -1,0 +1,112 @@
+"""A host that lies in OCALLs: whole Python runs with return values, sizes and structures replaced at
+random (host/hostile.h). Each run ends cleanly: the program sees errors as a host could have caused them,
+or the library OS refuses or gives up and says why. It never faults itself, the program never gets a
+fault that its own code did not make, and nothing outside the block is written (guard pages around it
+would kill the host process)."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+SEEDS = int(os.environ.get("HOSTILE_SEEDS", "4"))
+
+PROGRAM = """
+import json, os, select, sys, tempfile, threading, time
+out = sys.argv[1]
+def attempt(what):
+    try:
+        return what()
+    except (OSError, ValueError, MemoryError, EOFError, UnicodeError) as e:
+        return repr(e)
+def files():
+    with open(os.path.join(out, "a.txt"), "w") as f:
+        f.write("x" * 5000)
+        f.flush()
+        os.fsync(f.fileno())
+        f.seek(100)
+        f.truncate(4000)
+    with open(os.path.join(out, "a.txt")) as f:
+        return len(f.read())
+def names():
+    for i in range(5):
+        os.mkdir(os.path.join(out, f"d{i}"))
+    os.rename(os.path.join(out, "d0"), os.path.join(out, "e0"))
+    os.symlink("e0", os.path.join(out, "l"))
+    return os.listdir(out), os.readlink(os.path.join(out, "l")), os.stat(out).st_mtime
+def clean():
+    for name in os.listdir(out):
+        path = os.path.join(out, name)
+        (os.rmdir if os.path.isdir(path) and not os.path.islink(path) else os.unlink)(path)
+def threads():
+    lock, done = threading.Lock(), []
+    def work(n):
+        time.sleep(0.001)
+        with lock:
+            done.append(n)
+    all = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+    for t in all:
+        t.start()
+    for t in all:
+        t.join()
+    return sorted(done)
+def scratch():
+    with tempfile.TemporaryFile() as f:
+        f.write(b"y" * 100000)
+        f.seek(0)
+        return len(f.read())
+def waits():
+    r, w = os.pipe()
+    os.write(w, b"1")
+    return select.select([r, 0], [1], [], 0.01)[1], os.isatty(0), os.get_terminal_size()
+for round in range(3):
+    for what in (files, names, clean, threads, scratch, waits):
+        print(json.dumps(attempt(what), default=str), flush=True)
+    attempt(clean)
+"""
+
+# 1 and 120: Python's own, after an error that the host made. 128 + n: a signal that the host said came.
+ENDS = {0, 1, 3, 4, 120, 134} | {128 + n for n in (1, 2, 10, 12, 14, 15)}
+FAULTS = re.compile(r"library OS fault|exception stage|\w+\.c:\d+|Segmentation|stack smashing")
+
+
+@pytest.fixture(scope="module")
+def bundle(sgxpy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / "out").mkdir()
+    (folder / "program.py").write_text(PROGRAM)
+    home = {**os.environ, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    for arguments in (
+            ["trace", "-o", "p.trace", "--", "/usr/bin/python3.11", "program.py", str(folder / "out")],
+            ["manifest", "p.trace", "--allow", str(folder / "out"), "-o", "p.json"],
+            ["sign", "p.json", "--key", str(sgxpy.key), "-o", "p.sgx"]):
+        done = sgxpy(*arguments, cwd=folder, env=home)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run(sgxpy, folder, *options):
+    for path in sorted((folder / "out").rglob("*"), reverse=True):
+        path.unlink() if path.is_symlink() or path.is_file() else path.rmdir()
+    try:
+        return sgxpy("run", *sgxpy.run_options, "--quiet", *options, "p.sgx", cwd=folder, timeout=20)
+    except subprocess.TimeoutExpired:
+        return None  # a host may keep a program from going on: availability is not promised
+
+
+def test_honest(sgxpy, bundle):
+    done = run(sgxpy, bundle)
+    assert done.returncode == 0, done.stderr
+    assert "[0, 1, 2]" in done.stdout
+
+
+@pytest.mark.parametrize("how", ["rate=40", "rate=12,spare", "rate=3,spare", "rate=30,spare,scribble",
+                                 "rate=200,after=300"])
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+def test_lies(sgxpy, bundle, seed, how):
+    done = run(sgxpy, bundle, "--insecure_hostile_host", f"{seed},{how}")
+    if done is None:
+        return
+    assert done.returncode in ENDS, (done.returncode, done.stderr)
+    assert not FAULTS.search(done.stderr), done.stderr
