@@ -30,6 +30,9 @@
 #define HOST_MAX    1024u /* host handles asked about at once */
 #define EVENTS_MAX  4096u /* events given at once */
 #define SIGSET_SIZE 8
+#define MODE_TYPE      0170000u
+#define MODE_REGULAR   0100000u
+#define MODE_DIRECTORY 0040000u
 #define MODE_BITS   (EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE)
 
 sys_fn sys_epoll_create, sys_epoll_create1, sys_epoll_ctl, sys_epoll_wait, sys_epoll_pwait,
@@ -377,7 +380,7 @@ static int wait_once(struct epoll *epoll, struct epoll_event *out, uint32_t max,
 
     if (found || *deadline == 0) {
         if (host && found < max)
-            ret = poll_host_now(fds, host);
+            ret = thread_poll_now(fds, host);
     } else if (!ready_any(epoll)) {
         ret = host ? thread_park_poll(fds, host, *deadline) : thread_park(*deadline);
     }
@@ -457,7 +460,7 @@ static uint32_t epoll_poll(struct file *file, struct waiter *waiter)
     }
     if (!ret && epoll->host_count) {
         struct ocall_pollfd *fds = heap_alloc(HOST_MAX * sizeof(*fds));
-        if (fds && poll_host_now(fds, host_list(epoll, fds)) > 0)
+        if (fds && thread_poll_now(fds, host_list(epoll, fds)) > 0)
             ret = EPOLLIN | EPOLLRDNORM;
         heap_free(fds);
     }
@@ -520,6 +523,18 @@ int64_t sys_epoll_create1(const struct sysargs *args)
     return create((uint32_t)args->a[0]);
 }
 
+/* Regular files and directories are not. */
+static bool pollable(struct file *file)
+{
+    struct kstat stat;
+    if (!file->ops->poll)
+        return false;
+    if (!file->ops->fstat || file->ops->fstat(file, &stat) < 0)
+        return true;
+    uint32_t type = stat.mode & MODE_TYPE;
+    return type != MODE_REGULAR && type != MODE_DIRECTORY;
+}
+
 int64_t sys_epoll_ctl(const struct sysargs *args)
 {
     int op = (int)args->a[1];
@@ -537,8 +552,8 @@ int64_t sys_epoll_ctl(const struct sysargs *args)
     int ret = -EBADF;
     if (!instance || !file)
         ;
-    else if (!file->ops->poll || file->record)
-        ret = -EPERM; /* regular files and directories */
+    else if (!pollable(file))
+        ret = -EPERM;
     else if (instance == file || instance->ops != &g_epoll_ops)
         ret = -EINVAL;
     else

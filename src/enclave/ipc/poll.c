@@ -9,23 +9,6 @@
 
 #define HOST_ON_STACK 16u
 
-int poll_host_now(struct ocall_pollfd *fds, uint32_t count)
-{
-    uint64_t size = (uint64_t)count * sizeof(*fds);
-    ASSERT(size <= OCALL_DATA_SIZE);
-    border_put(0, fds, size);
-    if (border_call2(OCALL_POLL, count, count, 0) <= 0)
-        return 0;
-    int found = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct ocall_pollfd answer;
-        border_get(&answer, i * sizeof(answer), sizeof(answer));
-        fds[i].revents = (uint16_t)(answer.revents & (fds[i].events | POLL_ALWAYS_BITS));
-        found += fds[i].revents != 0;
-    }
-    return found;
-}
-
 /* One look at everything; leaves waiters on the queues if wait. Host handles are collected, in order. */
 static int look(struct poll_entry *entries, uint32_t count, bool wait, struct ocall_pollfd *fds,
                 uint32_t *ret_host)
@@ -77,7 +60,7 @@ static int wait_for(struct poll_entry *entries, uint32_t count, uint64_t deadlin
         uint32_t host;
         int ready = look(entries, count, deadline != 0, fds, &host);
         if (ready || deadline == 0) {
-            if (host && poll_host_now(fds, host))
+            if (host && thread_poll_now(fds, host))
                 ready += take_host(entries, count, fds);
             return ready;
         }

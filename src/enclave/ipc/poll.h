@@ -20,5 +20,3 @@ struct poll_entry {
 
 /* How many entries are ready; 0 at the deadline (monotonic ns; 0: no waiting); -EINTR, -ENOMEM. */
 MUST_CHECK int poll_wait(struct poll_entry *entries, uint32_t count, uint64_t deadline);
-/* Asks the host about handles without waiting; fills revents as thread_park_poll. How many. */
-int poll_host_now(struct ocall_pollfd *fds, uint32_t count);

@@ -24,6 +24,7 @@
 #include "thread/wait.h"
 
 #include <asm/errno.h>
+#include <asm/poll.h>
 
 #include "arch/string.h"
 #include "border/border.h"
@@ -35,7 +36,7 @@
 #define WAKE_BATCH 16
 
 /* Poll results that the host may report without being asked for them. */
-#define POLL_ALWAYS 0x38 /* POLLERR | POLLHUP | POLLNVAL */
+#define POLL_ALWAYS (POLLERR | POLLHUP | POLLNVAL)
 
 /* The queue is locked. */
 static void unlink_waiter(struct waitq *queue, struct waiter *waiter)
@@ -168,6 +169,23 @@ int thread_park(uint64_t deadline)
     return ret;
 }
 
+/* Of what came back only the events are looked at, and of those only what was asked for. */
+static int take_answers(struct ocall_pollfd *fds, uint32_t count, int64_t ready)
+{
+    int found = 0;
+    if (ready == 0 || ready == -EINTR)
+        return 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct ocall_pollfd answer = { .revents = POLLERR };
+        if (ready > 0)
+            border_get(&answer, i * sizeof(answer), sizeof(answer));
+        /* A host that cannot poll: an error on each, so that nobody waits in vain. */
+        fds[i].revents = (uint16_t)(answer.revents & (fds[i].events | POLL_ALWAYS));
+        found += fds[i].revents != 0;
+    }
+    return found;
+}
+
 int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline)
 {
     struct thread *thread = current();
@@ -183,21 +201,19 @@ int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline
         }
         end_sleep(thread);
         signal_collect_host();
-        if (ready <= 0)
-            continue;
-
-        /* Of what came back only the events are looked at, and of those only what was asked for. */
-        int found = 0;
-        for (uint32_t i = 0; i < count; i++) {
-            struct ocall_pollfd answer;
-            border_get(&answer, i * sizeof(answer), sizeof(answer));
-            fds[i].revents = (uint16_t)(answer.revents & (fds[i].events | POLL_ALWAYS));
-            found += fds[i].revents != 0;
-        }
+        int found = take_answers(fds, count, ready);
         if (found)
             return found;
     }
     return ret;
+}
+
+int thread_poll_now(struct ocall_pollfd *fds, uint32_t count)
+{
+    uint64_t size = (uint64_t)count * sizeof(*fds);
+    ASSERT(size <= OCALL_DATA_SIZE);
+    border_put(0, fds, size);
+    return take_answers(fds, count, border_call2(OCALL_POLL, count, count, 0));
 }
 
 void thread_park_hard(void)

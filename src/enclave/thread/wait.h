@@ -42,6 +42,8 @@ uint32_t waitq_wake(struct waitq *queue, uint32_t max);
 MUST_CHECK int thread_park(uint64_t deadline);
 /* The same, waiting for host handles too (OCALL_POLL); fds is updated; > 0: some are ready. */
 MUST_CHECK int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline);
+/* Asks the host without waiting; how many are ready. */
+int thread_poll_now(struct ocall_pollfd *fds, uint32_t count);
 /* Waits for thread_unpark whatever signals come: only for what will come soon (thread/mutex.h). */
 void thread_park_hard(void);
 void thread_unpark(struct thread *thread);

@@ -1,0 +1,182 @@
+/* Pairs of stream sockets (unix.h). Tier: enclave. */
+#include "ipc/unix.h"
+
+#include "arch/string.h"
+#include "ipc/anon.h"
+#include "ipc/pipe.h"
+#include "mm/heap.h"
+#include "mm/uaccess.h"
+#include "vfs/kstat.h"
+
+#define MODE_SOCKET 0140777u
+#define FIONREAD    0x541bu
+#define SIZE        (4 * PIPE_SIZE_DEFAULT) /* about what wmem_default gives */
+
+struct pair;
+
+/* One end: reads its own stream, writes the peer's. */
+struct end {
+    struct pair *pair;
+    struct stream in;
+    struct waitq queue; /* whatever changes for this end */
+    bool read_shut, write_shut; /* by this end; under pair->lock */
+    uint64_t ino;
+};
+
+struct pair {
+    struct end ends[2];
+    struct lock lock;
+    uint32_t refs;
+};
+
+static const struct file_ops g_unix_ops;
+
+bool unix_is(const struct file *file)
+{
+    return file->ops == &g_unix_ops;
+}
+
+static struct end *end_of(struct file *file)
+{
+    return file->object;
+}
+
+static struct end *peer_of(struct end *end)
+{
+    return &end->pair->ends[end == &end->pair->ends[0]];
+}
+
+int64_t unix_receive(struct file *file, void *user, uint64_t size, bool nonblock, bool peek)
+{
+    return stream_read(&end_of(file)->in, user, size, nonblock, peek);
+}
+
+int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock)
+{
+    return stream_write(&peer_of(end_of(file))->in, user, size, nonblock, false);
+}
+
+/* Each stream starts with one reader and one writer, each of which goes once. */
+static void shut(struct end *end, bool read, bool write)
+{
+    struct end *peer = peer_of(end);
+    lock_take(&end->pair->lock);
+    read = read && !end->read_shut;
+    write = write && !end->write_shut;
+    end->read_shut |= read;
+    end->write_shut |= write;
+    lock_drop(&end->pair->lock);
+    if (read)
+        __atomic_sub_fetch(&end->in.readers, 1, __ATOMIC_SEQ_CST);
+    if (write)
+        __atomic_sub_fetch(&peer->in.writers, 1, __ATOMIC_SEQ_CST);
+    waitq_wake(&peer->queue, UINT32_MAX);
+    waitq_wake(&end->queue, UINT32_MAX);
+}
+
+void unix_shutdown(struct file *file, enum unix_shut how)
+{
+    struct end *end = end_of(file);
+    shut(end, how != UNIX_SHUT_WRITE, how != UNIX_SHUT_READ);
+    /* Who shuts its reading side reads the end of the file from then on. */
+    if (how != UNIX_SHUT_WRITE) {
+        shut(peer_of(end), false, true);
+    }
+}
+
+static int64_t unix_read(struct file *file, void *user, uint64_t size, uint64_t *pos UNUSED)
+{
+    return unix_receive(file, user, size, anon_nonblock(file), false);
+}
+
+static int64_t unix_write(struct file *file, const void *user, uint64_t size, uint64_t *pos UNUSED)
+{
+    int64_t ret = unix_send(file, user, size, anon_nonblock(file));
+    if (ret == -EPIPE)
+        stream_sigpipe();
+    return ret;
+}
+
+static uint32_t unix_poll(struct file *file, struct waiter *waiter)
+{
+    struct end *end = end_of(file), *peer = peer_of(end);
+    if (waiter)
+        waitq_add(&end->queue, waiter);
+    bool peer_wrote_last = !__atomic_load_n(&end->in.writers, __ATOMIC_SEQ_CST);
+    bool peer_reads = __atomic_load_n(&peer->in.readers, __ATOMIC_SEQ_CST);
+    uint32_t ret = 0;
+    if (stream_used(&end->in))
+        ret |= EPOLLIN | EPOLLRDNORM;
+    if (peer_wrote_last)
+        ret |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+    if (!peer_reads || stream_room(&peer->in) >= SIZE / 4)
+        ret |= EPOLLOUT | EPOLLWRNORM;
+    if (peer_wrote_last && !peer_reads)
+        ret |= EPOLLHUP;
+    return ret;
+}
+
+static int unix_fstat(struct file *file, struct kstat *ret)
+{
+    anon_stat(end_of(file)->ino, MODE_SOCKET, ret);
+    return 0;
+}
+
+static int64_t unix_ioctl(struct file *file, uint64_t request, uint64_t arg)
+{
+    if (request != FIONREAD)
+        return -ENOTTY;
+    int32_t used = (int32_t)stream_used(&end_of(file)->in);
+    return PUT_USER((int32_t *)(uintptr_t)arg, &used);
+}
+
+static void unix_release(struct file *file)
+{
+    struct end *end = end_of(file);
+    struct pair *pair = end->pair;
+    shut(end, true, true);
+    if (__atomic_sub_fetch(&pair->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        stream_done(&pair->ends[0].in);
+        stream_done(&pair->ends[1].in);
+        heap_free(pair);
+    }
+}
+
+static const struct file_ops g_unix_ops = {
+    .name = "socket",
+    .read = unix_read,
+    .write = unix_write,
+    .fstat = unix_fstat,
+    .ioctl = unix_ioctl,
+    .poll = unix_poll,
+    .release = unix_release,
+};
+
+int unix_pair(uint32_t flags, struct file **ret_a, struct file **ret_b)
+{
+    struct pair *pair = heap_alloc(sizeof(*pair));
+    if (!pair)
+        return -ENOMEM;
+    pair->refs = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        struct end *end = &pair->ends[i];
+        end->pair = pair;
+        end->ino = anon_ino();
+        end->in = (struct stream){ .size = SIZE, .readers = 1, .writers = 1 };
+        end->in.readable = &end->queue;
+        end->in.writable = &pair->ends[1 - i].queue;
+    }
+    struct file *a = file_new(&g_unix_ops, flags | 2 /* O_RDWR */, &pair->ends[0]);
+    struct file *b = a ? file_new(&g_unix_ops, flags | 2, &pair->ends[1]) : NULL;
+    if (!b) {
+        pair->refs = a ? 1 : 0;
+        if (a)
+            file_unref(a);
+        else
+            heap_free(pair);
+        return -ENOMEM;
+    }
+    *ret_a = a;
+    *ret_b = b;
+    return 0;
+}
