@@ -1,0 +1,204 @@
+#!/usr/bin/python3
+"""Runs NumPy's and CPython's own tests natively and in the enclave, and compares them test by test.
+
+Prints a table of counts, and every test whose result differs. Exit code 0 only if none does but those
+that are known to need another process (KNOWN).
+"""
+
+import argparse
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+PYTHON = "/usr/bin/python3"
+NUMPY = ["numpy.core.tests.test_numeric", "numpy.core.tests.test_multiarray", "numpy.linalg", "numpy.fft"]
+CPYTHON = ["test_dict", "test_json", "test_re", "test_math", "test_float", "test_struct",
+           "test_threading", "test_queue", "test_zlib", "test_hashlib"]
+# A sample that ends in seconds.
+SAMPLE_NUMPY = ["numpy.core.tests.test_numeric"]
+SAMPLE_CPYTHON = ["test_dict", "test_float", "test_struct", "test_queue"]
+
+# Tests that differ because they start another program or fork: regular expression, reason.
+KNOWN = [
+    (r"test_json\.test_tool\.|test_json.*TestTool|TestMain", "starts python -m json.tool"),
+    (r"test_multiarray.*test_tofile_fromfile|test_big_endian", "starts another Python"),
+    (r"test_threading\.(ThreadJoinOnShutdown|SubinterpThreading|ThreadTests)\..*"
+     r"(fork|finalize|shutdown|exit|daemon|subinterp|recursion|import|script|main_thread)",
+     "forks, or starts another Python"),
+    (r"subprocess|_fork|fork_|script|assert_python", "forks, or starts another program"),
+]
+
+
+class Suite:
+    """One command, and what it needs."""
+
+    def __init__(self, name, command, environment, threads):
+        self.name, self.command, self.environment, self.threads = name, command, environment, threads
+
+
+def suites(sample):
+    numpy = SAMPLE_NUMPY if sample else NUMPY
+    cpython = SAMPLE_CPYTHON if sample else CPYTHON
+    return [
+        Suite("NumPy", [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", "--tb=no",
+                        "--pyargs", *numpy],
+              {"NPY_AVAILABLE_MEM": "1GB"}, 16),
+        Suite("CPython", [PYTHON, "-m", "test", "-v", *cpython], {}, 64),
+    ]
+
+
+# ---- results ------------------------------------------------------------------------------------
+
+def parse_pytest(output):
+    """Results by test from `-rA`; parametrized tests keep their identifiers."""
+    results = {}
+    for line in output.splitlines():
+        match = re.match(r"(PASSED|FAILED|ERROR|XFAIL|XPASS) (\S+::.*?)(?: - .*)?$", line)
+        if match:
+            results[match.group(2)] = match.group(1).lower()
+    counts = re.findall(r"(\d+) (passed|failed|skipped|error|errors|xfailed|xpassed)\b",
+                        output.splitlines()[-1] if output.strip() else "")
+    return results, {name.rstrip("s") if name == "errors" else name: int(n) for n, name in counts}
+
+
+def parse_cpython(output):
+    """Results by test from `python -m test -v`."""
+    results, module = {}, ""
+    pending = None
+    for line in output.splitlines():
+        match = re.match(r"(?:\d+:\d+:\d+ )?(?:load avg: \S+ )?\[ *\d+/\d+(?:/\d+)?\] (test_\w+)", line)
+        if match:
+            module = match.group(1)
+        match = re.match(r"(\w+) \(([\w.<>]+)\)(.*)$", line)
+        if match:
+            pending = f"{module}: {match.group(2)}"
+            line = match.group(3)
+        end = re.search(r"\.\.\. .*?(ok|FAIL|ERROR|skipped .*|expected failure|unexpected success)$", line) \
+            or (pending and re.search(r"^(ok|FAIL|ERROR|skipped .*|expected failure)$", line))
+        if pending and end:
+            results[pending] = end.group(1).split(" '")[0].lower().removeprefix("... ")
+            pending = None
+    counts = dict(collections.Counter(results.values()))
+    return results, counts
+
+
+def run(command, folder, environment, timeout):
+    done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def known(name):
+    for pattern, reason in KNOWN:
+        if re.search(pattern, name):
+            return reason
+    return None
+
+
+class Runner:
+    def __init__(self, sgxpy, folder, options):
+        self.sgxpy, self.folder, self.options = str(sgxpy), folder, options
+
+    def environment(self, suite):
+        return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8",
+                "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1",
+                "PYTHONHASHSEED": "0", **suite.environment}
+
+    def must(self, *arguments, environment, ok=(0,)):
+        done = subprocess.run([self.sgxpy, *arguments], cwd=self.folder / "work", env=environment,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        if done.returncode not in ok:
+            raise SystemExit(f"suites: sgxpy {' '.join(arguments)}:\n{done.stdout.decode()[-3000:]}")
+
+    def compare(self, suite):
+        print(f"suites: {suite.name}", file=sys.stderr, flush=True)
+        environment = self.environment(suite)
+        work = self.folder / "work"
+        work.mkdir(exist_ok=True)
+        code, native = run(suite.command, work, environment, self.options.timeout)
+        self.keep(suite, "native", native)
+        base = self.folder / suite.name
+        # The traced run is the third that the tests see; its own exit code does not matter here.
+        self.must("trace", "-o", f"{base}.trace", "--", *suite.command, environment=environment,
+                  ok=range(256))
+        pins = [f"--env={name}={value}" for name, value in suite.environment.items()]
+        self.must("manifest", f"{base}.trace", "-o", f"{base}.json", "--exec", "deny", "--threads",
+                  str(suite.threads), "--heap", "4G", *pins, environment=environment)
+        key = self.folder / "key.pem"
+        if not key.exists():
+            self.must("keygen", "-o", str(key), environment=environment)
+        self.must("sign", f"{base}.json", "--key", str(key), "-o", f"{base}.sgx",
+                  environment=environment)
+        inside_code, inside = run([self.sgxpy, "run", "--quiet", *self.options.run, f"{base}.sgx"],
+                                  work, environment, self.options.timeout)
+        self.keep(suite, "enclave", inside)
+        parse = parse_pytest if suite.name == "NumPy" else parse_cpython
+        return Comparison(suite.name, parse(native), parse(inside), code, inside_code)
+
+    def keep(self, suite, where, text):
+        if self.options.logs:
+            self.options.logs.mkdir(parents=True, exist_ok=True)
+            (self.options.logs / f"{suite.name}.{where}.log").write_text(text)
+
+
+class Comparison:
+    def __init__(self, name, native, enclave, native_code, enclave_code):
+        self.name = name
+        self.native, self.native_counts = native
+        self.enclave, self.enclave_counts = enclave
+        self.codes = native_code, enclave_code
+
+    def differences(self):
+        for test in sorted(self.native.keys() | self.enclave.keys()):
+            a, b = self.native.get(test, "not run"), self.enclave.get(test, "not run")
+            if a != b:
+                yield test, a, b, known(test)
+
+    def print(self):
+        kinds = sorted(self.native_counts.keys() | self.enclave_counts.keys())
+        print(f"\n{self.name}: exit codes native {self.codes[0]}, enclave {self.codes[1]}")
+        print(f"  {'':24}{'native':>8}{'enclave':>9}")
+        for kind in kinds:
+            print(f"  {kind:24}{self.native_counts.get(kind, 0):8}{self.enclave_counts.get(kind, 0):9}")
+        print(f"  {'compared':24}{len(self.native):8}{len(self.enclave):9}")
+        for test, a, b, reason in self.differences():
+            print(f"  differs: {test}: {a}, in the enclave {b}" + (f" ({reason})" if reason else ""))
+
+    def bad(self):
+        if not self.native or not self.enclave:
+            return 1
+        return sum(reason is None for *_, reason in self.differences())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sgxpy", required=True, type=pathlib.Path)
+    parser.add_argument("--sample", action="store_true", help="a few modules only")
+    parser.add_argument("--only", help="NumPy or CPython")
+    parser.add_argument("--logs", type=pathlib.Path, help="keep the tests' output in this folder")
+    parser.add_argument("--timeout", type=int, default=3600, help="seconds for one run (3600)")
+    parser.add_argument("--run", action="append", default=[], metavar="OPTION",
+                        help="option for `sgxpy run` (--run=--poison)")
+    options = parser.parse_args()
+    sgxpy = options.sgxpy.resolve()
+    options.logs = options.logs and options.logs.resolve()
+    bad = 0
+    # Not below /tmp, which is scratch in the enclave.
+    with tempfile.TemporaryDirectory(prefix="suites-", dir=sgxpy.parent) as folder:
+        runner = Runner(sgxpy, pathlib.Path(folder), options)
+        for suite in suites(options.sample):
+            if options.only and options.only.lower() != suite.name.lower():
+                continue
+            comparison = runner.compare(suite)
+            comparison.print()
+            bad += comparison.bad()
+    print(f"\n{bad} unexplained differences")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
