@@ -12,9 +12,9 @@
 #define MODE_REG  0100000u
 #define MODE_LNK  0120000u
 
-#define FILE_FLAGS                                                                                 \
+#define FILE_FLAGS \
     (MANIFEST_DENY | MANIFEST_SUBTREE | MANIFEST_OUTPUT | MANIFEST_EXEC | MANIFEST_LISTED)
-#define NODE_FLAGS                                                                                 \
+#define NODE_FLAGS \
     (MANIFEST_ROOT | MANIFEST_EXEC_DENY | MANIFEST_ARGS_HOST | MANIFEST_INSECURE_DEBUG)
 
 static const struct {
@@ -164,8 +164,8 @@ static const char *check_header(const uint8_t *base, uint64_t size, struct manif
     if (((end + 7) & ~7ull) != size || !all_zero(base + end, size - end))
         return "bytes after the last section";
 
-#define SECTION(type) ((const void *)(base + h->sections[(type) - 1].offset))
-#define COUNT(type)   ((uint32_t)h->sections[(type) - 1].count)
+#define SECTION(type) ((const void *)(base + h->sections[(type)-1].offset))
+#define COUNT(type)   ((uint32_t)h->sections[(type)-1].count)
     v->header = h;
     v->size = size;
     v->strings = SECTION(MANIFEST_STRINGS);
@@ -271,16 +271,13 @@ static const char *check_class(const struct manifest_file *f)
     case MANIFEST_SCRATCH:
         may = type == MODE_DIR && f->nlink ? MANIFEST_SUBTREE | MANIFEST_LISTED : 0;
         break;
-    case MANIFEST_NAMED:
-        may = type == MODE_DIR ? MANIFEST_LISTED : 0;
-        break;
+    case MANIFEST_NAMED: may = type == MODE_DIR ? MANIFEST_LISTED : 0; break;
     case MANIFEST_ABSENT:
         if (f->mode || f->size || f->nlink || f->mtime_sec || f->mtime_nsec || f->uid || f->gid)
             return "an absent record has metadata";
         may = 0;
         break;
-    default:
-        return "a record has an unknown class";
+    default: return "a record has an unknown class";
     }
     if (f->flags & ~may)
         return "a record has flags that do not go with its class and type";

@@ -61,7 +61,8 @@ MUST_CHECK int manifest_view_open(const void *data, uint64_t size, struct manife
 /* Index of the record with exactly this path (canonical bytes, no NUL needed), or MANIFEST_NONE. */
 uint32_t manifest_find(const struct manifest_view *v, const char *path, uint64_t length);
 /* For a path without record: index of the nearest ancestor that has one, or MANIFEST_NONE if path
- * does not start with "/". An own record does not count: "/a/b" gives that of "/a". "/" gives NONE. */
+ * does not start with "/". An own record does not count: "/a/b" gives that of "/a". "/" gives NONE.
+ */
 uint32_t manifest_find_above(const struct manifest_view *v, const char *path, uint64_t length);
 /* The record of name in the directory record dir, or MANIFEST_NONE. Needs no joined path. */
 uint32_t manifest_find_in(const struct manifest_view *v, uint32_t dir, const char *name,

@@ -11,9 +11,9 @@
 #include "manifest/table.h"
 #include "util/fs.h"
 
-#define WRITE_BITS (TRACE_WRITTEN | TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
-#define GONE_BITS  (TRACE_REMOVED | TRACE_RENAMED_FROM)
-#define RUN_BITS   (TRACE_MAPPED_EXEC | TRACE_EXECUTED)
+#define WRITE_BITS   (TRACE_WRITTEN | TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
+#define GONE_BITS    (TRACE_REMOVED | TRACE_RENAMED_FROM)
+#define RUN_BITS     (TRACE_MAPPED_EXEC | TRACE_EXECUTED)
 #define HASH_THREADS 2
 
 void manifest_report_done(struct manifest_report *r)
@@ -31,8 +31,8 @@ void manifest_report_done(struct manifest_report *r)
 
 static bool in_pycache(const char *path)
 {
-    return strstr(path, "/__pycache__/") || (strlen(path) > 12 &&
-           strcmp(path + strlen(path) - 12, "/__pycache__") == 0);
+    return strstr(path, "/__pycache__/") ||
+           (strlen(path) > 12 && strcmp(path + strlen(path) - 12, "/__pycache__") == 0);
 }
 
 static bool is_own(const struct table *t, const char *path)
@@ -93,8 +93,8 @@ static int classify_output(struct table *t, struct entry *e)
 {
     const struct trace_path *p = e->now;
     if (path_below(e->path, "/tmp")) {
-        if (trace_exists_after(p) && S_ISREG(p->after.mode))
-            table_note(t, "'%s' is below /tmp: private to the run, gone when it ends", e->path);
+        if (trace_exists_after(p) && S_ISREG(p->after.mode) && t->lost_count++ == 0)
+            t->lost = e->path;
         return 0;
     }
     if (path_importable(e->path) || (e->bits & RUN_BITS))
@@ -166,7 +166,8 @@ static int classify_unchanged(struct table *t, struct entry *e)
         return claim(t, e, MANIFEST_TRUSTED, MANIFEST_LISTED);
     case S_IFLNK: return claim(t, e, MANIFEST_TRUSTED, 0);
     case S_IFREG:
-        /* What only exec was to start, and may not. The program itself is claimed by the closure. */
+        /* What only exec was to start, and may not. The program itself is claimed by the closure.
+         */
         if (t->rules->exec_deny && !(e->bits_now & (TRACE_READ | TRACE_MAPPED_EXEC)))
             break;
         if (e->bits_now & (TRACE_READ | RUN_BITS))
@@ -340,8 +341,10 @@ static int add_ancestors(struct table *t, struct entry *e)
         }
         if (!up->exists || !S_ISDIR(up->st.st_mode)) {
             if (e->class != MANIFEST_ABSENT)
-                return err_set(t->err, -ESTALE, "'%s' changed since it was traced: '%s' is no "
-                               "folder any more; trace it again", e->path, up->path);
+                return err_set(t->err, -ESTALE,
+                               "'%s' changed since it was traced: '%s' is no "
+                               "folder any more; trace it again",
+                               e->path, up->path);
             e->class = 0;
             return 0;
         }
@@ -522,11 +525,13 @@ static int number_files(struct table *t, struct entry **order, struct cascade_fi
             r = -ENOMEM;
         }
     }
-    HASH_ITER(hh, devices, d, next_d) {
+    HASH_ITER(hh, devices, d, next_d)
+    {
         HASH_DEL(devices, d);
         free(d);
     }
-    HASH_ITER(hh, inodes, n, next_n) {
+    HASH_ITER(hh, inodes, n, next_n)
+    {
         HASH_DEL(inodes, n);
         free(n);
     }
@@ -605,8 +610,7 @@ static int hash_files(struct cascade_node *node, struct err *err)
     };
     pthread_t others[HASH_THREADS - 1];
     int started = 0;
-    while (started < HASH_THREADS - 1 &&
-           pthread_create(&others[started], NULL, hash_some, &h) == 0)
+    while (started < HASH_THREADS - 1 && pthread_create(&others[started], NULL, hash_some, &h) == 0)
         started++;
     hash_some(&h);
     while (started)
@@ -633,6 +637,11 @@ static int build_node(struct table *t, const struct trace *const *traces, size_t
     r = rules_prepare(t);
     for (size_t i = 0; r == 0 && i < trace_count; i++)
         r = take_trace(t, traces[i]);
+    if (t->lost_count == 1)
+        table_note(t, "'%s' is below /tmp: private to the run, gone when it ends", t->lost);
+    else if (t->lost_count > 1)
+        table_note(t, "%zu files below /tmp ('%s', ...) are private to the run, gone when it ends",
+                   t->lost_count, t->lost);
     if (r == 0)
         r = rules_apply(t);
     if (r == 0)

@@ -21,7 +21,8 @@
 struct manifest_rules {
     const char *const *trust; /* files, or folders with everything below */
     size_t trust_count;
-    const char *const *allow; /* files (they need not exist), or folders */
+    const char *const
+        *allow; /* files, or folders with all below; "x/" is a folder even if absent */
     size_t allow_count;
     const char *const *deny; /* trusted data files that answer EIO instead of aborting */
     size_t deny_count;

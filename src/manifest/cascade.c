@@ -36,16 +36,18 @@ static const struct json_word policy_words[] = {
     { "host", MANIFEST_ENV_HOST },
     { NULL, 0 },
 };
-#define SIGNAL_BIT(n) (1u << ((n) - 1))
+#define SIGNAL_BIT(n) (1u << ((n)-1))
 static const struct json_word signal_words[] = {
-    { "ALRM", SIGNAL_BIT(SIGALRM) }, { "HUP", SIGNAL_BIT(SIGHUP) },
-    { "INT", SIGNAL_BIT(SIGINT) },   { "TERM", SIGNAL_BIT(SIGTERM) },
-    { "USR1", SIGNAL_BIT(SIGUSR1) }, { "USR2", SIGNAL_BIT(SIGUSR2) },
+    { "ALRM", SIGNAL_BIT(SIGALRM) },   { "HUP", SIGNAL_BIT(SIGHUP) },
+    { "INT", SIGNAL_BIT(SIGINT) },     { "TERM", SIGNAL_BIT(SIGTERM) },
+    { "USR1", SIGNAL_BIT(SIGUSR1) },   { "USR2", SIGNAL_BIT(SIGUSR2) },
     { "WINCH", SIGNAL_BIT(SIGWINCH) }, { NULL, 0 },
 };
 
-#define FIELD(s, k, kind_, member, ...)                                                            \
-    { .key = (k), .kind = (kind_), .offset = offsetof(struct s, member), ##__VA_ARGS__ }
+#define FIELD(s, k, kind_, member, ...)                                                  \
+    {                                                                                    \
+        .key = (k), .kind = (kind_), .offset = offsetof(struct s, member), ##__VA_ARGS__ \
+    }
 
 static const struct json_field file_fields[] = {
     FIELD(cascade_file, "path", JSON_BYTES, path),
@@ -253,8 +255,7 @@ static void put_node(struct text *t, const struct cascade_node *n)
     }
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value)
-        keys[count++] = key;
+    json_object_foreach(object, key, value) keys[count++] = key;
     keys[count++] = "env";
     keys[count++] = "files";
     qsort(keys, count, sizeof(*keys), compare_keys);
@@ -431,7 +432,8 @@ static int read_cascade(struct json_place *at, json_t *top, struct cascade *c)
 
     const char *key;
     json_t *value;
-    json_object_foreach(top, key, value) {
+    json_object_foreach(top, key, value)
+    {
         if (strcmp(key, "format") != 0 && strcmp(key, "version") != 0 && strcmp(key, "nodes") != 0)
             return json_refuse(at, NULL, "unknown key '%.100s'", key);
     }

@@ -3,9 +3,10 @@
  * "sgxpy-cascade", version 1; docs/manifest.md). Tier: hosted. Not thread-safe per object.
  *
  * The JSON is meant to be read in review and kept in git: keys sorted, one file a line, the same
- * bytes for the same cascade. Strings are bytes; those that are no UTF-8 stand under KEY_hex. It holds no
- * environment value that was not pinned on purpose. Loading is strict: an unknown key, a missing
- * one, a wrong type or range is refused with file, place ("nodes[0].files[3].mode") and reason.
+ * bytes for the same cascade. Strings are bytes; those that are no UTF-8 stand under KEY_hex. It
+ * holds no environment value that was not pinned on purpose. Loading is strict: an unknown key, a
+ * missing one, a wrong type or range is refused with file, place ("nodes[0].files[3].mode") and
+ * reason.
  */
 #pragma once
 

@@ -190,8 +190,8 @@ static void elf_look(struct elf_needs *n, Elf_Data **ret_data)
     }
     if (n->dynamic.p_filesz == 0)
         return;
-    Elf_Data *data = elf_getdata_rawchunk(n->elf, (int64_t)n->dynamic.p_offset,
-                                          n->dynamic.p_filesz, ELF_T_DYN);
+    Elf_Data *data =
+        elf_getdata_rawchunk(n->elf, (int64_t)n->dynamic.p_offset, n->dynamic.p_filesz, ELF_T_DYN);
     if (!data)
         return;
     GElf_Dyn d;
@@ -446,8 +446,7 @@ static int take_traced(struct closure *c)
         const char *base = base_name(e->path);
         if ((e->bits & TRACE_READ) && in_pycache(e->path) && split_cached(base, &name, &tag))
             r = add_tag(c, base + name + 1, tag);
-        else if ((e->bits & TRACE_MAPPED_EXEC) ||
-                 ((e->bits & TRACE_LINK) && strstr(base, ".so")))
+        else if ((e->bits & TRACE_MAPPED_EXEC) || ((e->bits & TRACE_LINK) && strstr(base, ".so")))
             r = remember(c, e->path);
     }
     return r;
@@ -467,10 +466,11 @@ static int add_names(struct closure *c, const struct trace_process *p)
         return r;
     r = table_resolve(c->table, p->executable, &e);
     if (r < 0 || !e->exists)
-        return r == -ENOMEM ? r
-                            : err_set(c->table->err, -ESTALE,
-                                      "'%s' changed since it was traced: it is gone; trace it again",
-                                      p->executable);
+        return r == -ENOMEM
+                   ? r
+                   : err_set(c->table->err, -ESTALE,
+                             "'%s' changed since it was traced: it is gone; trace it again",
+                             p->executable);
     if (e->class == MANIFEST_ALLOWED)
         return 0; /* refused by the rules */
     entry_claim(e, MANIFEST_TRUSTED, MANIFEST_EXEC);
@@ -502,7 +502,8 @@ int closure_add(struct table *t, const struct trace_process *p)
     for (size_t i = 0; i < c.tag_count; i++)
         free(c.tags[i]);
     struct name *n, *next;
-    HASH_ITER(hh, c.loaded, n, next) {
+    HASH_ITER(hh, c.loaded, n, next)
+    {
         HASH_DEL(c.loaded, n);
         free(n);
     }

@@ -42,7 +42,8 @@ struct image {
 static void image_done(struct image *m)
 {
     struct pooled *s, *next;
-    HASH_ITER(hh, m->pool, s, next) {
+    HASH_ITER(hh, m->pool, s, next)
+    {
         HASH_DEL(m->pool, s);
         free(s);
     }
@@ -171,7 +172,8 @@ static int add_file(struct image *m, uint32_t i)
     if (from->class == MANIFEST_TRUSTED && S_ISREG(from->mode)) {
         uint64_t count = manifest_leaf_count(from->size);
         if (count > MANIFEST_SIZE_MAX / MANIFEST_HASH_SIZE - m->leaf_count)
-            return err_set(m->err, -EFBIG, "compiling '%s': '%s' and the files before are too large",
+            return err_set(m->err, -EFBIG,
+                           "compiling '%s': '%s' and the files before are too large",
                            m->node->label, from->path);
         to->leaf_count = (uint32_t)count;
         to->first_leaf = count ? (uint32_t)m->leaf_count : 0;
@@ -186,7 +188,8 @@ static bool is_listed(const struct manifest_file *f)
            !(f->class == MANIFEST_SCRATCH && f->nlink == 0);
 }
 
-/* A listing is the records that stand directly below, in their order, which is that of the names. */
+/* A listing is the records that stand directly below, in their order, which is that of the names.
+ */
 static int make_listings(struct image *m)
 {
     uint32_t count = (uint32_t)m->node->file_count;
@@ -240,7 +243,8 @@ static int make_leaves(struct image *m, manifest_leaves_fn *get, void *ctx)
         uint8_t root[MANIFEST_HASH_SIZE];
         manifest_root(f->size, leaves, m->files[i].leaf_count, root);
         if (memcmp(root, f->root, sizeof(root)) != 0)
-            return err_set(m->err, -EILSEQ, "compiling '%s': the chunks of '%s' do not give its root",
+            return err_set(m->err, -EILSEQ,
+                           "compiling '%s': the chunks of '%s' do not give its root",
                            m->node->label, f->path);
     }
     return 0;
@@ -329,7 +333,8 @@ static int write_out(const struct image *m, void **ret, size_t *ret_size)
     uint64_t end = sizeof(h);
     for (uint32_t i = 0; i < MANIFEST_SECTION_TYPES; i++) {
         end = (end + 7) & ~7ull;
-        h.sections[i] = (struct manifest_section){ i + 1, parts[i].entry_size, end, parts[i].count };
+        h.sections[i] =
+            (struct manifest_section){ i + 1, parts[i].entry_size, end, parts[i].count };
         end += parts[i].count * parts[i].entry_size;
     }
     h.size = (end + 7) & ~7ull;
@@ -343,8 +348,7 @@ static int write_out(const struct image *m, void **ret, size_t *ret_size)
     memcpy(out, &h, sizeof(h));
     for (uint32_t i = 0; i < MANIFEST_SECTION_TYPES; i++)
         if (parts[i].count)
-            memcpy(out + h.sections[i].offset, parts[i].data,
-                   parts[i].count * parts[i].entry_size);
+            memcpy(out + h.sections[i].offset, parts[i].data, parts[i].count * parts[i].entry_size);
 
     /* What a hand-edited cascade got wrong ends here, never in the enclave. */
     struct manifest_view view;

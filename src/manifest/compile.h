@@ -13,8 +13,7 @@
 
 /* Writes the count leaves of f's content; count = manifest_leaf_count(f->size). 0 or err_set. */
 typedef int manifest_leaves_fn(void *ctx, const struct cascade_file *f,
-                               uint8_t (*ret)[MANIFEST_HASH_SIZE], uint64_t count,
-                               struct err *err);
+                               uint8_t (*ret)[MANIFEST_HASH_SIZE], uint64_t count, struct err *err);
 
 /*
  * Lays out one node; leaves come from the callback and are checked against each file's root. The

@@ -20,9 +20,8 @@
 MUST_CHECK int manifest_hash_file(struct cascade_file *f, struct err *err);
 /* The leaves of a file that stands in a cascade already; count = manifest_leaf_count(f->size).
  * Content that does not give f->root: -ESTALE with both SHA-256s. */
-MUST_CHECK int manifest_hash_again(const struct cascade_file *f,
-                                   uint8_t (*ret)[MANIFEST_HASH_SIZE], uint64_t count,
-                                   struct err *err);
+MUST_CHECK int manifest_hash_again(const struct cascade_file *f, uint8_t (*ret)[MANIFEST_HASH_SIZE],
+                                   uint64_t count, struct err *err);
 /* err_set for a file that the user may not open: exit code 4. code: negative errno. */
 int manifest_unreadable(const char *path, int code, struct err *err);
 /* 64 hex digits and a NUL. */

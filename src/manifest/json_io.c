@@ -335,7 +335,8 @@ int json_read_fields(const struct json_place *at, json_t *object, const struct j
 
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         if (!is_known(key, fields, count, also))
             return json_refuse(at, NULL, "unknown key '%.100s'", key);
     }

@@ -13,9 +13,9 @@
 #include "util/err.h"
 
 enum json_kind {
-    JSON_BYTES,   /* char *; under KEY_hex if it is no UTF-8 */
+    JSON_BYTES, /* char *; under KEY_hex if it is no UTF-8 */
     JSON_U32,
-    JSON_U64,     /* up to INT64_MAX */
+    JSON_U64, /* up to INT64_MAX */
     JSON_I64,
     JSON_OCTAL,   /* uint32_t as a string of octal digits */
     JSON_HASH,    /* 32 bytes as hex */
@@ -34,7 +34,7 @@ struct json_field {
     const char *key;
     enum json_kind kind;
     size_t offset;
-    bool optional; /* left out while zero, NULL or empty; absent reads as that */
+    bool optional;                 /* left out while zero, NULL or empty; absent reads as that */
     const struct json_word *words; /* ends with a NULL word */
     size_t count_offset;
     uint64_t max; /* largest number; 0: what the type holds */
@@ -55,5 +55,4 @@ MUST_CHECK int json_read_fields(const struct json_place *at, json_t *object,
                                 const struct json_field *fields, size_t count,
                                 const char *const *also, void *base);
 /* err_set(-EBADMSG, "file: place.key: reason"). key may be NULL. */
-int json_refuse(const struct json_place *at, const char *key, const char *format, ...)
-    PRINTF(3, 4);
+int json_refuse(const struct json_place *at, const char *key, const char *format, ...) PRINTF(3, 4);

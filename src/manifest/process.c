@@ -18,7 +18,7 @@
 #define STACK_SIZE    (8 * MIB)
 #define THREADS_MIN   4u
 #define FD_LIMIT      1024u
-#define SIGNAL_BIT(n) (1u << ((n) - 1))
+#define SIGNAL_BIT(n) (1u << ((n)-1))
 
 bool *process_members(const struct trace *t)
 {
@@ -110,8 +110,8 @@ static char *make_label(const struct trace_process *p, int script)
             break;
         }
     char *label;
-    if (asprintf(&label, "%s%s%.100s%s%.100s", base, what[0] ? " " : "", what,
-                 module[0] ? " " : "", module) < 0)
+    if (asprintf(&label, "%s%s%.100s%s%.100s", base, what[0] ? " " : "", what, module[0] ? " " : "",
+                 module) < 0)
         return NULL;
     return label;
 }
@@ -129,7 +129,8 @@ static int fill_args(struct cascade_node *n, const struct trace *const *traces, 
     if (rules->args_host && script < 0)
         return err_set(err, -EINVAL,
                        "--args host: '%s' runs a program from its arguments or standard input, so "
-                       "the host could choose the program", p->executable);
+                       "the host could choose the program",
+                       p->executable);
     if (rules->args_host)
         n->flags |= MANIFEST_ARGS_HOST;
     size_t count = pinned_count(p, rules->args_host, script);
@@ -147,8 +148,8 @@ static int fill_args(struct cascade_node *n, const struct trace *const *traces, 
         if (!same)
             return err_set(err, -EINVAL,
                            "the traces are of different commands ('%s' and '%s', or other "
-                           "arguments): only traces of one command merge", p->executable,
-                           q->executable);
+                           "arguments): only traces of one command merge",
+                           p->executable, q->executable);
     }
 
     n->args = calloc(count + 1, sizeof(*n->args));
@@ -188,8 +189,9 @@ static bool is_secret(const char *name)
 
 static bool is_pinned(const char *name)
 {
-    static const char *const names[] = { "PATH", "HOME", "USER", "LANG",
-                                         "TZ", "TERM", "LD_LIBRARY_PATH", "VIRTUAL_ENV" };
+    static const char *const names[] = {
+        "PATH", "HOME", "USER", "LANG", "TZ", "TERM", "LD_LIBRARY_PATH", "VIRTUAL_ENV"
+    };
     if (is_secret(name))
         return false;
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -260,7 +262,8 @@ static int apply_rule(struct cascade_node *n, const char *rule, struct err *err)
     if (starts(rule, "LD_") || starts(rule, "PYTHON") || starts(rule, "GLIBC_TUNABLES"))
         return err_set(err, -EINVAL,
                        "--env '%s': the host's value could change what runs; pin it: "
-                       "--env %s=VALUE", rule, rule);
+                       "--env %s=VALUE",
+                       rule, rule);
     return set_variable(n, rule, size, "", MANIFEST_ENV_HOST, err);
 }
 

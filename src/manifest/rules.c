@@ -30,7 +30,8 @@ static int make_absolute(const char *path, char ret[static MANIFEST_PATH_MAX + 1
     return n < 0 || n > (int)MANIFEST_PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-/* The entry that a rule's path means, at the end of its symlinks. option: "--trust", for messages. */
+/* The entry that a rule's path means, at the end of its symlinks. option: "--trust", for messages.
+ */
 static int resolve_rule(struct table *t, const char *option, const char *path, struct entry **ret)
 {
     char absolute[MANIFEST_PATH_MAX + 1];
@@ -44,7 +45,8 @@ static int resolve_rule(struct table *t, const char *option, const char *path, s
     if (path_built_in((*ret)->path))
         return err_set(t->err, -EINVAL,
                        "%s '%s': nothing below /proc, /sys and /dev is the host's: the library OS "
-                       "answers it", option, path);
+                       "answers it",
+                       option, path);
     return 0;
 }
 
@@ -88,7 +90,9 @@ int rules_prepare(struct table *t)
         int r = resolve_rule(t, "--allow", rules->allow[i], &e);
         if (r < 0)
             return r;
-        bool folder = e->exists && S_ISDIR(e->st.st_mode);
+        const char *given = rules->allow[i];
+        bool folder =
+            e->exists ? S_ISDIR(e->st.st_mode) : given[0] && given[strlen(given) - 1] == '/';
         if (strcmp(e->path, "/") == 0)
             return err_set(t->err, -EINVAL, "--allow '/': this would open everything");
         entry_claim(e, MANIFEST_ALLOWED, folder ? MANIFEST_SUBTREE : 0);
@@ -195,8 +199,8 @@ static int apply_package(struct table *t, const char *package)
         return err_set(t->err, r, "--package '%s': no such Debian package is installed", package);
     for (size_t i = 0; i < count; i++) {
         struct entry *e;
-        if (r == 0 && table_resolve(t, list[i], &e) == 0 && e->exists &&
-            !S_ISDIR(e->st.st_mode) && !table_allowed(t, e->path))
+        if (r == 0 && table_resolve(t, list[i], &e) == 0 && e->exists && !S_ISDIR(e->st.st_mode) &&
+            !table_allowed(t, e->path))
             r = trust_one(t, e, "--package");
         free(list[i]);
     }
@@ -217,7 +221,8 @@ static int apply_deny(struct table *t, const char *path)
         (e->bits & (TRACE_MAPPED_EXEC | TRACE_EXECUTED)) || starts_with_elf(e->path))
         return err_set(t->err, -EINVAL,
                        "--deny '%s': it can be imported or executed, and answering EIO would let "
-                       "the host choose what runs instead", path);
+                       "the host choose what runs instead",
+                       path);
     entry_claim(e, MANIFEST_TRUSTED, MANIFEST_DENY);
     return 0;
 }
@@ -232,7 +237,8 @@ static int check_file(struct table *t, const struct allow_rule *a)
         return 0;
     return err_set(t->err, -EINVAL,
                    "--allow '%s'%s: it can be imported or executed, so the host could run its own "
-                   "code in the enclave", a->path, owner_text(a->path, owner, sizeof(owner)));
+                   "code in the enclave",
+                   a->path, owner_text(a->path, owner, sizeof(owner)));
 }
 
 int rules_apply(struct table *t)
@@ -258,8 +264,8 @@ static int refuse_folder(struct table *t, const struct allow_rule *a, const char
     bool itself = strcmp(dir, a->path) == 0;
     return err_set(t->err, -EINVAL,
                    "--allow '%s': %s%s%s is %s, so the host could add code that the program runs. "
-                   "Allow a folder that holds data only", a->path, itself ? "it" : "'",
-                   itself ? "" : dir, itself ? "" : "' in it", why);
+                   "Allow a folder that holds data only",
+                   a->path, itself ? "it" : "'", itself ? "" : dir, itself ? "" : "' in it", why);
 }
 
 static int check_dir(struct table *t, const char *dir, size_t length, const char *why)
@@ -299,8 +305,7 @@ static size_t import_folder(const char *path)
     const char *slash = strrchr(path, '/');
     size_t length = (size_t)(slash - path);
     static const char cache[] = "/__pycache__";
-    if (length > strlen(cache) &&
-        memcmp(slash - strlen(cache), cache, strlen(cache)) == 0)
+    if (length > strlen(cache) && memcmp(slash - strlen(cache), cache, strlen(cache)) == 0)
         length -= strlen(cache);
     return length;
 }

@@ -14,7 +14,8 @@
 void table_done(struct table *t)
 {
     struct entry *e, *next;
-    HASH_ITER(hh, t->entries, e, next) {
+    HASH_ITER(hh, t->entries, e, next)
+    {
         HASH_DEL(t->entries, e);
         free(e->target);
         free(e);

@@ -1,6 +1,6 @@
 /*
- * The paths of one node while it is being built: what each is to become, and where it stands on this
- * machine. Tier: hosted; internal to src/manifest.
+ * The paths of one node while it is being built: what each is to become, and where it stands on
+ * this machine. Tier: hosted; internal to src/manifest.
  */
 #pragma once
 
@@ -53,6 +53,8 @@ struct table {
     size_t listed_count, listed_capacity;
     char **own; /* SGXPy's files, canonical */
     size_t own_count;
+    const char *lost; /* a file that the run left below /tmp, and how many there are */
+    size_t lost_count;
     uint32_t uid, gid;
 };
 
@@ -73,8 +75,8 @@ MUST_CHECK int table_add_listed(struct table *t, const struct trace_path *dir);
 
 /*
  * Resolves an absolute path on this machine component by component; every symlink on the way gets
- * its record. *ret: the entry at the end, claimed by nobody yet; it may not exist. -ELOOP, -ENOENT (a
- * folder is missing), -ENOTDIR, -ENAMETOOLONG: without err. -ENOMEM with err.
+ * its record. *ret: the entry at the end, claimed by nobody yet; it may not exist. -ELOOP, -ENOENT
+ * (a folder is missing), -ENOTDIR, -ENAMETOOLONG: without err. -ENOMEM with err.
  */
 MUST_CHECK int table_resolve(struct table *t, const char *path, struct entry **ret);
 
@@ -107,8 +109,8 @@ char *closure_interpreter(const char *path);
 MUST_CHECK int process_fill(struct cascade_node *n, const struct trace *const *traces,
                             size_t trace_count, const struct manifest_rules *rules,
                             struct manifest_report *report, struct err *err);
-/* Index in argv of a script given to an interpreter; -1: -c, -m or standard input; 0: no interpreter
- * (or none that we know). */
+/* Index in argv of a script given to an interpreter; -1: -c, -m or standard input; 0: no
+ * interpreter (or none that we know). */
 int process_script(const struct trace_process *p);
 /* Whether trace process i belongs to the node of process 0: it or its forks, before any exec. *ret
  * is an array of trace->process_count, freed by the caller; NULL: out of memory. */

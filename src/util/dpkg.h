@@ -1,7 +1,7 @@
 /*
  * Which Debian package owns a file: the lists in /var/lib/dpkg/info. Tier: hosted. Nothing is
- * kept between calls; one call reads the lists until it finds the path (tens of milliseconds), so it
- * is for messages only.
+ * kept between calls; one call reads the lists until it finds the path (tens of milliseconds), so
+ * it is for messages only.
  */
 #pragma once
 

@@ -77,8 +77,8 @@ static void add_file(struct cascade_node *n, const struct content *all, const st
     f->flags = b->flags;
     if (f->class == MANIFEST_ABSENT)
         return;
-    f->mode = b->mode ? b->mode
-              : b->target ? S_IFLNK | 0777
+    f->mode = b->mode                      ? b->mode
+              : b->target                  ? S_IFLNK | 0777
               : (b->flags & MANIFEST_EXEC) ? S_IFREG | 0755
                                            : S_IFREG | 0644;
     f->nlink = 1;

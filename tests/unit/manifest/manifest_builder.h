@@ -15,7 +15,7 @@
 /* Left out members take what stands behind "0:". */
 struct built_file {
     const char *path;
-    uint32_t class;      /* 0: MANIFEST_TRUSTED */
+    uint32_t class; /* 0: MANIFEST_TRUSTED */
     uint32_t flags;
     uint32_t mode;       /* 0: S_IFLNK | 0777 with target, else S_IFREG | 0644 (0755 with EXEC);
                             absent: none */
@@ -23,20 +23,20 @@ struct built_file {
     uint64_t size;       /* NULL content with a size: that many zeros */
     const char *target;
     const char *link;
-    int64_t mtime_sec;   /* directories: always 0 */
+    int64_t mtime_sec; /* directories: always 0 */
 };
 
 struct built_node {
     const char *const *args; /* NULL-terminated. 0: { executable } */
-    const char *const *env;  /* "NAME=VALUE" pinned, "NAME" from the host; sorted by name. 0: none */
-    const char *executable;  /* 0: "/bin/program", made if the table has no such path */
+    const char *const *env; /* "NAME=VALUE" pinned, "NAME" from the host; sorted by name. 0: none */
+    const char *executable; /* 0: "/bin/program", made if the table has no such path */
     const char *interpreter; /* 0: static */
     const char *cwd;         /* 0: "/" */
     uint32_t flags;          /* 0: MANIFEST_ROOT */
     uint32_t uid, gid;
-    uint32_t umask;          /* 0: 022 */
-    uint32_t thread_count;   /* 0: 4 */
-    uint64_t heap_size;      /* 0: 64 MiB */
+    uint32_t umask;        /* 0: 022 */
+    uint32_t thread_count; /* 0: 4 */
+    uint64_t heap_size;    /* 0: 64 MiB */
 };
 
 /* node may be NULL. The manifest is 8-byte aligned; free it with free(). err may be NULL. */

@@ -21,6 +21,7 @@
 #include "core/manifest_view.h"
 #include "manifest/build.h"
 #include "manifest/compile.h"
+#include "manifest/hash.h"
 #include "manifest/table.h"
 #include "util/fs.h"
 
@@ -123,13 +124,30 @@ static void world_start(struct world *w)
 
     struct trace *t = &w->trace;
     struct trace_process *p = &w->process;
-    *t = (struct trace){ .time = 1, .hostname = "box", .cwd = w->root, .complete = true,
-                         .processes = p, .process_count = 1, .paths = w->paths };
+    *t = (struct trace){ .time = 1,
+                         .hostname = "box",
+                         .cwd = w->root,
+                         .complete = true,
+                         .processes = p,
+                         .process_count = 1,
+                         .paths = w->paths };
     *p = (struct trace_process){
-        .pid = 1, .parent = TRACE_NO_PROCESS, .executable = w->program, .exec_name = w->program,
-        .elf_interpreter = TRACE_NO_PATH, .argv = w->argv, .argc = 1, .envp = w->envp,
-        .cwd = w->root, .uid = 12, .gid = 34, .umask = 027, .accesses = w->accesses,
-        .vm_peak = 100u << 20, .thread_peak = 3, .ended = true,
+        .pid = 1,
+        .parent = TRACE_NO_PROCESS,
+        .executable = w->program,
+        .exec_name = w->program,
+        .elf_interpreter = TRACE_NO_PATH,
+        .argv = w->argv,
+        .argc = 1,
+        .envp = w->envp,
+        .cwd = w->root,
+        .uid = 12,
+        .gid = 34,
+        .umask = 027,
+        .accesses = w->accesses,
+        .vm_peak = 100u << 20,
+        .thread_peak = 3,
+        .ended = true,
     };
     w->argv[0] = w->program;
     p->executable_path = touch(w, w->program, TRACE_EXECUTED | TRACE_MAPPED_EXEC);
@@ -177,8 +195,8 @@ static const struct cascade_file *find(const struct world *w, const struct casca
     return cascade_find(&c->nodes[0], at(w, name));
 }
 
-static void expect(const struct world *w, const struct cascade *c, const char *name,
-                   uint32_t class, uint32_t flags)
+static void expect(const struct world *w, const struct cascade *c, const char *name, uint32_t class,
+                   uint32_t flags)
 {
     const struct cascade_file *f = find(w, c, name);
     if (!f && class == 0)
@@ -190,10 +208,10 @@ static void expect(const struct world *w, const struct cascade *c, const char *n
 
 /* ---- what becomes of a path ---- */
 
-#define W TRACE_WRITTEN
-#define C (TRACE_CREATED | TRACE_WRITTEN)
-#define T (TRACE_TRUNCATED | TRACE_WRITTEN)
-#define R TRACE_READ
+#define W   TRACE_WRITTEN
+#define C   (TRACE_CREATED | TRACE_WRITTEN)
+#define T   (TRACE_TRUNCATED | TRACE_WRITTEN)
+#define R   TRACE_READ
 #define OUT MANIFEST_OUTPUT
 
 static const struct {
@@ -210,7 +228,8 @@ static const struct {
     { "no/folder/either", NULL, NULL, TRACE_ABSENT, false, 0, 0 },
     { "read/below", NULL, NULL, TRACE_ABSENT, false, 0, 0 },
     { "made", NULL, "new", C, false, MANIFEST_ALLOWED, OUT },
-    { "probed then made", NULL, "new", C | TRACE_ABSENT | TRACE_STAT, false, MANIFEST_ALLOWED, OUT },
+    { "probed then made", NULL, "new", C | TRACE_ABSENT | TRACE_STAT, false, MANIFEST_ALLOWED,
+      OUT },
     { "made and read back", NULL, "new", C | R, false, MANIFEST_ALLOWED, OUT },
     { "overwritten", "old", "new", T, false, MANIFEST_ALLOWED, OUT },
     { "replaced", "old", "new", TRACE_RENAMED_TO, false, MANIFEST_ALLOWED, OUT },
@@ -226,7 +245,8 @@ static const struct {
     { "/sys/devices/system/cpu/online", NULL, NULL, R, true, 0, 0 },
     { ".sgxpy/key/trace", "x", "x", R, true, 0, 0 },
     { "m/__pycache__/a.cpython-311.pyc.123", NULL, NULL, C | TRACE_RENAMED_FROM, false, 0, 0 },
-    { "m/__pycache__/a.cpython-311.pyc", NULL, "pyc", TRACE_RENAMED_TO | TRACE_ABSENT, false, 0, 0 },
+    { "m/__pycache__/a.cpython-311.pyc", NULL, "pyc", TRACE_RENAMED_TO | TRACE_ABSENT, false, 0,
+      0 },
     { "m/__pycache__/b.cpython-311.pyc", "stale", "pyc", TRACE_RENAMED_TO | R, true,
       MANIFEST_TRUSTED, 0 },
 };
@@ -336,8 +356,10 @@ static void test_changed_since(void **state UNUSED)
     static const struct {
         const char *name, *want;
     } cases[] = {
-        { "longer", "1 bytes then, 2 now" }, { "touched", "modification time" },
-        { "gone", "it is gone" },            { "folder", "of another type" },
+        { "longer", "1 bytes then, 2 now" },
+        { "touched", "modification time" },
+        { "gone", "it is gone" },
+        { "folder", "of another type" },
         { "same", NULL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -387,6 +409,32 @@ static void test_changed_before_sign(void **state UNUSED)
                                      "77a9cb410ff61f20015ad"));
     assert_non_null(strstr(err.text, "found a52d159f262b2c6ddb724a61840befc36eb30c88877a4030b65cbe"
                                      "86298449c9"));
+    world_end(&w);
+}
+
+static void test_unreadable(void **state UNUSED)
+{
+    struct world w;
+    world_start(&w);
+    put(&w, "f", "abc");
+    touch(&w, "f", R);
+    assert_int_equal(chmod(at(&w, "f"), 0), 0);
+    assert_int_equal(chmod(at(&w, ""), 0755), 0);
+    run_ends(&w);
+    struct err err = { 0 };
+    if (geteuid() == 0)
+        assert_int_equal(seteuid(65534), 0);
+    struct cascade_file f = { .path = at(&w, "f"),
+                              .size = 3,
+                              .mtime_sec = w.paths[2].after.mtime_sec,
+                              .mtime_nsec = w.paths[2].after.mtime_nsec };
+    int r = manifest_hash_file(&f, &err);
+    if (getuid() == 0)
+        assert_int_equal(seteuid(0), 0);
+    assert_int_equal(r, -EACCES);
+    assert_int_equal(err.exit_code, 4);
+    assert_non_null(strstr(err.text, f.path));
+    assert_non_null(strstr(err.text, getuid() == 0 ? "'nobody'" : "user"));
     world_end(&w);
 }
 
@@ -510,8 +558,9 @@ static void test_rules(void **state UNUSED)
     run_ends(&w);
 
     const char *trust[] = { at(&w, "tree") }, *allow[] = { at(&w, "data") };
-    struct manifest_rules rules = { .trust = trust, .trust_count = 1, .allow = allow,
-                                    .allow_count = 1 };
+    struct manifest_rules rules = {
+        .trust = trust, .trust_count = 1, .allow = allow, .allow_count = 1
+    };
     struct cascade *c = must_build(&w, &rules);
     expect(&w, c, "tree", MANIFEST_TRUSTED, MANIFEST_LISTED);
     expect(&w, c, "tree/x/y.py", MANIFEST_TRUSTED, 0);
@@ -546,7 +595,7 @@ static void test_rules(void **state UNUSED)
     };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         const char *list[] = { strcmp(bad[i].option, "package") == 0 ? bad[i].name
-                                                                    : at(&w, bad[i].name) };
+                                                                     : at(&w, bad[i].name) };
         rules = (struct manifest_rules){ 0 };
         if (strcmp(bad[i].option, "allow") == 0)
             rules = (struct manifest_rules){ .allow = list, .allow_count = 1 };
@@ -571,9 +620,13 @@ static void test_environment(void **state UNUSED)
     struct world w;
     world_start(&w);
     static char *const env[] = {
-        "HOME=/h", "PATH=/bin", "LC_ALL=C", "OMP_NUM_THREADS=2", "PYTHONPATH=/x", "SHELL=/bin/sh",
-        "PYTHON_KEY=1", "AWS_SECRET=1", "NPY_X=3", "API=1", "broken", "=x", "TZ=",
-        "PYTHONDONTWRITEBYTECODE=",
+        "HOME=/h",       "PATH=/bin",
+        "LC_ALL=C",      "OMP_NUM_THREADS=2",
+        "PYTHONPATH=/x", "SHELL=/bin/sh",
+        "PYTHON_KEY=1",  "AWS_SECRET=1",
+        "NPY_X=3",       "API=1",
+        "broken",        "=x",
+        "TZ=",           "PYTHONDONTWRITEBYTECODE=",
     };
     for (size_t i = 0; i < ARRAY_SIZE(env); i++)
         w.envp[w.process.env_count++] = env[i];
@@ -587,9 +640,16 @@ static void test_environment(void **state UNUSED)
     static const struct {
         const char *name, *value; /* NULL: the host's */
     } want[] = {
-        { "API", NULL },     { "AWS_SECRET", "2" },        { "HOME", "/h" },  { "LC_ALL", "C" },
-        { "NEW", "a=b" },    { "NPY_X", "3" },             { "OMP_NUM_THREADS", "2" },
-        { "PATH", "/bin" },  { "PYTHONDONTWRITEBYTECODE", "1" }, { "PYTHONPATH", "/x" },
+        { "API", NULL },
+        { "AWS_SECRET", "2" },
+        { "HOME", "/h" },
+        { "LC_ALL", "C" },
+        { "NEW", "a=b" },
+        { "NPY_X", "3" },
+        { "OMP_NUM_THREADS", "2" },
+        { "PATH", "/bin" },
+        { "PYTHONDONTWRITEBYTECODE", "1" },
+        { "PYTHONPATH", "/x" },
         { "TZ", "" },
     };
     const struct cascade_node *n = &c->nodes[0];
@@ -597,8 +657,7 @@ static void test_environment(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
         assert_string_equal(n->env[i].name, want[i].name);
         assert_string_equal(n->env[i].value, want[i].value ? want[i].value : "");
-        assert_int_equal(n->env[i].policy,
-                         want[i].value ? MANIFEST_ENV_PINNED : MANIFEST_ENV_HOST);
+        assert_int_equal(n->env[i].policy, want[i].value ? MANIFEST_ENV_PINNED : MANIFEST_ENV_HOST);
     }
     assert_int_equal(report.dropped_count, 2);
     assert_string_equal(report.dropped[0], "PYTHON_KEY");
@@ -622,8 +681,8 @@ static void test_limits(void **state UNUSED)
         uint64_t vm_mib, heap_mib;
         uint32_t threads, want_threads;
     } cases[] = {
-        { 0, 256, 1, 4 },    { 200, 256, 2, 4 },     { 205, 512, 3, 5 },   { 800, 1024, 8, 10 },
-        { 900, 1536, 40, 50 }, { 4096, 5120, 1000, 1024 },
+        { 0, 256, 1, 4 },     { 200, 256, 2, 4 },    { 205, 512, 3, 5 },
+        { 800, 1024, 8, 10 }, { 900, 1536, 40, 50 }, { 4096, 5120, 1000, 1024 },
     };
     struct world w;
     world_start(&w);
@@ -760,17 +819,12 @@ static void test_several_traces(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fates),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_changed_since),
-        cmocka_unit_test(test_changed_before_sign),
-        cmocka_unit_test(test_listing),
-        cmocka_unit_test(test_closure),
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_script),
-        cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_fates),          cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_changed_since),  cmocka_unit_test(test_changed_before_sign),
+        cmocka_unit_test(test_unreadable),     cmocka_unit_test(test_listing),
+        cmocka_unit_test(test_closure),        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_environment),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_script),         cmocka_unit_test(test_programs),
         cmocka_unit_test(test_several_traces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,13 +135,15 @@ static const struct {
       "link: names no file before", -EBADMSG },
     { "absent with mode", "\"class\": \"absent\"", "\"class\": \"absent\", \"mode\": \"100644\"",
       "absent file has no metadata", -EBADMSG },
-    { "trusted without hash", "\"class\": \"named\"", "\"class\": \"trusted\"", "sha256", -EBADMSG },
+    { "trusted without hash", "\"class\": \"named\"", "\"class\": \"trusted\"", "sha256",
+      -EBADMSG },
     { "env order", "\"name\": \"B\"", "\"name\": \"Z\"", "env[2].name: out of order", -EBADMSG },
     { "env name", "\"name\": \"B\"", "\"name\": \"A=\"", "env[1].name: is no variable", -EBADMSG },
     { "host variable with value", "\"policy\": \"host\", \"value\": \"\"",
       "\"policy\": \"host\", \"value\": \"x\"", "env[1].value", -EBADMSG },
     { "argument is a number", "\"a b\"", "3", "args: must be a string", -EBADMSG },
-    { "argument object", "{\"hex\": \"ff\"}", "{\"hex\": \"ff\", \"a\": 1}", "element 2", -EBADMSG },
+    { "argument object", "{\"hex\": \"ff\"}", "{\"hex\": \"ff\", \"a\": 1}", "element 2",
+      -EBADMSG },
     { "too many threads", "\"threads\": 4", "\"threads\": 1025", "threads: 1025", -EBADMSG },
     { "bytes behind", "\"version\": 1\n}", "\"version\": 1\n}x", "line", -EBADMSG },
     { "mtime_nsec", "\"mtime\": -5", "\"mtime\": -5, \"mtime_nsec\": 1000000000", "mtime_nsec",
@@ -203,9 +205,9 @@ static void test_path_valid(void **state UNUSED)
         const char *path;
         bool want;
     } cases[] = {
-        { "/", true },     { "/a", true },      { "/a/b", true },   { "/...", true },
-        { "/a\n", true },  { "/\xff", true },   { "", false },      { "a", false },
-        { "//", false },   { "/a/", false },    { "/a//b", false }, { "/.", false },
+        { "/", true },     { "/a", true },       { "/a/b", true },   { "/...", true },
+        { "/a\n", true },  { "/\xff", true },    { "", false },      { "a", false },
+        { "//", false },   { "/a/", false },     { "/a//b", false }, { "/.", false },
         { "/a/.", false }, { "/a/../b", false }, { longest, true },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)

@@ -222,7 +222,8 @@ static void test_strict(void **state)
 static void test_sizes(void **state)
 {
     const struct fixture *f = *state;
-    for (size_t size = 0; size <= f->size + 8; size += size < sizeof(struct manifest_header) ? 1 : 8) {
+    for (size_t size = 0; size <= f->size + 8;
+         size += size < sizeof(struct manifest_header) ? 1 : 8) {
         uint8_t *copy = calloc(1, size + 8);
         assert_non_null(copy);
         memcpy(copy, f->data, size < f->size ? size : f->size);
@@ -284,9 +285,9 @@ static void test_reasons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),  cmocka_unit_test(test_find_above),
+        cmocka_unit_test(test_find),    cmocka_unit_test(test_find_above),
         cmocka_unit_test(test_records), cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_strict), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_strict),  cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_reasons),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
