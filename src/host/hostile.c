@@ -1,6 +1,7 @@
 #include "host/hostile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -20,6 +21,7 @@ struct hostile {
         _Atomic(struct ocall_block *) block;
     } threads[BLOCKS_MAX];
     atomic_bool scribbling;
+    _Atomic uint8_t trusted[65536]; /* handles that the library OS opened for trusted content */
 };
 
 /* splitmix64 (Vigna): one word of state, every seed is fine. */
@@ -160,7 +162,7 @@ static void *scribble(void *arg)
                     : OCALL_HEAD_SIZE + next(&random) % 512;
             bytes[at] = (uint8_t)next(&random);
         }
-        const struct timespec pause = { .tv_nsec = 20000 };
+        const struct timespec pause = { .tv_nsec = 10000 * (long)(h->options.rate % 10000) };
         nanosleep(&pause, NULL);
     }
     return NULL;
@@ -179,10 +181,24 @@ static void start_scribbling(struct hostile *h)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static bool spared(uint32_t nr)
+/* The library OS opens trusted files without O_NOFOLLOW, others with it. */
+static bool spared(struct hostile *h, const struct ocall_block *block)
 {
-    return nr == OCALL_BOOT || nr == OCALL_PREAD || nr == OCALL_RESTRICT ||
-           nr == OCALL_MODIFY_TYPE || nr == OCALL_REMOVE;
+    switch (block->nr) {
+    case OCALL_OPEN:
+        if (block->ret >= 0 && block->ret < (int64_t)ARRAY_SIZE(h->trusted))
+            h->trusted[block->ret] = !(block->args[1] & O_NOFOLLOW);
+        return !(block->args[1] & O_NOFOLLOW);
+    case OCALL_CLOSE:
+    case OCALL_FSTAT:
+    case OCALL_LSEEK:
+    case OCALL_PREAD: return block->args[0] < ARRAY_SIZE(h->trusted) && h->trusted[block->args[0]];
+    case OCALL_BOOT:
+    case OCALL_RESTRICT:
+    case OCALL_MODIFY_TYPE:
+    case OCALL_REMOVE: return true;
+    default: return false;
+    }
 }
 
 void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
@@ -197,7 +213,7 @@ void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
         start_scribbling(h);
 
     uint64_t *random = &h->threads[index].random;
-    if (h->options.spare && spared(block->nr))
+    if (h->options.spare && spared(h, block))
         return;
     if (next(random) % h->options.rate)
         return;
@@ -211,7 +227,8 @@ void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
     case 5: change_data(random, data, 65536); break;
     case 6:
         block->event = (uint32_t)next(random);
-        block->signals = next(random);
+        if (next(random) % 8 == 0) /* most of them end the program */
+            block->signals = next(random);
         block->args[next(random) % 6] = next(random);
         block->nr = (uint32_t)next(random);
         break;

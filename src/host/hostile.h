@@ -21,8 +21,8 @@ struct hostile_options {
     uint32_t rate;        /* 1 in rate; 0: 16 */
     uint32_t quiet_calls; /* the first so many OCALLs of a thread are answered honestly */
     bool scribble;
-    bool spare; /* answers honestly what always ends the run if it is wrong: content of trusted
-                   files and the page operations; so the other calls get their share */
+    bool spare; /* answers honestly what ends the run if it is wrong (trusted files, page
+                   operations, the strings at the start), so that the other calls get their share */
 };
 
 struct hostile;
