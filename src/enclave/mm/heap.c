@@ -19,7 +19,7 @@
 #include "thread/lock.h"
 
 #define BIN_COUNT   64
-#define GROW_PAGES  64
+#define GROW_PAGES  512 /* a huge page of the host: one fault instead of 512 */
 #define CLASS_MIN   4  /* 16 bytes */
 #define CLASS_MAX   11 /* 2048 bytes */
 
@@ -60,7 +60,8 @@ void heap_init(uint64_t enclave_size)
     uint64_t info_size = (pages * sizeof(uint32_t) + LAYOUT_PAGE - 1) & ~(LAYOUT_PAGE - 1);
     g_info = (uint32_t *)g_base;
     g_info_end = g_base;
-    g_pages_base = g_top = g_base + info_size;
+    uint64_t grow = GROW_PAGES * LAYOUT_PAGE;
+    g_pages_base = g_top = (g_base + info_size + grow - 1) / grow * grow;
 }
 
 static uint64_t page_index(uint64_t address)
