@@ -168,11 +168,10 @@ int thread_start(struct thread *thread)
 {
     __atomic_store_n(&thread->start_wanted, true, __ATOMIC_RELEASE);
     int64_t r = border_call1(OCALL_THREAD_START, 0, thread->index);
-    if (r < 0) {
-        /* If the host entered it all the same, start_wanted is gone or the area dead: not ours any more. */
-        __atomic_store_n(&thread->start_wanted, false, __ATOMIC_RELEASE);
+    /* A host that says no and enters it all the same: who takes start_wanted away, wins. If the thread
+     * did, it runs, and what belongs to it must not be freed. */
+    if (r < 0 && __atomic_exchange_n(&thread->start_wanted, false, __ATOMIC_ACQ_REL))
         return -EAGAIN;
-    }
     return 0;
 }
 
