@@ -64,7 +64,8 @@ const struct call calls[] = {
     { "removexattrat", 466, 466, CALL_CHANGE, 0, 1, 2, TRACE_CHANGED, 0 },
     { "file_setattr", 469, 469, CALL_CHANGE, 0, 1, 4, TRACE_CHANGED, 0 },
     { "truncate", 76, 92, CALL_CHANGE, NO, 0, NO, TRACE_WRITTEN | TRACE_TRUNCATED, CALL_TRUNCATE },
-    { "truncate64", -1, 193, CALL_CHANGE, NO, 0, NO, TRACE_WRITTEN | TRACE_TRUNCATED, CALL_TRUNCATE },
+    { "truncate64", -1, 193, CALL_CHANGE, NO, 0, NO, TRACE_WRITTEN | TRACE_TRUNCATED,
+      CALL_TRUNCATE },
     { "mkdir", 83, 39, CALL_CHANGE, NO, 0, NO, TRACE_CREATED, CALL_NOFOLLOW },
     { "mknod", 133, 14, CALL_CHANGE, NO, 0, NO, TRACE_CREATED, CALL_NOFOLLOW },
     { "mkdirat", 258, 296, CALL_CHANGE, 0, 1, NO, TRACE_CREATED, CALL_NOFOLLOW },
@@ -96,6 +97,19 @@ const struct call calls[] = {
     { "socketcall", -1, 102, CALL_SOCKETCALL, NO, 1, NO, 0, 0 },
     { "clone", 56, 120, CALL_CLONE, NO, NO, 0, 0, 0 },
     { "clone3", 435, 435, CALL_CLONE, NO, 0, NO, 0, CALL_CLONE3 },
+    { "umask", 95, 60, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setuid", 105, 23, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setgid", 106, 46, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setreuid", 113, 70, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setregid", 114, 71, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setresuid", 117, 164, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setresgid", 119, 170, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setuid32", -1, 213, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setgid32", -1, 214, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setreuid32", -1, 203, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setregid32", -1, 204, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setresuid32", -1, 208, CALL_IDENTITY, NO, NO, NO, 0, 0 },
+    { "setresgid32", -1, 210, CALL_IDENTITY, NO, NO, NO, 0, 0 },
     { "unshare", 272, 310, CALL_NAMESPACE, NO, NO, 0, 0, 0 },
     { "setns", 308, 346, CALL_NAMESPACE, NO, NO, 1, 0, 0 },
     { "mount", 165, 21, CALL_MOUNT, NO, NO, NO, 0, 0 },
@@ -170,9 +184,7 @@ static void emit_call(struct emitter *e, size_t index)
         emit(e, BPF_JMP | BPF_JSET | BPF_K, MAP_ANONYMOUS, 0, 1);
         emit_allow(e);
         break;
-    case CALL_MPROTECT:
-        emit_need_bits(e, 2, PROT_EXEC);
-        break;
+    case CALL_MPROTECT: emit_need_bits(e, 2, PROT_EXEC); break;
     case CALL_CLONE:
         /* clone3's flags lie in memory: it always stops. */
         if (!(c->flags & CALL_CLONE3))
@@ -197,8 +209,7 @@ static void emit_call(struct emitter *e, size_t index)
         emit(e, BPF_JMP | BPF_JEQ | BPF_K, 3, 1, 0);
         emit_allow(e);
         break;
-    default:
-        break;
+    default: break;
     }
     emit_trace(e, index);
 }

@@ -17,27 +17,28 @@
 #define CALLS_X32_BIT 0x40000000u
 
 enum call_op {
-    CALL_OPEN,       /* entry; the result too unless it is known beforehand */
-    CALL_PROBE,      /* entry only: whether the path exists is looked up by the recorder itself */
-    CALL_CHANGE,     /* entry and result: `bits` if it succeeded */
+    CALL_OPEN,   /* entry; the result too unless it is known beforehand */
+    CALL_PROBE,  /* entry only: whether the path exists is looked up by the recorder itself */
+    CALL_CHANGE, /* entry and result: `bits` if it succeeded */
     CALL_SYMLINK,
     CALL_MOVE,
     CALL_LINK,
     CALL_CHDIR,
     CALL_FCHDIR,
     CALL_CHROOT,
-    CALL_GETDENTS,   /* entry only: the recorder lists the folder itself */
+    CALL_GETDENTS, /* entry only: the recorder lists the folder itself */
     CALL_EXEC,
-    CALL_MMAP,       /* of a file, executable: the filter looks at the arguments */
-    CALL_MPROTECT,   /* to executable */
+    CALL_MMAP,     /* of a file, executable: the filter looks at the arguments */
+    CALL_MPROTECT, /* to executable */
     CALL_SOCKET,
     CALL_SOCKETCALL, /* i386: bind and connect behind one number */
     CALL_CLONE,
-    CALL_NAMESPACE,  /* unshare, setns */
+    CALL_IDENTITY,  /* uid, gid or umask change: they are asked for again at the next exec */
+    CALL_NAMESPACE, /* unshare, setns */
     CALL_MOUNT,
     CALL_PTRACE,
-    CALL_REFUSE,     /* made to fail with ENOSYS, and named */
-    CALL_ESCAPE,     /* goes on, and is named: the trace is not complete */
+    CALL_REFUSE, /* made to fail with ENOSYS, and named */
+    CALL_ESCAPE, /* goes on, and is named: the trace is not complete */
     CALL_UNKNOWN,
     CALL_X32,
 };

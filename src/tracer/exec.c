@@ -11,9 +11,10 @@
 #include "tracer/recorder.h"
 #include "util/fs.h"
 
-#define SHEBANG_DEPTH    5   /* as Linux: BINPRM depth */
-#define SHEBANG_SIZE     256 /* BINPRM_BUF_SIZE */
+#define SHEBANG_DEPTH       5   /* as Linux: BINPRM depth */
+#define SHEBANG_SIZE        256 /* BINPRM_BUF_SIZE */
 #define PROGRAM_HEADERS_MAX 512
+#define STACK_SIZE          (128u << 10) /* read at most of a new stack; longer ones come from /proc */
 
 /* ---- what a file's head says ---- */
 
@@ -126,9 +127,8 @@ bool exec_entry(struct recorder *r, struct task *t)
             known_touch(r, p, path, TRACE_ABSENT);
         }
         char buf[RESOLVE_PATH_MAX + 32];
-        if (r->r1.error ||
-            !read_shebang(resolve_real_path(r->r1.path, p->tgid, buf, sizeof(buf)), name,
-                          sizeof(name)))
+        if (r->r1.error || !read_shebang(resolve_real_path(r->r1.path, p->tgid, buf, sizeof(buf)),
+                                         name, sizeof(name)))
             break;
     }
     return true;
@@ -192,6 +192,79 @@ static void chain_walk(struct recorder *r, struct task *t, struct started *s)
         s->elf_interpreter = path_of(r, t, s->interpreter, 0);
         known_touch(r, p, s->elf_interpreter, TRACE_READ | TRACE_MAPPED_EXEC);
     }
+}
+
+/* ---- arguments and environment ---- */
+
+/* The strings of the new program's stack, one block each; both NULL if they cannot be had. Blocks
+ * are NUL-terminated strings one after the other, as in /proc/PID/cmdline. */
+struct strings {
+    char *owned[2];
+    const char *argv, *env;
+    size_t argv_size, env_size;
+};
+
+static void strings_done(struct strings *s)
+{
+    free(s->owned[0]);
+    free(s->owned[1]);
+}
+
+static uint64_t stack_word(const char *stack, size_t index, size_t word)
+{
+    uint64_t value = 0;
+    memcpy(&value, stack + index * word, word);
+    return value;
+}
+
+/*
+ * Fresh from exec the stack is: argc, argv pointers, NULL, envp pointers, NULL, auxv..., and above,
+ * the strings, back to back (System V ABI; fs/binfmt_elf.c). One read brings all of it, at a
+ * fraction of what opening two files of /proc costs.
+ */
+static bool strings_on_stack(struct strings *s, char *stack, size_t size, uint64_t at, size_t word)
+{
+    size_t words = size / word;
+    uint64_t argc = words ? stack_word(stack, 0, word) : 0;
+    if (argc == 0 || words < 3 || argc > words - 3)
+        return false;
+    uint64_t argv_at = stack_word(stack, 1, word) - at;
+    size_t i = (size_t)argc + 2;
+    uint64_t env_at = stack_word(stack, i, word), last = 0;
+    for (; i < words && stack_word(stack, i, word); i++)
+        last = stack_word(stack, i, word) - at;
+    if (i == words)
+        return false;
+    if (!env_at)
+        last = stack_word(stack, (size_t)argc, word) - at; /* of the arguments, then */
+    if (argv_at >= size || last >= size || last < argv_at)
+        return false;
+    const char *end = memchr(stack + last, '\0', size - last);
+    env_at = env_at ? env_at - at : (uint64_t)(end ? end + 1 - stack : 0);
+    if (!end || env_at < argv_at || env_at > (uint64_t)(end + 1 - stack))
+        return false;
+    s->argv = stack + argv_at;
+    s->argv_size = (size_t)(env_at - argv_at);
+    s->env = stack + env_at;
+    s->env_size = (size_t)(end + 1 - stack) - (size_t)env_at;
+    return true;
+}
+
+static void strings_read(struct strings *s, pid_t tid)
+{
+    *s = (struct strings){ .argv = NULL };
+    uint64_t at;
+    size_t word;
+    char *stack = record_stack(tid, &at, &word) ? malloc(STACK_SIZE) : NULL;
+    s->owned[0] = stack;
+    size_t size = stack ? tracee_read(tid, at, stack, STACK_SIZE) : 0;
+    if (stack && strings_on_stack(s, stack, size, at, word))
+        return;
+    free(stack);
+    s->owned[0] = tracee_file(tid, "cmdline", &s->argv_size);
+    s->owned[1] = tracee_file(tid, "environ", &s->env_size);
+    s->argv = s->owned[0];
+    s->env = s->owned[1];
 }
 
 static void put_block(struct log *log, const char *data, size_t size)
@@ -266,13 +339,17 @@ void exec_done(struct recorder *r, struct task *t)
     p->how = old == TRACE_NO_PROCESS ? TRACE_HOW_ROOT : TRACE_HOW_EXEC;
     if (!p->start_time)
         p->start_time = tracee_start_time(t->tid);
-    tracee_status(p, t->tid);
+    if (tracee_link(t->tid, "exe", s.exe, sizeof(s.exe)) < 0)
+        s.exe[0] = '\0';
+    /* Who it is comes from the parent, unless a call or a set-user-ID program changed it. */
+    struct stat exe_stat;
+    if (!p->identity_known || stat(s.exe, &exe_stat) < 0 ||
+        (exe_stat.st_mode & (S_ISUID | S_ISGID)))
+        tracee_status(p, t->tid);
     if (!p->cwd) {
         char buf[PATH_MAX];
         p->cwd = tracee_cwd(t->tid, buf, sizeof(buf)) == 0 ? strdup(buf) : NULL;
     }
-    if (tracee_link(t->tid, "exe", s.exe, sizeof(s.exe)) < 0)
-        s.exe[0] = '\0';
     char name[64];
     snprintf(name, sizeof(name), "/proc/%d/exe", (int)t->tid);
     CLEANUP(close_p) int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -285,24 +362,22 @@ void exec_done(struct recorder *r, struct task *t)
 
     p->index = TRACE_NO_PROCESS;
     chain_walk(r, t, &s);
-    size_t argv_size = 0, env_size = 0;
-    CLEANUP(free_p) char *argv = tracee_file(t->tid, "cmdline", &argv_size);
-    CLEANUP(free_p) char *env = tracee_file(t->tid, "environ", &env_size);
+    CLEANUP(strings_done) struct strings strings;
+    strings_read(&strings, t->tid);
     put_process(r, p, old, 0);
     log_string(&r->log, c->text ? c->text : "");
     log_string(&r->log, s.exe);
     log_number(&r->log, s.exe_path == TRACE_NO_PATH ? 0 : (uint64_t)s.exe_path + 1);
-    log_number(&r->log, s.elf_interpreter == TRACE_NO_PATH ? 0
-                                                           : (uint64_t)s.elf_interpreter + 1);
+    log_number(&r->log, s.elf_interpreter == TRACE_NO_PATH ? 0 : (uint64_t)s.elf_interpreter + 1);
     log_number(&r->log, s.chain_count);
     for (size_t i = 0; i < s.chain_count; i++)
         log_number(&r->log, s.chain[i]);
-    put_block(&r->log, argv, argv ? argv_size : 0);
-    put_block(&r->log, env, env ? env_size : 0);
+    put_block(&r->log, strings.argv, strings.argv ? strings.argv_size : 0);
+    put_block(&r->log, strings.env, strings.env ? strings.env_size : 0);
     log_end(&r->log);
     p->index = r->process_count++;
     chain_walk(r, t, &s);
-    if (!argv || !env)
+    if (!strings.argv || !strings.env)
         known_note(r, p, true, "arguments or environment of process %d could not be read",
                    (int)p->tgid);
 }
@@ -314,6 +389,7 @@ void exec_forked(struct recorder *r, struct process *child, const struct process
     child->uid = parent->uid;
     child->gid = parent->gid;
     child->umask = parent->umask;
+    child->identity_known = parent->identity_known;
     child->own_cwd_unknown = parent->own_cwd_unknown;
     child->own_memory = how == TRACE_HOW_FORK; /* its parent's peak is not its own */
     child->cwd = parent->cwd ? strdup(parent->cwd) : NULL;

@@ -56,8 +56,8 @@ static const char *base_of(struct recorder *r, struct task *t, int dir_fd, char 
         return p->cwd;
     int e = tracee_cwd(t->tid, buf, PATH_MAX);
     if (e < 0) {
-        known_note(r, p, true, "the current folder of process %d cannot be named: %s",
-                   (int)p->tgid, strerror(-e));
+        known_note(r, p, true, "the current folder of process %d cannot be named: %s", (int)p->tgid,
+                   strerror(-e));
         return NULL;
     }
     if (!p->own_cwd_unknown)
@@ -127,8 +127,7 @@ static bool nofollow(const struct pending *c)
 {
     const struct call *call = c->call;
     if (call->op == CALL_LINK)
-        return call->flags_arg == CALL_NO_ARG ||
-               !(c->args[call->flags_arg] & AT_SYMLINK_FOLLOW);
+        return call->flags_arg == CALL_NO_ARG || !(c->args[call->flags_arg] & AT_SYMLINK_FOLLOW);
     if (call->flags & CALL_NOFOLLOW)
         return true;
     return call->flags_arg != CALL_NO_ARG && (c->args[call->flags_arg] & AT_SYMLINK_NOFOLLOW);
@@ -226,8 +225,7 @@ static bool open_entry(struct recorder *r, struct task *t)
         c->flags = c->args[call->flags_arg];
     }
     bool stay = (c->flags & O_NOFOLLOW) || (c->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
-    if (!resolve_argument(r, t, call->dir_arg, call->path_arg, stay ? RESOLVE_NOFOLLOW : 0,
-                          &r->r1))
+    if (!resolve_argument(r, t, call->dir_arg, call->path_arg, stay ? RESOLVE_NOFOLLOW : 0, &r->r1))
         return false;
     c->path = known_path(r, p->tgid, &r->r1);
     c->node = r->r1.node;
@@ -240,8 +238,7 @@ static void open_result(struct recorder *r, struct task *t, int64_t result)
     struct pending *c = &t->pending;
     struct process *p = t->process;
     if (result < 0) {
-        known_touch(r, p, c->path,
-                    asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
+        known_touch(r, p, c->path, asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
         return;
     }
     uint32_t bits = open_bits(r, c);
@@ -276,8 +273,7 @@ static void change_result(struct recorder *r, struct task *t, int64_t result)
     struct pending *c = &t->pending;
     struct process *p = t->process;
     if (result < 0) {
-        known_touch(r, p, c->path,
-                    asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
+        known_touch(r, p, c->path, asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
         return;
     }
     uint32_t bits = c->call->bits;
@@ -605,8 +601,7 @@ static void named_result(struct recorder *r, struct task *t, int64_t result)
         break;
     default:
         if (result >= 0)
-            known_note(r, p, true, "the program used %s, whose files are not seen",
-                       c->call->name);
+            known_note(r, p, true, "the program used %s, whose files are not seen", c->call->name);
         break;
     }
 }
@@ -635,6 +630,7 @@ bool handle_entry(struct recorder *r, struct task *t)
     case CALL_SOCKET:
     case CALL_SOCKETCALL: return socket_entry(r, t);
     case CALL_CLONE: clone_entry(r, t); return false;
+    case CALL_IDENTITY: p->identity_known = false; return false;
     case CALL_NAMESPACE: namespace_entry(r, t); return false;
     case CALL_MOUNT:
     case CALL_ESCAPE:

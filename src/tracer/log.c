@@ -40,8 +40,7 @@ static int window_move(struct log *log, size_t need)
     int r = posix_fallocate(log->fd, (off_t)offset, (off_t)size);
     if (r)
         return -r;
-    uint8_t *map =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, log->fd, (off_t)offset);
+    uint8_t *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, log->fd, (off_t)offset);
     if (map == MAP_FAILED)
         return -errno;
     if (log->map)

@@ -20,20 +20,20 @@
 
 /* What a record says; its fields in order. [x]: LEB128 number, "x": bytes with NUL, size first. */
 enum log_kind {
-    LOG_RUN = 1,      /* [time] "hostname" "kernel" "cwd" [argc] "arg"... */
-    LOG_PROCESS = 2,  /* [pid] [start] [parent + 1] [how] [clone flags] [uid] [gid] [umask] "cwd";
-                         how ROOT, EXEC: "exec name" "executable" [its path + 1]
-                         [PT_INTERP path + 1] [n] [chain path]... [n] "arg"... [n] "NAME=VALUE"... */
-    LOG_PATH = 3,     /* "path" STAT */
-    LOG_TARGET = 4,   /* [path] "link target" */
-    LOG_ACCESS = 5,   /* [process] [path] [bits] */
-    LOG_LIST = 6,     /* [path] [n] ([type] "name")... */
-    LOG_MOVE = 7,     /* [kind] [process] [from] [to] */
-    LOG_SOCKET = 8,   /* [process] [bits] [path + 1] "raw sockaddr" (its size excludes the NUL) */
-    LOG_EXIT = 9,     /* [process] [replaced] [wait status] [VmPeak bytes] [peak threads] */
-    LOG_NOTE = 10,    /* [process + 1] [incomplete] "text" */
-    LOG_AFTER = 11,   /* [path] STAT: differs at the end of the run */
-    LOG_END = 12,     /* [processes] [paths]: nothing follows */
+    LOG_RUN = 1,     /* [time] "hostname" "kernel" "cwd" [argc] "arg"... */
+    LOG_PROCESS = 2, /* [pid] [start] [parent + 1] [how] [clone flags] [uid] [gid] [umask] "cwd";
+                        how ROOT, EXEC: "exec name" "executable" [its path + 1]
+                        [PT_INTERP path + 1] [n] [chain path]... [n] "arg"... [n] "NAME=VALUE"... */
+    LOG_PATH = 3,    /* "path" STAT */
+    LOG_TARGET = 4,  /* [path] "link target" */
+    LOG_ACCESS = 5,  /* [process] [path] [bits] */
+    LOG_LIST = 6,    /* [path] [n] ([type] "name")... */
+    LOG_MOVE = 7,    /* [kind] [process] [from] [to] */
+    LOG_SOCKET = 8,  /* [process] [bits] [path + 1] "raw sockaddr" (its size excludes the NUL) */
+    LOG_EXIT = 9,    /* [process] [replaced] [wait status] [VmPeak bytes] [peak threads] */
+    LOG_NOTE = 10,   /* [process + 1] [incomplete] "text" */
+    LOG_AFTER = 11,  /* [path] STAT: differs at the end of the run */
+    LOG_END = 12,    /* [processes] [paths]: nothing follows */
 };
 /* STAT: [mode], and unless 0: [uid] [gid] [size] [zigzag mtime seconds] [nanoseconds] [dev] [ino]
  * [nlink] [rdev] */

@@ -49,7 +49,7 @@ static const unsigned long ptrace_options =
     PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL;
 
 /* For the signal handlers; a process runs one recorder at a time. */
-static volatile pid_t g_forward_to; /* the root program, 0 when it has ended */
+static volatile pid_t g_forward_to;    /* the root program, 0 when it has ended */
 static volatile sig_atomic_t g_signal; /* one that came when the root had ended */
 static volatile sig_atomic_t g_expired;
 
@@ -99,7 +99,8 @@ static struct process *process_add(struct recorder *r, pid_t tgid)
 static void process_drop(struct recorder *r, struct process *p)
 {
     struct task *t, *next;
-    HASH_ITER(hh, r->tasks, t, next) {
+    HASH_ITER(hh, r->tasks, t, next)
+    {
         if (t->process == p)
             t->process = NULL;
     }
@@ -126,6 +127,16 @@ void record_skip_call(struct task *t, int error)
     regs.orig_rax = (unsigned long long)-1;
     regs.rax = (unsigned long long)(long long)-error;
     (void)ptrace(PTRACE_SETREGS, t->tid, NULL, &regs);
+}
+
+bool record_stack(pid_t tid, uint64_t *ret_address, size_t *ret_word)
+{
+    struct __ptrace_syscall_info info;
+    if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, (void *)sizeof(info), &info) <= 0)
+        return false;
+    *ret_address = info.stack_pointer;
+    *ret_word = info.arch == AUDIT_ARCH_I386 ? 4 : 8;
+    return true;
 }
 
 void record_clear_arg0(struct task *t, uint64_t mask)
@@ -208,7 +219,8 @@ static void adopt_waiting(struct recorder *r)
     struct task *t, *next;
     if (!r->waiting)
         return;
-    HASH_ITER(hh, r->tasks, t, next) {
+    HASH_ITER(hh, r->tasks, t, next)
+    {
         if (!t->waiting)
             continue;
         size_t size;
@@ -263,8 +275,7 @@ static void on_seccomp(struct recorder *r, struct task *t)
     struct __ptrace_syscall_info info;
     struct pending *c = &t->pending;
     pending_done(c);
-    if (!t->process ||
-        ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, (void *)sizeof(info), &info) <= 0 ||
+    if (!t->process || ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, (void *)sizeof(info), &info) <= 0 ||
         info.op != PTRACE_SYSCALL_INFO_SECCOMP)
         return;
     c->call = call_of(&info);
@@ -302,7 +313,8 @@ static struct task *on_exec(struct recorder *r, struct task *t)
         }
     }
     struct task *other, *next;
-    HASH_ITER(hh, r->tasks, other, next) {
+    HASH_ITER(hh, r->tasks, other, next)
+    {
         if (other != t && other->process == t->process)
             other->process = NULL;
     }
@@ -483,7 +495,7 @@ static void signal_all(struct recorder *r, int signal_number)
 {
     struct process *p, *next;
     HASH_ITER(hh, r->processes, p, next)
-        kill(p->tgid, signal_number);
+    kill(p->tgid, signal_number);
 }
 
 /* After waitpid was interrupted. seconds: the limit that was set, 0: none. */
@@ -540,8 +552,7 @@ static int find_program(const char *name, char *ret_path, size_t size, struct er
     for (const char *p = path ? path : "/usr/local/bin:/usr/bin:/bin"; *name;) {
         size_t n = strcspn(p, ":");
         struct stat st;
-        if ((size_t)snprintf(ret_path, size, "%.*s%s%s", (int)n, p, n ? "/" : "./", name) <
-                size &&
+        if ((size_t)snprintf(ret_path, size, "%.*s%s%s", (int)n, p, n ? "/" : "./", name) < size &&
             stat(ret_path, &st) == 0 && S_ISREG(st.st_mode)) {
             if (access(ret_path, X_OK) == 0)
                 return 0;
@@ -570,8 +581,7 @@ static NORETURN void child_run(const struct tracer_options *options, const char 
      * filter is no reason to slow the program down with speculation barriers. */
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, filter) < 0 &&
         (errno != EACCES || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, filter) <
-             0))
+         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, filter) < 0))
         goto fail;
     execv(path, argv);
 fail:
@@ -649,9 +659,9 @@ static void recorder_done(struct recorder *r)
     struct task *t, *next_task;
     struct process *p, *next_process;
     HASH_ITER(hh, r->tasks, t, next_task)
-        task_drop(r, t);
+    task_drop(r, t);
     HASH_ITER(hh, r->processes, p, next_process)
-        process_drop(r, p);
+    process_drop(r, p);
     known_free(r);
     resolver_free(r->resolver);
 }

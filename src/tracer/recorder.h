@@ -28,9 +28,9 @@ struct known_path {
     char *path;
     uint32_t index;
     struct trace_stat before;
-    struct seen names; /* listed */
+    struct seen names;               /* listed */
     int64_t listed_sec, listed_nsec; /* the folder's mtime then */
-    bool opened;       /* at the last look the kernel opened exactly this path for it */
+    bool opened; /* at the last look the kernel opened exactly this path for it */
     UT_hash_handle hh;
 };
 
@@ -40,10 +40,11 @@ struct process {
     uint32_t index; /* in the trace; TRACE_NO_PROCESS: our own child before its first exec */
     uint64_t start_time;
     enum trace_how how;
-    bool own_memory; /* not a vfork child that still runs in its parent's */
+    bool own_memory;      /* not a vfork child that still runs in its parent's */
     bool own_cwd_unknown; /* a thread may have a cwd of its own (CLONE_FS) */
-    char *cwd;       /* NULL: not known, ask /proc */
-    char *root;      /* "/" */
+    char *cwd;            /* NULL: not known, ask /proc */
+    char *root;           /* "/" */
+    bool identity_known;  /* uid, gid, umask; false: a call has changed them since */
     uint32_t uid, gid, umask;
     uint64_t vm_peak;
     unsigned threads, thread_peak;
@@ -63,8 +64,8 @@ struct pending {
     uint32_t path, path_to;
     struct resolve_node *node, *node_to;
     bool existed, existed_to;
-    uint64_t flags;   /* open or rename flags */
-    char *text;       /* resolved cwd or root; exec name. Owned. */
+    uint64_t flags;    /* open or rename flags */
+    char *text;        /* resolved cwd or root; exec name. Owned. */
     char **exec_names; /* the name and its shebang interpreters, NULL at the end. Owned. */
 };
 
@@ -92,7 +93,7 @@ struct recorder {
     pid_t root_pid;
     bool root_started;
     int root_status;
-    size_t waiting; /* tasks whose parent has not told of them */
+    size_t waiting;         /* tasks whose parent has not told of them */
     struct resolved r1, r2; /* scratch of the handlers */
 };
 
@@ -166,5 +167,7 @@ void exec_mappings(struct recorder *r, struct process *p, pid_t tid, uint64_t ad
 
 /* Makes the call fail with error (a positive errno) instead of running. */
 void record_skip_call(struct task *t, int error);
+/* At an exec stop: the stack pointer, and the size of a word there. */
+MUST_CHECK bool record_stack(pid_t tid, uint64_t *ret_address, size_t *ret_word);
 /* Clears bits in the call's first argument. */
 void record_clear_arg0(struct task *t, uint64_t mask);

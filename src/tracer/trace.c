@@ -18,8 +18,8 @@
 /* What the reader keeps beside the model. The model comes first: a struct trace is the owner. */
 struct loaded {
     struct trace t;
-    char *data;           /* the file; strings point into it */
-    uint32_t *by_path;    /* path indexes, sorted by their bytes */
+    char *data;        /* the file; strings point into it */
+    uint32_t *by_path; /* path indexes, sorted by their bytes */
     size_t process_room, path_room, move_room, note_room;
 };
 
@@ -235,8 +235,8 @@ static bool owns_program(const struct trace_process *p)
 static void read_process(struct reader *r)
 {
     struct trace *t = &r->l->t;
-    struct trace_process *p = grow(r, (void **)&t->processes, t->process_count,
-                                   &r->l->process_room, sizeof(*p));
+    struct trace_process *p =
+        grow(r, (void **)&t->processes, t->process_count, &r->l->process_room, sizeof(*p));
     if (!p)
         return;
     p->pid = take_u32(r, "pid out of range");
@@ -267,8 +267,7 @@ static void read_process(struct reader *r)
 static void read_path(struct reader *r)
 {
     struct trace *t = &r->l->t;
-    struct trace_path *p =
-        grow(r, (void **)&t->paths, t->path_count, &r->l->path_room, sizeof(*p));
+    struct trace_path *p = grow(r, (void **)&t->paths, t->path_count, &r->l->path_room, sizeof(*p));
     if (!p || !grow(r, (void **)&r->changed, t->path_count, &r->changed_room, sizeof(bool)))
         return;
     p->path = take_string(r);
@@ -330,8 +329,7 @@ static void read_list(struct reader *r)
 static void read_move(struct reader *r)
 {
     struct trace *t = &r->l->t;
-    struct trace_move *m =
-        grow(r, (void **)&t->moves, t->move_count, &r->l->move_room, sizeof(*m));
+    struct trace_move *m = grow(r, (void **)&t->moves, t->move_count, &r->l->move_room, sizeof(*m));
     if (!m)
         return;
     m->kind = (enum trace_move_kind)take_below(r, TRACE_MOVE_EXCHANGE + 1, "unknown move");
@@ -415,8 +413,7 @@ static void read_exit(struct reader *r)
 static void read_note(struct reader *r)
 {
     struct trace *t = &r->l->t;
-    struct trace_note *n =
-        grow(r, (void **)&t->notes, t->note_count, &r->l->note_room, sizeof(*n));
+    struct trace_note *n = grow(r, (void **)&t->notes, t->note_count, &r->l->note_room, sizeof(*n));
     if (!n)
         return;
     uint64_t process = take_below(r, t->process_count + 1, "unknown process");
@@ -584,8 +581,10 @@ static int finish(struct reader *r, bool torn, struct err *err)
 {
     struct trace *t = &r->l->t;
     if (!r->run_seen || !t->process_count)
-        return err_set(err, -EBADMSG, "trace '%s' holds no process: the recorder was stopped "
-                                      "before the program started", r->name);
+        return err_set(err, -EBADMSG,
+                       "trace '%s' holds no process: the recorder was stopped "
+                       "before the program started",
+                       r->name);
     if (merge_accesses(r) < 0)
         return err_set(err, -ENOMEM, "trace '%s': out of memory", r->name);
     for (size_t i = 0; i < t->path_count; i++)

@@ -30,10 +30,10 @@
 #include "core/attr.h"
 #include "util/err.h"
 
-#define TRACE_VERSION     1u
-#define TRACE_FILE_MAX    (1024ul << 20) /* larger files are refused */
-#define TRACE_NO_PROCESS  UINT32_MAX
-#define TRACE_NO_PATH     UINT32_MAX
+#define TRACE_VERSION    1u
+#define TRACE_FILE_MAX   (1024ul << 20) /* larger files are refused */
+#define TRACE_NO_PROCESS UINT32_MAX
+#define TRACE_NO_PATH    UINT32_MAX
 
 /* What was done to a path. ABSENT: asked for and not there (ENOENT or ENOTDIR). */
 enum {
@@ -50,11 +50,11 @@ enum {
     TRACE_RENAMED_TO = 1u << 10,  /* came to be by rename, or was replaced by one */
     TRACE_REMOVED = 1u << 11,     /* unlink, rmdir */
     TRACE_ABSENT = 1u << 12,
-    TRACE_CHANGED = 1u << 13,     /* metadata changed: chmod, chown, utimens, setxattr */
-    TRACE_OPENED = 1u << 14,      /* a directory or special file opened, or made the cwd */
-    TRACE_DENIED = 1u << 15,      /* a call on it failed with EACCES or EPERM */
-    TRACE_BOUND = 1u << 16,       /* AF_UNIX socket bound to it */
-    TRACE_CONNECTED = 1u << 17,   /* AF_UNIX socket connected to it */
+    TRACE_CHANGED = 1u << 13,   /* metadata changed: chmod, chown, utimens, setxattr */
+    TRACE_OPENED = 1u << 14,    /* a directory or special file opened, or made the cwd */
+    TRACE_DENIED = 1u << 15,    /* a call on it failed with EACCES or EPERM */
+    TRACE_BOUND = 1u << 16,     /* AF_UNIX socket bound to it */
+    TRACE_CONNECTED = 1u << 17, /* AF_UNIX socket connected to it */
 };
 #define TRACE_ALL_BITS ((1u << 18) - 1)
 
@@ -129,17 +129,17 @@ struct trace_process {
     uint64_t clone_flags; /* as far as seen; 0 for fork, vfork, exec */
 
     /* As given at the last exec; entries made by fork share their parent's. */
-    const char *executable; /* resolved: what /proc/PID/exe names */
+    const char *executable;   /* resolved: what /proc/PID/exe names */
     uint32_t executable_path; /* index; TRACE_NO_PATH if it has no path (memfd) */
     /* What exec was given, then each shebang interpreter, resolved; the last one is the
      * executable (unless binfmt_misc came in between). One entry for an ordinary ELF program. */
     uint32_t *chain;
     size_t chain_count;
-    const char *exec_name;  /* the path as exec was given it, unresolved */
+    const char *exec_name;    /* the path as exec was given it, unresolved */
     uint32_t elf_interpreter; /* PT_INTERP (ld.so), resolved; TRACE_NO_PATH: static */
-    char **argv;            /* argv[argc] is NULL; as the program sees it, after shebang */
+    char **argv;              /* argv[argc] is NULL; as the program sees it, after shebang */
     size_t argc;
-    char **envp;            /* "NAME=VALUE" as the program got it; envp[env_count] is NULL */
+    char **envp; /* "NAME=VALUE" as the program got it; envp[env_count] is NULL */
     size_t env_count;
 
     const char *cwd; /* at exec or fork */
@@ -150,11 +150,11 @@ struct trace_process {
     struct trace_socket *sockets;
     size_t socket_count;
 
-    bool ended;             /* exit or exec in place was seen */
-    bool replaced;          /* ended by exec in place */
-    int wait_status;        /* as waitpid(2) gives it; meaningful if ended and not replaced */
-    uint64_t vm_peak;       /* bytes, VmPeak; 0: unknown (killed; vfork child) */
-    uint32_t thread_peak;   /* at least 1 */
+    bool ended;           /* exit or exec in place was seen */
+    bool replaced;        /* ended by exec in place */
+    int wait_status;      /* as waitpid(2) gives it; meaningful if ended and not replaced */
+    uint64_t vm_peak;     /* bytes, VmPeak; 0: unknown (killed; vfork child) */
+    uint32_t thread_peak; /* at least 1 */
 };
 
 /* A remark of the recorder. incomplete: something the program did may be missing in the trace. */

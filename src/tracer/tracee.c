@@ -179,6 +179,7 @@ void tracee_status(struct process *p, pid_t tid)
     const char *uid_at = status_field(text, "\nUid:\t");
     const char *gid_at = status_field(text, "\nGid:\t");
     const char *peak_at = status_field(text, "\nVmPeak:\t");
+    p->identity_known = umask_at && uid_at && gid_at;
     if (umask_at)
         p->umask = (uint32_t)strtoul(umask_at, NULL, 8);
     if (uid_at)

@@ -16,14 +16,17 @@ static long gate_open(char *low, const char *name)
 {
     long r;
     strcpy(low, name);
-    __asm__ volatile("int $0x80" : "=a"(r) : "a"(5), "b"(low), "c"(0), "d"(0) : "memory", "r8", "r9", "r10", "r11");
+    __asm__ volatile("int $0x80"
+                     : "=a"(r)
+                     : "a"(5), "b"(low), "c"(0), "d"(0)
+                     : "memory", "r8", "r9", "r10", "r11");
     return r;
 }
 
 int main(void)
 {
-    char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    char *low =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     if (low == MAP_FAILED)
         return 1;
     close(open("by-gate", O_WRONLY | O_CREAT, 0644));

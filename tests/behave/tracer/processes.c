@@ -1,5 +1,6 @@
 /*
- * All ways to make a process; each child leaves a mark of its own. A grandchild outlives its parent.
+ * All ways to make a process; each child leaves a mark of its own. A grandchild outlives its
+ * parent.
  *
  * process: fork
  * process: vfork
@@ -82,8 +83,8 @@ int main(void)
     status[3] = wait_for(pid);
     pid = clone(in_clone, stack + sizeof(stack), CLONE_VM | SIGCHLD, "by-clone");
     status[4] = wait_for(pid);
-    pid = clone(in_clone, stack + sizeof(stack), CLONE_VM | CLONE_UNTRACED | SIGCHLD,
-                "by-untraced");
+    pid =
+        clone(in_clone, stack + sizeof(stack), CLONE_VM | CLONE_UNTRACED | SIGCHLD, "by-untraced");
     status[5] = wait_for(pid);
     pid = raw_clone3(CLONE_UNTRACED);
     if (pid == 0) {

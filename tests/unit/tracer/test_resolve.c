@@ -1,4 +1,5 @@
-/* Path resolution against the kernel's own: whatever resolver_walk says, open and /proc/self/fd say. */
+/* Path resolution against the kernel's own: whatever resolver_walk says, open and /proc/self/fd
+ * say. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,8 +116,7 @@ static void test_walk(void **state UNUSED)
                      got->error, got->path, links, cases[c].error, want, cases[c].links);
 
         /* The oracle. */
-        int fd = open(cases[c].name,
-                      O_PATH | (cases[c].flags & RESOLVE_NOFOLLOW ? O_NOFOLLOW : 0));
+        int fd = open(cases[c].name, O_PATH | (cases[c].flags & RESOLVE_NOFOLLOW ? O_NOFOLLOW : 0));
         if ((fd < 0 ? errno : 0) != got->error)
             fail_msg("%s: the kernel says %s", cases[c].name, strerror(fd < 0 ? errno : 0));
         if (fd >= 0) {

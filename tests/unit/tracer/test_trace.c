@@ -51,7 +51,8 @@ static void record(struct log *log, enum log_kind kind, const char *field, ...)
 
 static void put_head(struct log *log)
 {
-    record(log, LOG_RUN, "1700000000", "s:host", "s:6.1", "s:/home", "2", "s:prog", "s:\xff\n", NULL);
+    record(log, LOG_RUN, "1700000000", "s:host", "s:6.1", "s:/home", "2", "s:prog", "s:\xff\n",
+           NULL);
     record(log, LOG_PATH, "s:/bin/prog", "0100755", "1", "2", "4096", "9", "7", "3", "44", "1", "0",
            NULL);
     record(log, LOG_PROCESS, "100", "5000", "0", "0", "0", "1000", "1001", "022", "s:/home",
@@ -96,12 +97,12 @@ static void fill_whole(struct log *log)
     record(log, LOG_PATH, "s:/old", "0100644", "0", "0", "4", "0", "0", "3", "46", "1", "0", NULL);
     record(log, LOG_PATH, "s:/cut", "0100644", "0", "0", "4", "0", "0", "3", "47", "1", "0", NULL);
     record(log, LOG_PATH, "s:/dir", "0040755", "0", "0", "4", "0", "0", "3", "48", "2", "0", NULL);
-    record(log, LOG_ACCESS, "0", "0", "0x31", NULL);     /* read, mapped, executed */
+    record(log, LOG_ACCESS, "0", "0", "0x31", NULL); /* read, mapped, executed */
     record(log, LOG_PROCESS, "101", "5001", "1", "1", "17", "1000", "1001", "022", "s:/", NULL);
-    record(log, LOG_ACCESS, "1", "3", "2", NULL);        /* the child writes /old... */
-    record(log, LOG_ACCESS, "0", "3", "1", NULL);        /* ...before the parent reads it */
-    record(log, LOG_ACCESS, "0", "4", "0x0b", NULL);     /* read, written, truncated... */
-    record(log, LOG_ACCESS, "0", "1", "6", NULL);        /* created, written */
+    record(log, LOG_ACCESS, "1", "3", "2", NULL);    /* the child writes /old... */
+    record(log, LOG_ACCESS, "0", "3", "1", NULL);    /* ...before the parent reads it */
+    record(log, LOG_ACCESS, "0", "4", "0x0b", NULL); /* read, written, truncated... */
+    record(log, LOG_ACCESS, "0", "1", "6", NULL);    /* created, written */
     record(log, LOG_ACCESS, "0", "1", "1", NULL);
     record(log, LOG_LIST, "5", "3", "8", "s:b", "4", "s:a", "8", "s:c\n", NULL);
     record(log, LOG_LIST, "5", "1", "8", "s:b", NULL);
@@ -495,18 +496,19 @@ static void test_print(void **state UNUSED)
     assert_null(strstr(text, "PATH=/bin"));
     free(text);
     trace_free(t);
-    assert_string_equal(trace_bits_text(TRACE_READ | TRACE_ABSENT, buf, sizeof(buf)), "read absent");
+    assert_string_equal(trace_bits_text(TRACE_READ | TRACE_ABSENT, buf, sizeof(buf)),
+                        "read absent");
     assert_string_equal(trace_bits_text(TRACE_READ | TRACE_ABSENT, buf, 8), "read");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),      cmocka_unit_test(test_cut_everywhere),
+        cmocka_unit_test(test_whole),        cmocka_unit_test(test_cut_everywhere),
         cmocka_unit_test(test_zeros_behind), cmocka_unit_test(test_bytes_changed),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_head),
-        cmocka_unit_test(test_incomplete), cmocka_unit_test(test_large),
-        cmocka_unit_test(test_file_mode),  cmocka_unit_test(test_print),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_head),
+        cmocka_unit_test(test_incomplete),   cmocka_unit_test(test_large),
+        cmocka_unit_test(test_file_mode),    cmocka_unit_test(test_print),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

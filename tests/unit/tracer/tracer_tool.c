@@ -13,7 +13,8 @@
 static int usage(void)
 {
     fputs("usage: tracer_tool run [-e] [-s SECONDS] OUT PROGRAM [ARG...]\n"
-          "       tracer_tool print FILE\n", stderr);
+          "       tracer_tool print FILE\n",
+          stderr);
     return 2;
 }
 
