@@ -157,10 +157,10 @@ int64_t sys_timerfd_settime(const struct sysargs *args)
         return ret;
     struct timer_file *timer = timer_of(file);
     mutex_take(&timer->mutex);
+    clock_timer_get(&timer->timer, &left, &old_interval);
     clock_timer_cancel(&timer->timer);
     __atomic_store_n(&timer->ticks, 0, __ATOMIC_SEQ_CST);
-    clock_timer_set(&timer->timer, value, interval, args->a[1] & TFD_TIMER_ABSTIME, &left,
-                    &old_interval);
+    clock_timer_set(&timer->timer, value, interval, args->a[1] & TFD_TIMER_ABSTIME, NULL, NULL);
     mutex_drop(&timer->mutex);
     file_unref(file);
     return args->a[3] ? put_spec(args->a[3], left, old_interval) : 0;

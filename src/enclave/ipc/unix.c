@@ -19,7 +19,7 @@ struct end {
     struct pair *pair;
     struct stream in;
     struct waitq queue; /* whatever changes for this end */
-    bool read_shut, write_shut; /* by this end; under pair->lock */
+    bool read_shut, write_shut; /* changed under pair->lock */
     uint64_t ino;
 };
 
@@ -53,7 +53,10 @@ int64_t unix_receive(struct file *file, void *user, uint64_t size, bool nonblock
 
 int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock)
 {
-    return stream_write(&peer_of(end_of(file))->in, user, size, nonblock, false);
+    struct end *end = end_of(file);
+    if (__atomic_load_n(&end->write_shut, __ATOMIC_SEQ_CST))
+        return -EPIPE;
+    return stream_write(&peer_of(end)->in, user, size, nonblock, false);
 }
 
 /* Each stream starts with one reader and one writer, each of which goes once. */
@@ -64,7 +67,8 @@ static void shut(struct end *end, bool read, bool write)
     read = read && !end->read_shut;
     write = write && !end->write_shut;
     end->read_shut |= read;
-    end->write_shut |= write;
+    if (write)
+        __atomic_store_n(&end->write_shut, true, __ATOMIC_SEQ_CST);
     lock_drop(&end->pair->lock);
     if (read)
         __atomic_sub_fetch(&end->in.readers, 1, __ATOMIC_SEQ_CST);
@@ -79,9 +83,8 @@ void unix_shutdown(struct file *file, enum unix_shut how)
     struct end *end = end_of(file);
     shut(end, how != UNIX_SHUT_WRITE, how != UNIX_SHUT_READ);
     /* Who shuts its reading side reads the end of the file from then on. */
-    if (how != UNIX_SHUT_WRITE) {
+    if (how != UNIX_SHUT_WRITE)
         shut(peer_of(end), false, true);
-    }
 }
 
 static int64_t unix_read(struct file *file, void *user, uint64_t size, uint64_t *pos UNUSED)

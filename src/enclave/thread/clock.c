@@ -47,12 +47,6 @@ static struct {
     bool host_only;
 } g_clock;
 
-static uint64_t tsc_ordered(void)
-{
-    __asm__ volatile("lfence" : : : "memory");
-    return cpu_tsc();
-}
-
 uint64_t clock_host(uint32_t id)
 {
     if (border_call1(OCALL_CLOCK, 0, id) < 0)
@@ -84,9 +78,9 @@ static void sample(uint64_t *ret_tsc, uint64_t *ret_ns)
 {
     uint64_t best = UINT64_MAX;
     for (unsigned i = 0; i < TRIES; i++) {
-        uint64_t before = tsc_ordered();
+        uint64_t before = cpu_tsc();
         uint64_t ns = clock_host(CLOCK_MONOTONIC);
-        uint64_t took = tsc_ordered() - before;
+        uint64_t took = cpu_tsc() - before;
         if (took < best) {
             best = took;
             *ret_tsc = before + took / 2;
@@ -169,7 +163,8 @@ static bool try_lock(struct lock *lock)
                                        __ATOMIC_RELAXED);
 }
 
-/* Never answers less than was answered before, to anybody. */
+/* Never answers less than was answered before, to anybody. This is also why RDTSC needs no fence: who
+ * has seen the effect of something that happened after another thread's answer sees that answer too. */
 static uint64_t clamp(uint64_t ns)
 {
     uint64_t last = __atomic_load_n(&g_clock.last, __ATOMIC_RELAXED);
@@ -185,7 +180,7 @@ static uint64_t clamp(uint64_t ns)
 static uint64_t read_clock(uint64_t *ret_offset)
 {
     struct clock_line line = snapshot();
-    uint64_t ticks = tsc_ordered() - line.tsc;
+    uint64_t ticks = cpu_tsc() - line.tsc;
 
     /* Until it is calibrated, line.tsc is the last sample. */
     if (line.rate ? ticks >= line.next : ticks >= CALIBRATE_TICKS) {
@@ -194,7 +189,7 @@ static uint64_t read_clock(uint64_t *ret_offset)
                 synchronise();
             lock_drop(&g_clock.lock);
             line = snapshot();
-            ticks = tsc_ordered() - line.tsc;
+            ticks = cpu_tsc() - line.tsc;
         }
     }
     if (ret_offset)

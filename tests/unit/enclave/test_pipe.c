@@ -1,0 +1,451 @@
+/* Pipes, event descriptors, socket pairs (src/enclave/ipc/, sys/socket.c). */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cmocka.h>
+
+#include "border/border.h"
+#include "thr_fakes.h"
+#include "thread/threads.h"
+#include "vfs/file.h"
+
+sys_fn sys_pipe2, sys_eventfd2, sys_socket, sys_socketpair, sys_sendto, sys_recvfrom, sys_sendmsg,
+    sys_recvmsg, sys_shutdown, sys_getsockopt, sys_rt_sigprocmask, sys_rt_sigpending,
+    sys_rt_sigaction, sys_connect;
+
+static int64_t do_read(int fd, void *buf, uint64_t size)
+{
+    struct file *file = fd_get(fd);
+    int64_t ret = file ? file->ops->read(file, buf, size, NULL) : -EBADF;
+    file_unref(file);
+    return ret;
+}
+
+static int64_t do_write(int fd, const void *buf, uint64_t size)
+{
+    struct file *file = fd_get(fd);
+    int64_t ret = file ? file->ops->write(file, buf, size, NULL) : -EBADF;
+    file_unref(file);
+    return ret;
+}
+
+static int64_t do_ioctl(int fd, uint64_t request, uint64_t arg)
+{
+    struct file *file = fd_get(fd);
+    int64_t ret = file->ops->ioctl(file, request, arg);
+    file_unref(file);
+    return ret;
+}
+
+static void make_pipe(int32_t fds[2], uint64_t flags)
+{
+    assert_int_equal(CALL(sys_pipe2, PTR(fds), flags), 0);
+}
+
+static void close_both(const int32_t fds[2])
+{
+    fd_close(fds[0]);
+    fd_close(fds[1]);
+}
+
+static int block_sigpipe(void **state UNUSED)
+{
+    uint64_t mask = 1ull << (SIGPIPE - 1);
+    CALL(sys_rt_sigprocmask, NUM(SIG_SETMASK), PTR(&mask), NUM(0), NUM(8));
+    return thr_fd_count() == 0 ? 0 : -1;
+}
+
+static int nothing_left(void **state UNUSED)
+{
+    return thr_fd_count() == 0 ? 0 : -1;
+}
+
+/* Takes the pending SIGPIPE away again. */
+static bool had_sigpipe(void)
+{
+    uint64_t set = 0, action[4] = { 1 /* SIG_IGN */ };
+    CALL(sys_rt_sigpending, PTR(&set), NUM(8));
+    CALL(sys_rt_sigaction, NUM(SIGPIPE), PTR(action), NUM(0), NUM(8));
+    action[0] = 0;
+    CALL(sys_rt_sigaction, NUM(SIGPIPE), PTR(action), NUM(0), NUM(8));
+    return set >> (SIGPIPE - 1) & 1;
+}
+
+/* --- pipes -------------------------------------------------------------------------------------------- */
+
+static void test_pipe_basics(void **state UNUSED)
+{
+    int32_t fds[2], left;
+    char buf[16];
+    assert_int_equal(CALL(sys_pipe2, PTR(fds), NUM(O_DIRECT)), -EINVAL);
+    assert_int_equal(CALL(sys_pipe2, NUM(8), NUM(0)), -EFAULT);
+    assert_int_equal(thr_fd_count(), 0);
+
+    make_pipe(fds, O_NONBLOCK);
+    assert_int_equal(do_read(fds[0], buf, sizeof(buf)), -EAGAIN);
+    assert_int_equal(do_write(fds[1], "hello", 5), 5);
+    assert_int_equal(do_ioctl(fds[0], FIONREAD, PTR(&left)), 0);
+    assert_int_equal(left, 5);
+    assert_int_equal(do_read(fds[0], buf, 2), 2);
+    assert_int_equal(do_write(fds[1], " world", 6), 6);
+    assert_int_equal(do_read(fds[0], buf, sizeof(buf)), 9);
+    assert_memory_equal(buf, "llo world", 9);
+    assert_int_equal(do_read(fds[0], buf, 0), 0);
+    assert_int_equal(do_read(fds[1], buf, 1), -EBADF);
+    assert_int_equal(do_write(fds[0], buf, 1), -EBADF);
+    /* A fault loses nothing. */
+    assert_int_equal(do_write(fds[1], "x", 1), 1);
+    assert_int_equal(do_read(fds[0], (void *)8, 1), -EFAULT);
+    assert_int_equal(do_write(fds[1], (void *)8, 1), -EFAULT);
+    assert_int_equal(do_read(fds[0], buf, 9), 1);
+
+    assert_int_equal(do_write(fds[1], "end", 3), 3);
+    fd_close(fds[1]);
+    assert_int_equal(do_read(fds[0], buf, 16), 3);
+    assert_int_equal(do_read(fds[0], buf, 16), 0);
+    fd_close(fds[0]);
+}
+
+static void test_broken_pipe(void **state UNUSED)
+{
+    int32_t fds[2];
+    make_pipe(fds, 0);
+    fd_close(fds[0]);
+    assert_int_equal(do_write(fds[1], "x", 1), -EPIPE);
+    assert_true(had_sigpipe());
+    fd_close(fds[1]);
+}
+
+static void test_capacity_and_atomicity(void **state UNUSED)
+{
+    int32_t fds[2];
+    static char big[70000];
+    make_pipe(fds, O_NONBLOCK);
+    assert_int_equal(do_ioctl(fds[0], F_GETPIPE_SZ, 0), 65536);
+    assert_int_equal(do_write(fds[1], big, sizeof(big)), 65536);
+    assert_int_equal(do_write(fds[1], big, 1), -EAGAIN);
+    assert_int_equal(do_read(fds[0], big, 4000), 4000);
+    /* 4,000 bytes of room: 4,096 in one piece do not fit, a larger write may be cut. */
+    assert_int_equal(do_write(fds[1], big, 4096), -EAGAIN);
+    assert_int_equal(do_write(fds[1], big, 5000), 4000);
+    assert_int_equal(do_ioctl(fds[1], F_SETPIPE_SZ, 4096), -EBUSY);
+    assert_int_equal(do_ioctl(fds[1], F_SETPIPE_SZ, 100000), 131072);
+    assert_int_equal(do_write(fds[1], big, 4096), 4096);
+    assert_int_equal(do_ioctl(fds[1], F_SETPIPE_SZ, 8 << 20), -EPERM);
+    close_both(fds);
+}
+
+/* Content across the end of the ring and across a change of size. */
+static void test_ring(void **state UNUSED)
+{
+    int32_t fds[2];
+    static uint8_t out[5000], in[5000];
+    uint8_t next_out = 0, next_in = 0;
+    make_pipe(fds, O_NONBLOCK);
+    assert_int_equal(do_ioctl(fds[0], F_SETPIPE_SZ, 8192), 8192);
+    for (int round = 0; round < 60; round++) {
+        size_t size = (size_t)(round * 977 % 5000 + 1);
+        for (size_t i = 0; i < size; i++)
+            out[i] = next_out++;
+        int64_t n = do_write(fds[1], out, size);
+        if (n < 0)
+            n = 0;
+        next_out = (uint8_t)(next_out - (size - (size_t)n));
+        if (round == 30)
+            assert_int_equal(do_ioctl(fds[0], F_SETPIPE_SZ, 16384), 16384);
+        n = do_read(fds[0], in, (size_t)(round * 613 % 5000 + 1));
+        for (int64_t i = 0; i < n; i++)
+            assert_int_equal(in[i], next_in++);
+    }
+    close_both(fds);
+}
+
+struct copy {
+    struct thr thr;
+    int fd;
+    uint64_t size, chunk;
+    uint64_t sum;
+    int64_t last;
+};
+
+static void produce(void *arg)
+{
+    struct copy *c = arg;
+    uint8_t buf[9000];
+    uint64_t sent = 0;
+    while (sent < c->size) {
+        uint64_t n = c->chunk < c->size - sent ? c->chunk : c->size - sent;
+        for (uint64_t i = 0; i < n; i++) {
+            buf[i] = (uint8_t)((sent + i) * 7);
+            c->sum += buf[i];
+        }
+        c->last = do_write(c->fd, buf, n);
+        if (c->last < 0)
+            break;
+        /* A short write: the rest again. */
+        for (uint64_t i = (uint64_t)c->last; i < n; i++)
+            c->sum -= buf[i];
+        sent += (uint64_t)c->last;
+    }
+    fd_close(c->fd);
+}
+
+static void test_blocking_copy(void **state UNUSED)
+{
+    static const uint64_t chunks[][2] = { { 1, 3 }, { 4096, 4096 }, { 9000, 700 }, { 100, 9000 } };
+    for (size_t k = 0; k < ARRAY_SIZE(chunks); k++) {
+        int32_t fds[2];
+        uint8_t buf[9000];
+        uint64_t sum = 0, total = 0;
+        make_pipe(fds, 0);
+        struct copy c = { .fd = fds[1], .size = chunks[k][0] == 1 ? 3000 : 400000,
+                          .chunk = chunks[k][0] };
+        thr_start(&c.thr, produce, &c);
+        int64_t n;
+        while ((n = do_read(fds[0], buf, chunks[k][1])) > 0) {
+            for (int64_t i = 0; i < n; i++) {
+                assert_int_equal(buf[i], (uint8_t)((total + (uint64_t)i) * 7));
+                sum += buf[i];
+            }
+            total += (uint64_t)n;
+        }
+        thr_join(&c.thr);
+        assert_int_equal(n, 0);
+        assert_int_equal(total, c.size);
+        assert_int_equal(sum, c.sum);
+        fd_close(fds[0]);
+    }
+}
+
+static void write_big(void *arg)
+{
+    struct copy *c = arg;
+    static char big[100000];
+    c->last = do_write(c->fd, big, sizeof(big));
+}
+
+static void test_reader_goes_while_writer_waits(void **state UNUSED)
+{
+    int32_t fds[2];
+    make_pipe(fds, 0);
+    struct copy c = { .fd = fds[1] };
+    uint64_t mask = ~0ull;
+    CALL(sys_rt_sigprocmask, NUM(SIG_SETMASK), PTR(&mask), NUM(0), NUM(8)); /* inherited */
+    thr_start(&c.thr, write_big, &c);
+    thr_wait_parked(c.thr.thread);
+    fd_close(fds[0]);
+    thr_join(&c.thr);
+    assert_int_equal(c.last, 65536); /* a partial write, no error yet */
+    fd_close(fds[1]);
+}
+
+/* Several writers of PIPE_BUF-sized records, several readers: no record is torn. */
+struct record {
+    uint32_t writer, number;
+    uint8_t fill[1000];
+};
+
+static void write_records(void *arg)
+{
+    struct copy *c = arg;
+    struct record r = { .writer = (uint32_t)c->sum };
+    memset(r.fill, (int)c->sum, sizeof(r.fill));
+    for (r.number = 0; r.number < c->size; r.number++) {
+        if (do_write(c->fd, &r, sizeof(r)) != (int64_t)sizeof(r))
+            abort();
+    }
+}
+
+static void test_records_are_whole(void **state UNUSED)
+{
+    int32_t fds[2];
+    struct copy writers[3];
+    uint32_t next[4] = { 0 };
+    make_pipe(fds, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        writers[i] = (struct copy){ .fd = fds[1], .size = 300, .sum = i + 1 };
+        thr_start(&writers[i].thr, write_records, &writers[i]);
+    }
+    for (int i = 0; i < 900; i++) {
+        struct record r;
+        size_t have = 0;
+        while (have < sizeof(r)) {
+            int64_t n = do_read(fds[0], (uint8_t *)&r + have, sizeof(r) - have);
+            assert_true(n > 0);
+            have += (size_t)n;
+        }
+        assert_int_equal(r.number, next[r.writer]++);
+        for (size_t k = 0; k < sizeof(r.fill); k++)
+            assert_int_equal(r.fill[k], r.writer);
+    }
+    for (int i = 0; i < 3; i++)
+        thr_join(&writers[i].thr);
+    close_both(fds);
+}
+
+/* --- event descriptors ----------------------------------------------------------------------------------- */
+
+static void test_eventfd(void **state UNUSED)
+{
+    uint64_t value = 0;
+    int fd = (int)CALL(sys_eventfd2, NUM(3), NUM(EFD_NONBLOCK));
+    assert_true(fd >= 0);
+    assert_int_equal(do_read(fd, &value, 7), -EINVAL);
+    assert_int_equal(do_read(fd, &value, 8), 8);
+    assert_int_equal(value, 3);
+    assert_int_equal(do_read(fd, &value, 8), -EAGAIN);
+    value = UINT64_MAX;
+    assert_int_equal(do_write(fd, &value, 8), -EINVAL);
+    value = UINT64_MAX - 1;
+    assert_int_equal(do_write(fd, &value, 8), 8);
+    value = 1;
+    assert_int_equal(do_write(fd, &value, 8), -EAGAIN);
+    assert_int_equal(do_write(fd, &value, 4), -EINVAL);
+    fd_close(fd);
+
+    fd = (int)CALL(sys_eventfd2, NUM(2), NUM(EFD_SEMAPHORE | EFD_NONBLOCK));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(do_read(fd, &value, 8), 8);
+        assert_int_equal(value, 1);
+    }
+    assert_int_equal(do_read(fd, &value, 8), -EAGAIN);
+    fd_close(fd);
+    assert_int_equal(CALL(sys_eventfd2, NUM(0), NUM(2)), -EINVAL);
+}
+
+static void signal_event(void *arg)
+{
+    struct copy *c = arg;
+    for (uint64_t i = 0; i < c->size; i++) {
+        uint64_t one = 1;
+        do_write(c->fd, &one, 8);
+    }
+}
+
+static void test_eventfd_wakes(void **state UNUSED)
+{
+    struct copy c = { .size = 2000 };
+    uint64_t value, sum = 0;
+    c.fd = (int)CALL(sys_eventfd2, NUM(0), NUM(0));
+    thr_start(&c.thr, signal_event, &c);
+    while (sum < c.size) {
+        assert_int_equal(do_read(c.fd, &value, 8), 8);
+        sum += value;
+    }
+    thr_join(&c.thr);
+    assert_int_equal(sum, 2000);
+    fd_close(c.fd);
+}
+
+/* --- socket pairs ------------------------------------------------------------------------------------------ */
+
+static void make_sockets(int32_t fds[2], uint64_t type)
+{
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), type, NUM(0), PTR(fds)), 0);
+}
+
+static void test_socketpair_refused(void **state UNUSED)
+{
+    int32_t fds[2];
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_INET), NUM(SOCK_STREAM), NUM(0), PTR(fds)), -EAFNOSUPPORT);
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_DGRAM), NUM(0), PTR(fds)), -ESOCKTNOSUPPORT);
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(7), PTR(fds)), -EPROTONOSUPPORT);
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(0), NUM(8)), -EFAULT);
+    assert_int_equal(CALL(sys_socket, NUM(AF_INET), NUM(SOCK_STREAM), NUM(0)), -EACCES);
+    assert_int_equal(CALL(sys_socket, NUM(99), NUM(SOCK_STREAM), NUM(0)), -EAFNOSUPPORT);
+    assert_int_equal(CALL(sys_sendto, NUM(77), PTR(fds), NUM(1)), -EBADF);
+    make_pipe(fds, 0);
+    assert_int_equal(CALL(sys_sendto, NUM(fds[1]), PTR(fds), NUM(1)), -ENOTSOCK);
+    close_both(fds);
+}
+
+static void test_socketpair(void **state UNUSED)
+{
+    int32_t fds[2];
+    char buf[32];
+    make_sockets(fds, SOCK_STREAM | SOCK_NONBLOCK);
+    assert_int_equal(CALL(sys_recvfrom, NUM(fds[0]), PTR(buf), NUM(9)), -EAGAIN);
+    assert_int_equal(CALL(sys_sendto, NUM(fds[0]), PTR("ping"), NUM(4)), 4);
+    assert_int_equal(do_write(fds[1], "pong!", 5), 5);
+    assert_int_equal(CALL(sys_recvfrom, NUM(fds[1]), PTR(buf), NUM(9), NUM(MSG_PEEK)), 4);
+    assert_int_equal(do_read(fds[1], buf, 9), 4);
+    assert_memory_equal(buf, "ping", 4);
+    assert_int_equal(do_read(fds[0], buf, 9), 5);
+    assert_int_equal(CALL(sys_connect, NUM(fds[0]), PTR(buf), NUM(2)), -EISCONN);
+
+    struct iovec iov[2] = { { buf, 3 }, { buf + 10, 10 } };
+    struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
+    assert_int_equal(CALL(sys_sendto, NUM(fds[0]), PTR("abcdef"), NUM(6)), 6);
+    assert_int_equal(CALL(sys_recvmsg, NUM(fds[1]), PTR(&message), NUM(0)), 6);
+    assert_memory_equal(buf, "abc", 3);
+    assert_memory_equal(buf + 10, "def", 3);
+    iov[1].iov_len = 3;
+    assert_int_equal(CALL(sys_sendmsg, NUM(fds[1]), PTR(&message), NUM(0)), 6);
+    assert_int_equal(CALL(sys_recvfrom, NUM(fds[0]), PTR(buf), NUM(sizeof(buf)), NUM(MSG_DONTWAIT)), 6);
+
+    int32_t type = 0;
+    uint32_t size = sizeof(type);
+    assert_int_equal(CALL(sys_getsockopt, NUM(fds[0]), NUM(SOL_SOCKET), NUM(SO_TYPE), PTR(&type), PTR(&size)), 0);
+    assert_int_equal(type, SOCK_STREAM);
+    close_both(fds);
+}
+
+static void test_socket_shutdown(void **state UNUSED)
+{
+    int32_t fds[2];
+    char buf[8];
+    make_sockets(fds, SOCK_STREAM);
+    assert_int_equal(CALL(sys_sendto, NUM(fds[0]), PTR("last"), NUM(4)), 4);
+    assert_int_equal(CALL(sys_shutdown, NUM(fds[0]), NUM(SHUT_WR)), 0);
+    assert_int_equal(CALL(sys_sendto, NUM(fds[0]), PTR("x"), NUM(1), NUM(MSG_NOSIGNAL)), -EPIPE);
+    assert_false(had_sigpipe());
+    assert_int_equal(do_write(fds[0], "x", 1), -EPIPE);
+    assert_true(had_sigpipe());
+    assert_int_equal(do_read(fds[1], buf, 8), 4);
+    assert_int_equal(do_read(fds[1], buf, 8), 0);
+    /* The other way still works. */
+    assert_int_equal(do_write(fds[1], "back", 4), 4);
+    assert_int_equal(do_read(fds[0], buf, 8), 4);
+    assert_int_equal(CALL(sys_shutdown, NUM(fds[0]), NUM(SHUT_RD)), 0);
+    assert_int_equal(do_read(fds[0], buf, 8), 0);
+    assert_int_equal(CALL(sys_sendto, NUM(fds[1]), PTR("x"), NUM(1), NUM(MSG_NOSIGNAL)), -EPIPE);
+    fd_close(fds[1]);
+    fd_close(fds[0]);
+
+    make_sockets(fds, SOCK_STREAM);
+    fd_close(fds[1]);
+    assert_int_equal(do_read(fds[0], buf, 8), 0);
+    assert_int_equal(CALL(sys_sendto, NUM(fds[0]), PTR("x"), NUM(1), NUM(MSG_NOSIGNAL)), -EPIPE);
+    fd_close(fds[0]);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, block_sigpipe, nothing_left)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_pipe_basics),
+        TEST(test_broken_pipe),
+        TEST(test_capacity_and_atomicity),
+        TEST(test_ring),
+        TEST(test_blocking_copy),
+        TEST(test_reader_goes_while_writer_waits),
+        TEST(test_records_are_whole),
+        TEST(test_eventfd),
+        TEST(test_eventfd_wakes),
+        TEST(test_socketpair_refused),
+        TEST(test_socketpair),
+        TEST(test_socket_shutdown),
+    };
+    return cmocka_run_group_tests(tests, thr_setup, NULL);
+}
