@@ -12,6 +12,7 @@ A program is a .py or .c file. Comment lines that hold `behave:` say what it nee
     behave: needs numpy           skipped where this module is missing
 """
 
+import difflib
 import importlib.util
 import os
 import pathlib
@@ -87,6 +88,13 @@ def restore(folder, names):
                 path.unlink()
 
 
+def compare(oracle, output, where):
+    if output != oracle:
+        lines = difflib.unified_diff(oracle.splitlines(), output.splitlines(), "native", where, n=0,
+                                     lineterm="")
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.name)
 def test_same_as_native(path, sgxpy, tmp_path):
     program = Program(path)
@@ -121,7 +129,7 @@ def test_same_as_native(path, sgxpy, tmp_path):
     assert b"Traceback" not in native.stderr, native.stderr.decode(errors="replace")
 
     traced = run([sgxpy.path, "trace", "-o", str(trace), "--", *command])
-    assert traced.stdout.decode(errors="replace") == oracle, "under the tracer"
+    compare(oracle, traced.stdout.decode(errors="replace"), "under the tracer")
     assert traced.returncode == code, traced.stderr.decode(errors="replace")
 
     pins = [word for name in program.environment for word in ("--env", f"{name}={program.environment[name]}")]
@@ -130,6 +138,6 @@ def test_same_as_native(path, sgxpy, tmp_path):
     inside = run([sgxpy.path, "run", "--device", "soft", *program.run_options, *sgxpy.run_options,
                   str(bundle)])
     errors = inside.stderr.decode(errors="replace")
-    assert inside.stdout.decode(errors="replace") == oracle, errors
+    compare(oracle, inside.stdout.decode(errors="replace"), f"in the enclave\n{errors}")
     assert inside.returncode == code, errors
     assert os.listdir(side)  # nothing of ours was removed

@@ -38,7 +38,7 @@ static int64_t do_read(struct file *file, void *user, uint64_t size, uint64_t *p
         return -EBADF;
     if (!file->ops->read)
         return -EINVAL;
-    if (!user_range_ok(user, size))
+    if (size && !user_range_ok(user, size))
         return -EFAULT;
     return file->ops->read(file, user, clamp(size), pos);
 }
@@ -49,7 +49,7 @@ static int64_t do_write(struct file *file, const void *user, uint64_t size, uint
         return -EBADF;
     if (!file->ops->write)
         return -EINVAL;
-    if (!user_range_ok(user, size))
+    if (size && !user_range_ok(user, size))
         return -EFAULT;
     return file->ops->write(file, user, clamp(size), pos);
 }

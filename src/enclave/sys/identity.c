@@ -19,6 +19,7 @@
 #include "process/process.h"
 #include "sys/sys.h"
 #include "thread/threads.h"
+#include "vfs/fd.h"
 
 sys_fn sys_getpid, sys_getppid, sys_getuid, sys_geteuid, sys_getgid, sys_getegid, sys_getresuid,
     sys_getresgid, sys_setuid, sys_setgid, sys_setreuid, sys_setregid, sys_setresuid, sys_setresgid,
@@ -242,6 +243,8 @@ static int set_limit(unsigned which, struct rlimit64 want)
     if (want.rlim_max > now->rlim_max)
         return -EPERM;
     *now = want;
+    if (which == RLIMIT_NOFILE)
+        fd_limit_set(want.rlim_cur < INT32_MAX ? (int)want.rlim_cur : INT32_MAX);
     return 0;
 }
 

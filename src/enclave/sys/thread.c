@@ -1,8 +1,9 @@
 /*
- * clone(2), clone3(2), fork(2), vfork(2), execve(2), exit(2), set_tid_address(2), gettid(2). Tier: enclave.
+ * clone(2), clone3(2), fork(2), vfork(2), execve(2), exit(2), set_tid_address(2), gettid(2). Tier:
+ * enclave.
  *
- * Threads of this process are made here. A process is not: fork is ENOSYS and exec EACCES, each with an
- * audit line.
+ * Threads of this process are made here. A process is not: fork is ENOSYS and exec EACCES, each
+ * with an audit line.
  */
 #include <asm/errno.h>
 #include <linux/sched.h>
@@ -12,8 +13,10 @@
 #include "border/border.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "sys/files.h"
 #include "sys/sys.h"
 #include "thread/threads.h"
+#include "vfs/linux.h"
 
 #define PATH_SIZE 4096
 
@@ -21,9 +24,9 @@ sys_fn sys_clone, sys_clone3, sys_fork, sys_vfork, sys_execve, sys_execveat, sys
     sys_exit_group, sys_set_tid_address, sys_gettid;
 
 /* All of these and nothing else makes a thread; the second set may be there too. */
-#define THREAD_FLAGS   (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
-#define THREAD_OPTIONS                                                                             \
-    (CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID |                     \
+#define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
+#define THREAD_OPTIONS                                                         \
+    (CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | \
      CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_IO)
 
 struct wish {
@@ -77,7 +80,8 @@ static int64_t do_clone(const struct sysargs *args, const struct wish *wish)
     uint64_t flags = wish->flags;
     if (!(flags & CLONE_THREAD))
         return refuse_fork();
-    if ((flags & THREAD_FLAGS) != THREAD_FLAGS || flags & ~(uint64_t)(THREAD_FLAGS | THREAD_OPTIONS)) {
+    if ((flags & THREAD_FLAGS) != THREAD_FLAGS ||
+        flags & ~(uint64_t)(THREAD_FLAGS | THREAD_OPTIONS)) {
         log_note("clone with flags %lx is not supported", flags);
         return -EINVAL;
     }
@@ -146,24 +150,28 @@ int64_t sys_vfork(const struct sysargs *args UNUSED)
     return refuse_fork();
 }
 
-static int64_t refuse_exec(uint64_t user_path)
+/* What is not there is not there; all else is refused. */
+static int64_t refuse_exec(int dirfd, uint64_t user_path, uint32_t walk)
 {
     char path[PATH_SIZE];
     int64_t size = strncpy_from_user(path, (const char *)(uintptr_t)user_path, sizeof(path));
     if (size < 0)
         return size;
+    PLACE_AT(place, dirfd, user_path, walk);
+    if (place_status < 0)
+        return place_status;
     audit(OCALL_AUDIT_EXEC, EACCES, 0, path, (uint64_t)size);
     return -EACCES;
 }
 
 int64_t sys_execve(const struct sysargs *args)
 {
-    return refuse_exec(args->a[0]);
+    return refuse_exec(AT_FDCWD, args->a[0], 0);
 }
 
 int64_t sys_execveat(const struct sysargs *args)
 {
-    return refuse_exec(args->a[1]);
+    return refuse_exec((int)args->a[0], args->a[1], walk_flags(args->a[4]));
 }
 
 int64_t sys_exit(const struct sysargs *args)

@@ -125,7 +125,9 @@ static const char *base(const char *path)
 static const char *comm(int tid)
 {
     struct thread *thread = thread_by_tid(tid);
-    return thread && thread->name[0] ? thread->name : base(g_exe.text);
+    /* The name it was started by: "python3", where /proc/self/exe says python3.11. */
+    const char *started = manifest_str_ptr(&g_manifest, g_manifest.entries[0].execfn);
+    return thread && thread->name[0] ? thread->name : base(started);
 }
 
 static void text_comm(struct text *t, int tid)
