@@ -12,6 +12,7 @@
 
 #include "manifest/hash.h"
 #include "manifest/table.h"
+#include "util/dist_info.h"
 #include "util/dpkg.h"
 #include "util/fs.h"
 
@@ -190,17 +191,41 @@ static int apply_trust(struct table *t, const char *path)
     return trust_one(t, e, "--trust");
 }
 
+/* A Python distribution in one of the site-packages that the traced program saw. */
+static int distribution_files(struct table *t, const char *name, char ***ret, size_t *ret_count)
+{
+    static const char *const folders[] = { "site-packages", "dist-packages" };
+    for (struct entry *e = t->entries; e; e = e->hh.next) {
+        const char *base = strrchr(e->path, '/') + 1;
+        for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+            if (strcmp(base, folders[i]) != 0)
+                continue;
+            int r = dist_info_files(e->path, name, ret, ret_count);
+            if (r != -ENOENT)
+                return r;
+        }
+    }
+    return -ENOENT;
+}
+
 static int apply_package(struct table *t, const char *package)
 {
     CLEANUP(free_p) char **list = NULL;
     size_t count = 0;
     int r = dpkg_files(package, &list, &count);
+    if (r == -ENOENT)
+        r = distribution_files(t, package, &list, &count);
+    if (r == -ENOENT)
+        return err_set(t->err, r,
+                       "--package '%s': neither a Debian package nor a Python distribution with a "
+                       "RECORD that the program could see",
+                       package);
     if (r < 0)
-        return err_set(t->err, r, "--package '%s': no such Debian package is installed", package);
+        return err_set(t->err, r, "--package '%s': its list of files: %s", package, strerror(-r));
     for (size_t i = 0; i < count; i++) {
         struct entry *e;
         if (r == 0 && table_resolve(t, list[i], &e) == 0 && e->exists && !S_ISDIR(e->st.st_mode) &&
-            !table_allowed(t, e->path))
+            !path_built_in(e->path) && !table_allowed(t, e->path))
             r = trust_one(t, e, "--package");
         free(list[i]);
     }

@@ -552,6 +552,11 @@ static void test_rules(void **state UNUSED)
     put(&w, "tree/x/__pycache__/y.cpython-311.pyc", "x");
     put(&w, "src/m.py", "x");
     put(&w, "src/sub/data", "x");
+    put(&w, "site-packages/Foo_bar-1.dist-info/RECORD",
+        "foo/__init__.py,sha256=x,1\nfoo/gone.py,,\n");
+    put(&w, "site-packages/foo/__init__.py", "x");
+    put(&w, "site-packages/foo/other.py", "x");
+    touch(&w, "site-packages", TRACE_STAT);
     touch(&w, "data/in.txt", R);
     touch(&w, "src/m.py", R);
     touch(&w, "data/none", TRACE_ABSENT);
@@ -568,6 +573,13 @@ static void test_rules(void **state UNUSED)
     expect(&w, c, "data", MANIFEST_ALLOWED, MANIFEST_SUBTREE);
     expect(&w, c, "data/in.txt", 0, 0);
     expect(&w, c, "data/none", 0, 0);
+    cascade_free(c);
+
+    const char *package[] = { "foo.bar" };
+    rules = (struct manifest_rules){ .package = package, .package_count = 1 };
+    c = must_build(&w, &rules);
+    expect(&w, c, "site-packages/foo/__init__.py", MANIFEST_TRUSTED, 0);
+    expect(&w, c, "site-packages/foo/other.py", 0, 0);
     cascade_free(c);
 
     const char *deny[] = { at(&w, "data/in.txt") };
@@ -591,7 +603,7 @@ static void test_rules(void **state UNUSED)
         { "deny", "src/m.py", "imported or executed" },
         { "deny", "data", "no regular file" },
         { "deny", "nothing", "no regular file" },
-        { "package", "no-such-package", "no such Debian package" },
+        { "package", "no-such-package", "neither a Debian package" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         const char *list[] = { strcmp(bad[i].option, "package") == 0 ? bad[i].name
