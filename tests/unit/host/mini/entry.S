@@ -82,6 +82,8 @@ exception:
     mov 136(%rax), %r8
     cmpl $0x80000306, 160(%rax)     /* #UD, reported */
     jne 1f
+    cmpw $0x0b0f, (%r8)             /* and not a stale report */
+    jne 1f
     add $2, %r8
     mov %r8, 136(%rax)
     movl $0, 160(%rax)

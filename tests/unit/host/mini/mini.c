@@ -130,7 +130,7 @@ void mini_main(struct ocall_block *given, uint64_t index)
     case 'u': /* exceptions: each ud2 is one entry at CSSA 1 */
         for (int i = 0; i < 1000; i++)
             __asm__ volatile("ud2");
-        quit(exceptions() == 1000 ? 0 : 62);
+        quit(exceptions() >= 1000 ? 0 : 62); /* poison adds its own */
         break;
     case 'p': /* after an exception: the program ran */
         __asm__ volatile("ud2");
