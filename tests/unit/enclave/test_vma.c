@@ -11,8 +11,8 @@
 #include "core/attr.h"
 #include "mm/heap.h"
 
-#define PAGE  4096ull
-#define BASE  0x30000000ull
+#define PAGE  ((uint64_t)4096)
+#define BASE  ((uint64_t)0x30000000)
 #define PAGES 64u
 
 /* --- what vma.c needs of the library OS ---------------------------------------------------------- */
@@ -101,7 +101,7 @@ static void test_against_model(void **state UNUSED)
         uint32_t prot = (uint32_t)rand() % 4;
         switch (rand() % 4) {
         case 0: map(first, count, prot, NULL, 0); break;
-        case 1: map(first, count, prot, &g_files[rand() % 2], (uint64_t)(rand() % 9) * PAGE); break;
+        case 1: map(first, count, prot, &g_files[rand() % 2], (uint32_t)(rand() % 9) * PAGE); break;
         case 2: unmap(first, count); break;
         default:
             assert_int_equal(vma_covers(BASE + first * PAGE, BASE + (first + count) * PAGE),
