@@ -61,7 +61,7 @@ static int check_bundle(const char *path, const struct bundle *bundle,
 }
 
 /* Starts the root node; returns only if that fails, with the exit code. */
-static int start(const char *bundle_path, const struct options *options,
+static int start(const char *bundle_path, const struct options *options, bool announced,
                  const struct steps_library_os *library_os, char *const *arguments,
                  size_t argument_count)
 {
@@ -80,6 +80,7 @@ static int start(const char *bundle_path, const struct options *options,
         .device = options->device,
         .poison = options->poison,
         .quiet = options->quiet,
+        .announced = announced,
         .strace = options->strace,
         .stats = options->stats,
         .audit_path = options->audit,
@@ -144,7 +145,7 @@ static int run_bundle(const struct verb *verb, const struct options *options)
         bundle_load(path, library_os.sha256, &bundle, &err) < 0 ||
         check_bundle(path, bundle, options, argument_count, &err) < 0)
         return cli_fail(&err);
-    return start(path, options, &library_os, arguments, argument_count);
+    return start(path, options, false, &library_os, arguments, argument_count);
 }
 
 /* ---- a command ----------------------------------------------------------------------------- */
@@ -337,8 +338,15 @@ static int run_command(const struct options *options)
         cache_open(c.executable, options->rest, &c.cache, &err) < 0)
         return cli_fail(&err);
 
+    /* Said before anything else, as it would be otherwise only when the enclave starts. */
     bool first = !cache_has_trace(&c.cache);
+    bool announced = false;
     if (first || options->retrace) {
+        const char *why;
+        if (device_choose(options->device, &why) == DEVICE_SOFT && !options->quiet) {
+            cli_note("software SGX device: no protection against this machine");
+            announced = true;
+        }
         int r = command_trace(&c, first);
         if (r != CLI_OK)
             return r;
@@ -355,7 +363,7 @@ static int run_command(const struct options *options)
     /* Not held during the run, so that a second one can start. Who replaces the bundle just now
      * makes this start fail (EINIT), never run anything else. */
     cache_unlock(&c.cache);
-    return start(c.cache.bundle, options, &c.library_os, NULL, 0);
+    return start(c.cache.bundle, options, announced, &c.library_os, NULL, 0);
 }
 
 /* ---- the verb ------------------------------------------------------------------------------ */

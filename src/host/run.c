@@ -189,7 +189,7 @@ static int start(const struct host_options *o, struct host *host, struct loaded 
     if (thread_pool_init(host, l->view.node->thread_count, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
     /* Once for the tree: only its root runs without a parent that said it already. */
-    if (!o->quiet && device_is_soft(host->device))
+    if (!o->quiet && !o->announced && device_is_soft(host->device))
         log_line("software SGX device: no protection against this machine");
     thread_run_main(host, err);
     return fail(err, HOST_EXIT_NO_START);

@@ -21,6 +21,7 @@ struct host_options {
     bool poison;      /* software device: scramble what hardware does not preserve */
     bool single_step; /* software device, tests */
     bool quiet;       /* without the no-protection line and notes */
+    bool announced;   /* the caller printed the no-protection line already */
     bool strace;      /* the library OS honours it in a DEBUG enclave only */
     bool stats;
     const char *audit_path; /* NULL: no audit file */

@@ -36,6 +36,7 @@ def test_first_run_says_what_it_does(sgxpy, work):
     assert done.returncode == 0, done.stderr
     assert done.stdout == "result\n"
     lines = done.stderr.splitlines()
+    assert lines[0] == "sgxpy: software SGX device: no protection against this machine"
     assert "sgxpy: first run of this command: traced natively, unprotected; the program runs twice" in lines
     assert "result" in lines  # the traced run's output
     assert any(re.fullmatch(r"sgxpy: \d+ files \(.*\), output out\.csv; \d+ variables dropped \(--env NAME\)", l)

@@ -245,6 +245,13 @@ def test_environment_stays_private(record, tmp_path):
     assert "environment: TOKEN PATH" in trace.processes[0]["lines"]
 
 
+def test_own_file_is_not_listed(record, tmp_path):
+    (tmp_path / "data").write_text("")
+    done, trace = record("/bin/ls", "-a")
+    assert done.stdout == b".\n..\ndata\nout.trace\n"
+    assert trace.names[str(tmp_path)] == {"data"}
+
+
 def test_stdout_to_stderr(record):
     done, _ = record("/bin/echo", "text", options=["-e"])
     assert (done.stdout, done.stderr) == (b"", b"text\n")
@@ -266,6 +273,10 @@ def test_not_a_program(tool, tmp_path):
     assert done.returncode == 2
     assert b"Exec format error" in done.stderr
     assert not (tmp_path / "o").exists()
+    (tmp_path / "o").write_text("an older trace")
+    subprocess.run([tool, "run", tmp_path / "o", tmp_path / "text"], stderr=subprocess.DEVNULL)
+    assert (tmp_path / "o").read_text() == "an older trace"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o", "text"]
 
 
 def test_time_limit(record):
