@@ -388,6 +388,15 @@ static void closedir_p(DIR **dir)
         closedir(*dir);
 }
 
+/* The trace itself is nothing the program depends on. */
+static bool is_log(const struct recorder *r, DIR *dir, const struct dirent *entry)
+{
+    struct stat st;
+    return entry->d_ino == r->log.ino &&
+           fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           st.st_dev == r->log.dev && st.st_ino == r->log.ino;
+}
+
 static void put_names(struct recorder *r, uint32_t path, DIR *dir)
 {
     struct known_path *k = r->path_list[path];
@@ -397,7 +406,7 @@ static void put_names(struct recorder *r, uint32_t path, DIR *dir)
     while (fresh && (entry = readdir(dir))) {
         size_t size = strlen(entry->d_name);
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            !seen_add(&k->names, seen_hash(0, entry->d_name, size)))
+            is_log(r, dir, entry) || !seen_add(&k->names, seen_hash(0, entry->d_name, size)))
             continue;
         if (size + 2 > room - used) {
             char *more = realloc(fresh, room *= 2);

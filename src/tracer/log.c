@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -52,31 +53,70 @@ static int window_move(struct log *log, size_t need)
     return 0;
 }
 
-int log_open(struct log *log, const char *path, struct err *err)
+static void log_undo(struct log *log)
 {
+    if (log->temporary)
+        unlink(log->temporary);
+    close_p(&log->fd);
+    free(log->temporary);
+    free(log->path);
     *log = (struct log){ .fd = -1 };
-    CLEANUP(close_p) int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
-    if (fd < 0)
-        return err_set(err, -errno, "creating trace '%s': %s", path, strerror(errno));
+}
+
+static int log_create(struct log *log, const char *path)
+{
     struct stat st;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return err_set(err, -EINVAL, "trace '%s' is not a regular file", path);
-    if (fchmod(fd, 0600) < 0)
-        return err_set(err, -errno, "creating trace '%s': %s", path, strerror(errno));
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+    log->path = strdup(path);
+    if (!log->path || asprintf(&log->temporary, "%s.XXXXXX", path) < 0) {
+        log->temporary = NULL;
+        return -ENOMEM;
+    }
+    CLEANUP(close_p) int fd = mkostemp(log->temporary, O_CLOEXEC);
+    if (fd < 0) {
+        int e = -errno;
+        free(log->temporary);
+        log->temporary = NULL;
+        return e;
+    }
+    if (fstat(fd, &st) < 0 || fchmod(fd, 0600) < 0)
+        return -errno;
+    log->dev = st.st_dev;
+    log->ino = st.st_ino;
     /* Out of the way of the program's descriptors, which the child keeps as they are. */
     log->fd = fcntl(fd, F_DUPFD_CLOEXEC, 100);
     if (log->fd < 0)
         log->fd = TAKE_FD(fd);
-    int r = window_move(log, LOG_HEAD_SIZE);
+    return window_move(log, LOG_HEAD_SIZE);
+}
+
+int log_open(struct log *log, const char *path, struct err *err)
+{
+    *log = (struct log){ .fd = -1 };
+    int r = log_create(log, path);
     if (r < 0) {
-        close_p(&log->fd);
-        return err_set(err, r, "creating trace '%s': %s", path, strerror(-r));
+        log_undo(log);
+        return err_set(err, r, "creating trace '%s': %s", path,
+                       r == -EINVAL ? "not a regular file" : strerror(-r));
     }
     const uint32_t version = TRACE_VERSION;
     memcpy(log->map, LOG_MAGIC, sizeof(LOG_MAGIC));
     memcpy(log->map + sizeof(LOG_MAGIC), &version, sizeof(version));
     log->used = LOG_HEAD_SIZE;
     return 0;
+}
+
+void log_publish(struct log *log)
+{
+    if (!log->temporary)
+        return;
+    if (rename(log->temporary, log->path) < 0) {
+        log->failed = log->failed ? log->failed : -errno;
+        return;
+    }
+    free(log->temporary);
+    log->temporary = NULL;
 }
 
 static uint8_t *record_room(struct log *log, size_t size)
@@ -177,6 +217,8 @@ int log_close(struct log *log)
             r = -errno;
     }
     free(log->record);
-    *log = (struct log){ .fd = -1, .failed = r };
+    log->fd = -1;
+    log_undo(log);
+    log->failed = r;
     return r;
 }

@@ -40,6 +40,9 @@ enum log_kind {
 
 struct log {
     int fd;
+    char *path;      /* where it is to stand */
+    char *temporary; /* where it stands, until log_publish */
+    uint64_t dev, ino;
     uint8_t *map; /* window of the file */
     size_t map_size;
     uint64_t map_offset;
@@ -49,8 +52,14 @@ struct log {
     int failed; /* negative errno of the first failure: later records are dropped */
 };
 
-/* Creates (or replaces) path, mode 0600, and writes the head. log is undefined on failure. */
+/*
+ * Creates a log, mode 0600, under a name beside path, and writes the head. What stands at path
+ * stays until log_publish puts the log there: a run that does not come about destroys nothing. log
+ * is undefined on failure.
+ */
 MUST_CHECK int log_open(struct log *log, const char *path, struct err *err);
+/* Renames it to its path; a failure sticks in log->failed. */
+void log_publish(struct log *log);
 
 /* One record at a time: begin, fields, end. Failures stick in log->failed. */
 void log_begin(struct log *log, enum log_kind kind);
@@ -59,7 +68,8 @@ void log_string(struct log *log, const char *text);
 void log_bytes(struct log *log, const void *data, size_t size);
 void log_end(struct log *log);
 
-/* Cuts the file to its length and closes it. Returns log->failed or the failure of closing. */
+/* Cuts the file to its length and closes it; one that was not published is removed. Returns
+ * log->failed or the failure of closing. */
 MUST_CHECK int log_close(struct log *log);
 
 uint32_t log_checksum(const uint8_t *data, size_t size);

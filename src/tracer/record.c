@@ -320,8 +320,10 @@ static struct task *on_exec(struct recorder *r, struct task *t)
     }
     exec_done(r, t);
     pending_done(&t->pending);
-    if (t->tid == r->root_pid)
+    if (t->tid == r->root_pid && !r->root_started) {
         r->root_started = true;
+        log_publish(&r->log);
+    }
     return t;
 }
 
@@ -395,6 +397,9 @@ static void on_gone(struct recorder *r, pid_t tid, int status)
     }
     if (t) {
         struct process *p = t->process;
+        /* Killed inside exec, perhaps after it was done: the event is never told. */
+        if (p && t->pending.call && t->pending.call->op == CALL_EXEC && t->pending.existed)
+            known_touch(r, p, t->pending.path, TRACE_EXECUTED);
         if (p && p->tgid == tid) {
             exec_ended(r, p, status);
             process_drop(r, p);
@@ -720,10 +725,7 @@ int tracer_run(const struct tracer_options *options, char *const argv[], struct 
     put_run(r, argv);
     int result = run(r, options, path, argv, err);
     e = log_close(&r->log);
-    bool started = r->root_started;
     recorder_done(r);
-    if (!started)
-        unlink(options->output);
     if (result >= 0 && e < 0)
         return err_set(err, e, "writing trace '%s': %s; it is not complete", options->output,
                        strerror(-e));

@@ -19,7 +19,7 @@
 #include "util/err.h"
 
 struct tracer_options {
-    const char *output;    /* path of the trace; created or replaced, mode 0600 */
+    const char *output; /* path of the trace; created or replaced when the program starts, 0600 */
     bool stdout_to_stderr; /* the program's standard output is this process's standard error */
     unsigned seconds;      /* 0: no limit; then SIGTERM, 5 seconds later SIGKILL to all of it */
 };
@@ -28,7 +28,7 @@ struct tracer_options {
  * Runs argv (argv[0] searched in PATH if it has no slash) and returns its exit status: 0 to 255,
  * 128 + N if signal N ended it. Returns when the last process of the tree has ended. A program that
  * cannot be started or a trace that cannot be written is a negative errno with err set; in the
- * first case no trace is left behind.
+ * first case whatever stood at the output is untouched.
  *
  * While it runs, signals sent to this process that would end it go on to the program (to the whole
  * tree once the first process has ended). What the terminal or the program sends to the process

@@ -89,7 +89,6 @@ struct recorder {
     uint32_t process_count;    /* in the trace */
     struct seen notes;
     struct seen mapped; /* sets of executable mappings that were compared with /proc/PID/maps */
-    const char *output;
     pid_t root_pid;
     bool root_started;
     int root_status;

@@ -74,6 +74,7 @@ static char *build(void (*fill)(struct log *), size_t *ret_size)
     char *data;
     assert_int_equal(log_open(&log, g_path, &err), 0);
     fill(&log);
+    log_publish(&log);
     assert_int_equal(log_close(&log), 0);
     assert_int_equal(file_load(AT_FDCWD, g_path, 1u << 24, &data, ret_size, &err), 0);
     return data;
@@ -479,6 +480,26 @@ static void test_file_mode(void **state UNUSED)
     struct err err = { 0 };
     assert_true(log_open(&log, "/tmp", &err) < 0);
     assert_int_equal(log_open(&log, "/dev/null", &err), -EINVAL);
+    assert_int_equal(log_open(&log, "/nonexistent/x", &err), -ENOENT);
+}
+
+/* One that is never published leaves nothing behind, and what stood there alone. */
+static void test_not_published(void **state UNUSED)
+{
+    struct log log;
+    struct stat before, after;
+    char *temporary;
+    assert_int_equal(stat(g_path, &before), 0);
+    assert_int_equal(log_open(&log, g_path, NULL), 0);
+    put_head(&log);
+    temporary = strdup(log.temporary);
+    assert_int_equal(access(temporary, F_OK), 0);
+    assert_int_equal(log_close(&log), 0);
+    assert_int_equal(access(temporary, F_OK), -1);
+    assert_int_equal(stat(g_path, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    assert_int_equal(before.st_size, after.st_size);
+    free(temporary);
 }
 
 static void test_print(void **state UNUSED)
@@ -504,11 +525,12 @@ static void test_print(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),        cmocka_unit_test(test_cut_everywhere),
-        cmocka_unit_test(test_zeros_behind), cmocka_unit_test(test_bytes_changed),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_head),
-        cmocka_unit_test(test_incomplete),   cmocka_unit_test(test_large),
-        cmocka_unit_test(test_file_mode),    cmocka_unit_test(test_print),
+        cmocka_unit_test(test_whole),         cmocka_unit_test(test_cut_everywhere),
+        cmocka_unit_test(test_zeros_behind),  cmocka_unit_test(test_bytes_changed),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_head),
+        cmocka_unit_test(test_incomplete),    cmocka_unit_test(test_large),
+        cmocka_unit_test(test_file_mode),     cmocka_unit_test(test_print),
+        cmocka_unit_test(test_not_published),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
