@@ -10,8 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <openssl/bn.h>
-
+#include "core/rsa3072.h"
 #include "core/sha256.h"
 
 /* What this device's "CPUID leaf 12H" allows. */
@@ -219,40 +218,13 @@ int softsgx_add(struct softsgx *s, uint64_t offset, const void *content, uint64_
  * Q1 and Q2, is the PKCS #1 v1.5 encoding of the SHA-256 over the signed bytes. */
 static bool signature_holds(const struct sgx_sigstruct *sig)
 {
-    static const uint8_t digest_info[] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
-                                           0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20 };
-    uint8_t want[SGX_MODULUS_SIZE], have[SGX_MODULUS_SIZE], signed_bytes[256];
-    memcpy(signed_bytes, sig, 128);
-    memcpy(signed_bytes + 128, (const uint8_t *)sig + 900, 128);
-    memset(want, 0xff, sizeof(want));
-    want[0] = 0;
-    want[1] = 1;
-    size_t at = SGX_MODULUS_SIZE - SHA256_SIZE - sizeof(digest_info);
-    want[at - 1] = 0;
-    memcpy(want + at, digest_info, sizeof(digest_info));
-    sha256(signed_bytes, sizeof(signed_bytes), want + SGX_MODULUS_SIZE - SHA256_SIZE);
-
-    bool ok = false;
-    BN_CTX *ctx = BN_CTX_new();
-    if (!ctx)
-        return false;
-    BN_CTX_start(ctx);
-    BIGNUM *n = BN_CTX_get(ctx), *x = BN_CTX_get(ctx), *q1 = BN_CTX_get(ctx);
-    BIGNUM *q2 = BN_CTX_get(ctx), *a = BN_CTX_get(ctx), *b = BN_CTX_get(ctx), *c = BN_CTX_get(ctx);
-    if (c && BN_lebin2bn(sig->modulus, SGX_MODULUS_SIZE, n) &&
-        BN_lebin2bn(sig->signature, SGX_MODULUS_SIZE, x) &&
-        BN_lebin2bn(sig->q1, SGX_MODULUS_SIZE, q1) && BN_lebin2bn(sig->q2, SGX_MODULUS_SIZE, q2) &&
-        !BN_is_zero(n) && BN_cmp(x, n) < 0) {
-        /* a = x^2 - q1 n;  c = a x - q2 n = x^3 mod n if both quotients are right */
-        ok = BN_sqr(a, x, ctx) && BN_mul(b, q1, n, ctx) && BN_sub(a, a, b) && !BN_is_negative(a) &&
-             BN_cmp(a, n) < 0 && BN_mul(c, a, x, ctx) && BN_mul(b, q2, n, ctx) && BN_sub(c, c, b) &&
-             !BN_is_negative(c) && BN_cmp(c, n) < 0 &&
-             BN_bn2binpad(c, have, sizeof(have)) == (int)sizeof(have) &&
-             memcmp(have, want, sizeof(want)) == 0;
-    }
-    BN_CTX_end(ctx);
-    BN_CTX_free(ctx);
-    return ok;
+    uint8_t digest[SHA256_SIZE];
+    struct sha256 hash;
+    sha256_init(&hash);
+    sha256_update(&hash, sig, SGX_SIG_SIGNED1_SIZE);
+    sha256_update(&hash, (const uint8_t *)sig + SGX_SIG_SIGNED2_AT, SGX_SIG_SIGNED2_SIZE);
+    sha256_final(&hash, digest);
+    return rsa3072_verify(sig->modulus, sig->signature, sig->q1, sig->q2, digest) == RSA3072_OK;
 }
 
 struct refusal {

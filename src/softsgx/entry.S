@@ -16,13 +16,16 @@
  *   EENTER gives the enclave rax = CSSA, rbx = TCS, rcx = the exit table's entry of this thread, rdi,
  *   rsi, rdx, r8, r9 = as passed, rsp, rbp = the host's; FS and GS base from the TCS. All others are
  *   not trusted by the enclave, and are here whatever they happen to be.
+ *   RSP is the same at every EENTER of a thread (t + T_STACK): the enclave leaves with the RSP and RBP
+ *   of its entry, but an ERESUME in between may have been called from another depth of the host's
+ *   stack, whose frames are found through the thread's block.
  *   EEXIT gives the host rbx and rsp. Others are not trusted; MXCSR and x87 control words are reloaded,
  *   DF and AC cleared.
  *
  * Race timeline: a signal in each of these makes the instruction atomic as follows (trap.c).
  *   soft_enter_begin..end    EENTER has not happened: FS and GS are set back to the host's, the
  *                            callback runs as outside the enclave, and the sequence starts again at
- *                            soft_enter_begin (needs r11 = t, rsp, rbp: none changes in between).
+ *                            soft_enter_begin (needs r11 = t, rbp, and rsp, which the handler sets).
  *                            A synchronous fault here is #GP or #PF of EENTER: soft_not_entered.
  *   soft_resume_begin..end   ERESUME has not happened: the same with rdi = t and rsp = host_rsp, which
  *                            the handler sets. `pending` is looked at again, so an interrupt that came
@@ -59,8 +62,9 @@ soft_enter_asm:
     save_host
     mov %rdi, %r11
     mov %rsp, T_HOST_RSP(%r11)
-    testl $1, T_POISON(%r11)
-    jnz poison_registers
+    lea T_STACK(%r11), %rsp
+    cmpl $0, T_POISON(%r11)
+    jne poison_entry
 soft_enter_begin:
     mov T_GPR(%r11), %rax
     mov %rsp, GPR_URSP(%rax)
@@ -77,19 +81,20 @@ soft_enter_begin:
     mov T_RDX(%r11), %rdx
     mov T_R8(%r11), %r8
     mov T_R9(%r11), %r9
-    testl $1, T_POISON(%r11)
-    jnz 1f
+    cmpl $0, T_POISON(%r11)
+    jne 1f
     jmp *T_ENTRY(%r11)
 1:  /* EENTER clears neither AC nor DF; the status flags are anything. */
-    push $(SOFT_RFLAGS_AC | SOFT_RFLAGS_DF | 0x8d7)
-    andl $~SOFT_RFLAGS_TF, (%rsp)
+    push T_FLAGS(%r11)
     popfq
     jmp *T_ENTRY(%r11)
 soft_enter_end:
     .size soft_enter_asm, . - soft_enter_asm
 
     /* What EENTER does not pass: anything. */
-poison_registers:
+poison_entry:
+    testl $SOFT_POISON_REGISTERS, T_POISON(%r11)
+    jz step_entry
     mov T_JUNK(%r11), %r10
     mov T_JUNK+8(%r11), %r12
     mov T_JUNK+16(%r11), %r13
@@ -108,6 +113,12 @@ poison_registers:
     movups T_JUNK(%r11), %xmm\n
     .endr
     ldmxcsr poison_mxcsr(%rip)
+step_entry:
+    testl $SOFT_POISON_STEP, T_POISON(%r11)
+    jz soft_enter_begin
+    pushfq
+    orl $SOFT_RFLAGS_TF, (%rsp)
+    popfq
     jmp soft_enter_begin
 
     .globl soft_exit_table, soft_exit_begin, soft_exit_end
@@ -128,8 +139,10 @@ exit_common: /* rbx = the table's entry we came through */
     mov T_HOST_GS(%rbx), %rax
     wrgsbase %rax
 soft_exit_end:
-    cmp %rsp, T_HOST_RSP(%rbx)
+    lea T_STACK(%rbx), %rax
+    cmp %rsp, %rax
     jne bad_rsp
+    mov T_HOST_RSP(%rbx), %rsp
     xor %eax, %eax
     jmp leave
 
@@ -170,6 +183,11 @@ leave: /* rsp = host_rsp, eax = result, FS and GS the host's */
 soft_resume_asm:
     save_host
     mov %rsp, T_HOST_RSP(%rdi)
+    testl $SOFT_POISON_STEP, T_POISON(%rdi)
+    jz soft_resume_begin
+    pushfq
+    orl $SOFT_RFLAGS_TF, (%rsp)
+    popfq
 soft_resume_begin:
     cmpl $0, T_PENDING(%rdi)
     jne resume_cancel
@@ -187,7 +205,10 @@ soft_resume_begin:
     mov GPR_RFLAGS(%rsi), %rax
     and $SOFT_RFLAGS_USER, %eax
     or $0x202, %eax
-    mov %rax, T_IRET+16(%rdi)
+    testl $SOFT_POISON_STEP, T_POISON(%rdi)
+    jz 1f
+    or $SOFT_RFLAGS_TF, %eax
+1:  mov %rax, T_IRET+16(%rdi)
     mov GPR_RSP(%rsi), %rax
     mov %rax, T_IRET+24(%rdi)
     mov %ss, %eax

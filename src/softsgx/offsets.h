@@ -48,7 +48,13 @@
 #define T_IRET      0xa8
 #define T_PENDING   0xd0
 #define T_POISON    0xd4
-#define T_JUNK      0xd8
+#define T_FLAGS     0xd8
+#define T_JUNK      0xe0
+#define T_STACK     0xfc0 /* RSP at every EENTER; little is ever pushed there */
+
+/* t->poison: what this entry does besides (bits) */
+#define SOFT_POISON_REGISTERS 1
+#define SOFT_POISON_STEP      2
 
 #define GPR_RAX     0
 #define GPR_RCX     8
@@ -82,5 +88,5 @@
 #define SOFT_RFLAGS_AC (1 << 18)
 #define SOFT_RFLAGS_DF (1 << 10)
 #define SOFT_RFLAGS_TF (1 << 8)
-/* What IRET may load from an SSA: status, TF, DF, NT, RF, AC, ID. */
-#define SOFT_RFLAGS_USER 0x254dd5
+/* What IRET may load from an SSA: status, DF, NT, RF, AC, ID. (After an opt-out entry TF is void.) */
+#define SOFT_RFLAGS_USER 0x254cd5

@@ -37,7 +37,7 @@ int softsgx_enclu_sites(struct softsgx *s, const uint64_t *addresses, size_t cou
     for (size_t i = 0; i < count; i++)
         if (site_check(s, addresses[i]) < 0)
             return err_set(err, -EINVAL, "0x%llx is no ENCLU site", (unsigned long long)addresses[i]);
-    if (s->options.poison || s->options.single_step)
+    if (s->options.poison)
         return 0;
 
     for (size_t i = 0; i < count; i++) {

@@ -55,6 +55,7 @@ struct soft_thread {
     uint64_t iret[5];
     _Atomic uint32_t pending; /* an interrupt came outside the enclave */
     uint32_t poison;
+    uint64_t flags; /* RFLAGS of a poisoned or stepped entry */
     uint64_t junk[8];
     /* not for entry.S: */
     struct soft_tcs *tcs; /* the one being executed on, or NULL */
@@ -62,7 +63,10 @@ struct soft_thread {
     enum softsgx_exit exit;
     uint32_t vector;
     uint64_t error_code, address;
-    uint32_t step_budget;
+    uint32_t steps_left; /* single step: the interrupt comes when this is 0 */
+    uint32_t step_next;  /* and this many steps after the next entry */
+    bool stepping;
+    uint64_t step_rip;   /* where the step began */
     uint32_t random;
     bool left_by_trap;
     bool in_handler;
@@ -97,8 +101,9 @@ SOFT_AT(xfrm, T_XFRM);
 SOFT_AT(iret, T_IRET);
 SOFT_AT(pending, T_PENDING);
 SOFT_AT(poison, T_POISON);
+SOFT_AT(flags, T_FLAGS);
 SOFT_AT(junk, T_JUNK);
-_Static_assert(sizeof(struct soft_thread) <= 4096, "a thread's block is one page");
+_Static_assert(sizeof(struct soft_thread) <= 0xe00, "a thread's block and entry stack are one page");
 #define SOFT_AT_GPR(field, at) _Static_assert(offsetof(struct sgx_gprsgx, field) == (at), #field)
 SOFT_AT_GPR(rax, GPR_RAX);
 SOFT_AT_GPR(rcx, GPR_RCX);
@@ -244,6 +249,9 @@ struct aex {
 /* Saves the interrupted state to the SSA and lets the handler return to the host side of the entry.
  * exit and its details must be in t already. */
 void soft_aex(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, const struct aex *aex);
+/* What an AEX and an ERESUME after it leave in the SSA, without leaving the enclave. */
+void soft_aex_resume(struct softsgx *s, struct soft_thread *t, const ucontext_t *uc,
+                     const struct aex *aex);
 /* EEXIT, by trap. */
 void soft_eexit_trap(struct softsgx *s, struct soft_thread *t, ucontext_t *uc);
 
@@ -268,6 +276,15 @@ void thunk_make_atomic(struct softsgx *s, greg_t *r);
 /* poison.c ---------------------------------------------------------------------------------------- */
 
 uint32_t soft_random(struct soft_thread *t);
+/* Before each EENTER and ERESUME: what this one does besides. */
+void poison_prepare(struct softsgx *s, struct soft_thread *t);
+/* A SIGTRAP of TF. False: the step is over and so far nothing happens. True: now comes the interrupt. */
+bool poison_step(struct softsgx *s, struct soft_thread *t, greg_t *r);
+void poison_stop(struct soft_thread *t, greg_t *r);
+static inline bool poisoned(const struct softsgx *s)
+{
+    return s->options.poison;
+}
 
 /* entry.S ----------------------------------------------------------------------------------------- */
 

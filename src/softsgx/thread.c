@@ -77,7 +77,7 @@ int softsgx_thread_begin(struct softsgx *s, struct err *err)
     t->host_gs = read_gs();
     t->xfrm = s->secs.attributes.xfrm;
     t->return_address = (uint64_t)soft_exit_table + ((uint64_t)slot << SOFT_EXIT_SHIFT);
-    t->poison = (s->options.poison ? 1 : 0) | (s->options.single_step ? 2 : 0);
+    t->step_next = 1;
     t->random = slot * 2654435761u + 12345;
     t->selector = DISPATCH_BLOCK;
 

@@ -61,6 +61,22 @@ static void exception(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, 
     soft_aex(s, t, uc, &aex);
 }
 
+/* Poison: what a hostile host makes of a fault that only its page tables caused. The exception stage is
+ * told of it (a host dies if that stage itself leaves by an AEX, so never there). */
+static void benign_page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc,
+                              uint32_t access, uint64_t address)
+{
+    struct aex aex = { .has_exinfo = s->secs.misc_select & SGX_MISC_EXINFO };
+    aex.exinfo.maddr = address;
+    aex.exinfo.errcd = SGX_PFEC_U | access;
+    if (aex.has_exinfo)
+        aex.exit_info = SGX_EXIT_INFO(SGX_EXIT_TYPE_HARDWARE, SGX_VECTOR_PF);
+    if (atomic_load(&t->tcs->cssa) == 0 && t->tcs->nssa > 1 && soft_random(t) % 2)
+        exception(s, t, uc, X86_PF, SGX_PFEC_U | access, address);
+    else
+        soft_aex_resume(s, t, uc, &aex);
+}
+
 static void page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, uint64_t address,
                        uint32_t hardware_code)
 {
@@ -86,6 +102,8 @@ static void page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc,
     }
     if (allowed) {
         t->stats.faults_filled++;
+        if (poisoned(s))
+            benign_page_fault(s, t, uc, access, address);
         return;
     }
     exception(s, t, uc, X86_PF, SGX_PFEC_P | SGX_PFEC_U | SGX_PFEC_SGX | access, address);
@@ -172,8 +190,8 @@ static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig,
         t->stats.syscall_traps++;
         r[REG_RIP] = (greg_t)(rip - 2);
         if (info->si_arch != AUDIT_ARCH_I386) {
-            r[REG_RCX] = t->poison & 1 ? (greg_t)soft_random(t) : 0;
-            r[REG_R11] = t->poison & 1 ? (greg_t)soft_random(t) : 0;
+            r[REG_RCX] = poisoned(s) ? (greg_t)soft_random(t) : 0;
+            r[REG_R11] = poisoned(s) ? (greg_t)soft_random(t) : 0;
         }
         exception(s, t, uc, X86_UD, 0, 0);
         return;
@@ -200,7 +218,7 @@ static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig,
         return;
     case X86_DB:
         /* After an opt-out entry TF is ignored. */
-        r[REG_EFL] &= ~(greg_t)SOFT_RFLAGS_TF;
+        poison_stop(t, r);
         return;
     default:
         exception(s, t, uc, trap, 0, 0);
@@ -254,15 +272,26 @@ static bool make_atomic(struct soft_thread *t, ucontext_t *uc)
     uint64_t rip = (uint64_t)r[REG_RIP];
     if (within(rip, soft_enter_begin, soft_enter_end)) {
         r[REG_RIP] = (greg_t)soft_enter_begin;
+        r[REG_RSP] = (greg_t)t + T_STACK;
     } else if (within(rip, soft_resume_begin, soft_resume_end)) {
         r[REG_RIP] = (greg_t)soft_resume_begin;
+        r[REG_RSP] = (greg_t)t->host_rsp;
         r[REG_RDI] = (greg_t)t;
     } else {
         return false;
     }
-    r[REG_RSP] = (greg_t)t->host_rsp;
     r[REG_EFL] &= ~(greg_t)(SOFT_RFLAGS_AC | SOFT_RFLAGS_DF | SOFT_RFLAGS_TF);
     return true;
+}
+
+static void interrupt(struct softsgx *s, struct soft_thread *t, ucontext_t *uc)
+{
+    struct aex aex = { 0 };
+    t->exit = SOFTSGX_INTERRUPT;
+    t->vector = 0;
+    t->error_code = 0;
+    t->address = 0;
+    soft_aex(s, t, uc, &aex);
 }
 
 void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
@@ -274,6 +303,22 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
     bool synchronous = is_synchronous(sig, info);
     bool inside = false, in_thunk = false;
 
+    bool stepped = false;
+    if (t && t->stepping && sig == SIGTRAP && synchronous && r[REG_TRAPNO] == X86_DB) {
+        if (!poison_step(s, t, r)) {
+            t->ret_fs = t->int_fs;
+            t->ret_gs = t->int_gs;
+            return;
+        }
+        stepped = true;
+        synchronous = false;
+    } else if (t && sig == SIGTRAP && info->si_code == TRAP_TRACE) {
+        /* TF was set when something else ended the step: nothing is left to do. */
+        poison_stop(t, r);
+        t->ret_fs = (uint64_t)r[REG_RIP] < s->size ? t->int_fs : t->host_fs;
+        t->ret_gs = (uint64_t)r[REG_RIP] < s->size ? t->int_gs : t->host_gs;
+        return;
+    }
     if (t) {
         t->ret_fs = t->host_fs;
         t->ret_gs = t->host_gs;
@@ -287,6 +332,7 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
         inside = t->tcs && (uint64_t)r[REG_RIP] < s->size;
         if (entering && synchronous) {
             r[REG_RIP] = (greg_t)soft_not_entered;
+            r[REG_RSP] = (greg_t)t->host_rsp;
             errno = saved_errno;
             return;
         }
@@ -296,21 +342,27 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
         t->ret_gs = t->int_gs;
     }
 
-    if (synchronous && inside) {
+    if (stepped) {
+        struct aex aex = { 0 };
+        if (inside && atomic_load(&t->tcs->cssa) == 0 && t->tcs->nssa > 1)
+            interrupt(s, t, uc);
+        else if (inside) /* the exception stage: all a host can do is resume it */
+            soft_aex_resume(s, t, uc, &aex);
+        else
+            atomic_store_explicit(&t->pending, 1, memory_order_relaxed);
+    } else if (synchronous && inside) {
         inside_fault(s, t, sig, info, uc, in_thunk);
     } else if (synchronous) {
         if (!host_cpuid(t, uc))
             host_fault(s, sig);
     } else if (s->callbacks[sig].fn) {
-        bool interrupt = s->callbacks[sig].fn(sig, info, inside, s->callbacks[sig].arg);
-        if (interrupt && inside) {
+        bool wanted = s->callbacks[sig].fn(sig, info, inside, s->callbacks[sig].arg);
+        if (wanted && inside) {
+            interrupt(s, t, uc);
+        } else if (inside && poisoned(s)) {
             struct aex aex = { 0 };
-            t->exit = SOFTSGX_INTERRUPT;
-            t->vector = 0;
-            t->error_code = 0;
-            t->address = 0;
-            soft_aex(s, t, uc, &aex);
-        } else if (interrupt && t) {
+            soft_aex_resume(s, t, uc, &aex);
+        } else if (wanted && t) {
             atomic_store_explicit(&t->pending, 1, memory_order_relaxed);
         }
     } else {

@@ -17,9 +17,12 @@
             fail_msg("%s: %s", #call, err.text);                                                   \
     } while (0)
 
+bool g_fixture_single_step;
+
 struct softsgx_options fixture_options(void)
 {
-    return (struct softsgx_options){ .poison = getenv("SOFTSGX_POISON") != NULL };
+    return (struct softsgx_options){ .poison = getenv("SOFTSGX_POISON") != NULL,
+                                     .single_step = g_fixture_single_step };
 }
 
 void fixture_secs(struct sgx_secs *ret)
@@ -175,15 +178,49 @@ struct softsgx_run te_run(uint32_t thread, uint64_t command, uint64_t rsi, uint6
                                  .rdx = rdx, .r8 = r8, .r9 = r9 };
 }
 
+static bool is_noise(const struct fixture *f, const struct softsgx_run *run)
+{
+    if (!f->s->options.poison)
+        return false;
+    return run->exit == SOFTSGX_INTERRUPT ||
+           (run->exit == SOFTSGX_EXCEPTION && run->vector == SGX_VECTOR_PF &&
+            !(run->error_code & SGX_PFEC_SGX) && run->address >= SOFT_ELRANGE_START &&
+            run->address < TE_SIZE);
+}
+
+static void settle(struct fixture *f, struct softsgx_run *run)
+{
+    while (is_noise(f, run)) {
+        if (atomic_load(&tcs_find(f->s, run->tcs)->cssa) < TE_NSSA) {
+            struct softsgx_run nested = *run;
+            nested.rdi = C_NOP;
+            assert_int_equal(softsgx_enter(f->s, &nested), 0);
+            assert_int_equal(nested.exit, SOFTSGX_EEXIT);
+        }
+        assert_int_equal(softsgx_resume(f->s, run), 0);
+    }
+}
+
+void te_enter(struct fixture *f, struct softsgx_run *run)
+{
+    assert_int_equal(softsgx_enter(f->s, run), 0);
+    settle(f, run);
+}
+
+void te_resume(struct fixture *f, struct softsgx_run *run)
+{
+    assert_int_equal(softsgx_resume(f->s, run), 0);
+    settle(f, run);
+}
+
 void te_do(struct fixture *f, uint32_t thread, uint64_t command, uint64_t rsi, uint64_t rdx,
            uint64_t r8, uint64_t r9)
 {
     struct softsgx_run run = te_run(thread, command, rsi, rdx, r8, r9);
-    int code = softsgx_enter(f->s, &run);
-    if (code != 0 || run.exit != SOFTSGX_EEXIT)
-        fail_msg("command %llu: %d, exit %d, vector %u, address 0x%llx",
-                 (unsigned long long)command, code, run.exit, run.vector,
-                 (unsigned long long)run.address);
+    te_enter(f, &run);
+    if (run.exit != SOFTSGX_EEXIT)
+        fail_msg("command %llu: exit %d, vector %u, address 0x%llx", (unsigned long long)command,
+                 run.exit, run.vector, (unsigned long long)run.address);
 }
 
 uint64_t te_peek(struct fixture *f, uint64_t address)

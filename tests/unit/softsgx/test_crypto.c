@@ -22,14 +22,14 @@ static void put(struct fixture *f, uint64_t at, const void *data, size_t size)
 static uint64_t leaf(struct fixture *f, uint32_t number, uint64_t rbx, uint64_t rcx, uint64_t rdx)
 {
     struct softsgx_run run = te_run(0, C_ENCLU, number, rbx, rcx, rdx);
-    assert_int_equal(softsgx_enter(f->s, &run), 0);
+    te_enter(f, &run);
     if (run.exit == SOFTSGX_EEXIT) {
         assert_int_equal(te_result(f, 0, 2), 0);
         return number == SGX_EREPORT ? 0 : te_result(f, 0, 0);
     }
     te_do(f, 0, C_SSA_RIP, 16, 0, 0, 0);
     uint32_t vector = run.vector;
-    assert_int_equal(softsgx_resume(f->s, &run), 0);
+    te_resume(f, &run);
     return vector == SGX_VECTOR_GP ? GP : PF;
 }
 

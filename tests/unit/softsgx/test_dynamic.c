@@ -22,7 +22,7 @@
 static uint64_t outcome(struct fixture *f, uint32_t leaf, uint64_t rbx, uint64_t rcx, uint64_t rdx)
 {
     struct softsgx_run run = te_run(0, C_ENCLU, leaf, rbx, rcx, rdx);
-    assert_int_equal(softsgx_enter(f->s, &run), 0);
+    te_enter(f, &run);
     if (run.exit == SOFTSGX_EEXIT) {
         assert_int_equal(te_result(f, 0, 2), 0);
         /* EACCEPT and EACCEPTCOPY: ZF says what RAX says, CF, PF, AF, OF, SF are clear. */
@@ -34,7 +34,7 @@ static uint64_t outcome(struct fixture *f, uint32_t leaf, uint64_t rbx, uint64_t
     /* Give up on this leaf: behind the site, then out. */
     te_do(f, 0, C_SSA_RIP, 16, 0, 0, 0);
     uint32_t vector = run.vector;
-    assert_int_equal(softsgx_resume(f->s, &run), 0);
+    te_resume(f, &run);
     assert_int_equal(run.exit, SOFTSGX_EEXIT);
     return vector == SGX_VECTOR_GP ? GP : vector == SGX_VECTOR_PF ? PF : UINT64_MAX;
 }
@@ -165,7 +165,7 @@ static void copy(struct fixture *f)
     assert_int_equal(te_result(f, 0, 0), 42);
     te_do(f, 0, C_WRITE, PAGE + 8192, 1, 0, 0);
     struct softsgx_run run = te_run(0, C_WRITE, PAGE, 1, 0, 0); /* read-only it is */
-    assert_int_equal(softsgx_enter(f->s, &run), 0);
+    te_enter(f, &run);
     assert_int_equal(run.exit, SOFTSGX_EXCEPTION);
     assert_int_equal(run.error_code, SGX_PFEC_P | SGX_PFEC_U | SGX_PFEC_W | SGX_PFEC_SGX);
 }
@@ -180,14 +180,14 @@ static void test_copy(void **state UNUSED)
 static bool allowed(struct fixture *f, uint64_t command, uint64_t address)
 {
     struct softsgx_run run = te_run(0, command, address, 0xc3, 0, 0);
-    assert_int_equal(softsgx_enter(f->s, &run), 0);
+    te_enter(f, &run);
     if (run.exit == SOFTSGX_EEXIT)
         return true;
     assert_int_equal(run.vector, SGX_VECTOR_PF);
     te_do(f, 0, C_SSA_RIP, command == C_CALL ? 0 : 3, 0, 0, 0);
     if (command == C_CALL)
         return false; /* the frame stays taken: only as the last thing a test does */
-    assert_int_equal(softsgx_resume(f->s, &run), 0);
+    te_resume(f, &run);
     assert_int_equal(run.exit, SOFTSGX_EEXIT);
     return false;
 }
@@ -281,7 +281,7 @@ static void new_tcs(struct fixture *f)
     run.tcs = PAGE;
     assert_int_equal(softsgx_enter(f->s, &run), -EINVAL); /* still MODIFIED */
     assert_int_equal(te_accept(f, PAGE, SGX_SECINFO_TCS | MODI), 0);
-    assert_int_equal(softsgx_enter(f->s, &run), 0);
+    te_enter(f, &run);
     assert_int_equal(run.exit, SOFTSGX_EEXIT);
     assert_int_equal(te_result(f, 1, 1), at + TE_BLOCK);
     assert_int_equal(softsgx_modify_type(f->s, PAGE, 1, SGX_PT_TRIM, &done), 0);
