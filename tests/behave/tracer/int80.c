@@ -2,6 +2,7 @@
  * A 64-bit program that opens files by the 32-bit gate. If the kernel has none, it is killed, and
  * natively too.
  *
+ * needs: i386
  * expect: read by-gate
  * expect: absent no-gate
  */
