@@ -659,17 +659,14 @@ int manifest_build(const struct trace *const *traces, size_t trace_count,
                    const struct manifest_rules *rules, struct cascade **ret,
                    struct manifest_report *report, struct err *err)
 {
-    CLEANUP(cascade_free_p) struct cascade *c = calloc(1, sizeof(*c));
-    struct cascade_node *node = c ? calloc(1, sizeof(*node)) : NULL;
-    if (!node)
-        return err_set(err, -ENOMEM, "building the manifest: out of memory");
-    c->nodes = node;
-    c->node_count = 1;
     if (trace_count == 0 || traces[0]->process_count == 0)
         return err_set(err, -EINVAL, "the trace holds no program");
+    CLEANUP(cascade_free_p) struct cascade *c = cascade_new(1);
+    if (!c)
+        return err_set(err, -ENOMEM, "building the manifest: out of memory");
 
     struct table t = { .rules = rules, .report = report, .err = err };
-    int r = build_node(&t, traces, trace_count, node);
+    int r = build_node(&t, traces, trace_count, &c->nodes[0]);
     table_done(&t);
     if (r == 0)
         *ret = TAKE_PTR(c);

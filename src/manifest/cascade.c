@@ -133,6 +133,20 @@ static void node_done(struct cascade_node *n)
     free(n->files);
 }
 
+struct cascade *cascade_new(size_t node_count)
+{
+    struct cascade *c = calloc(1, sizeof(*c));
+    struct cascade_node *nodes = calloc(node_count, sizeof(*nodes));
+    if (!c || !nodes) {
+        free(c);
+        free(nodes);
+        return NULL;
+    }
+    c->nodes = nodes;
+    c->node_count = node_count;
+    return c;
+}
+
 void cascade_free(struct cascade *c)
 {
     if (!c)

@@ -72,6 +72,8 @@ struct cascade {
     size_t node_count;
 };
 
+/* All zero; NULL: out of memory. */
+struct cascade *cascade_new(size_t node_count);
 void cascade_free(struct cascade *c);
 void cascade_free_p(struct cascade **c); /* for CLEANUP() */
 void cascade_file_done(struct cascade_file *f);
