@@ -3,30 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#include <openssl/bn.h>
 
 #include "core/bytes.h"
+#include "core/rsa3072.h"
 #include "core/sha256.h"
 #include "util/fs.h"
 
 static const uint8_t header1[16] = SGX_SIG_HEADER1;
 static const uint8_t header2[16] = SGX_SIG_HEADER2;
-
-/* The signed message: two parts of the structure, one after the other. */
-struct message {
-    uint8_t bytes[SGX_SIG_SIGNED1_SIZE + SGX_SIG_SIGNED2_SIZE];
-};
-
-static struct message signed_part(const struct sgx_sigstruct *s)
-{
-    struct message m;
-    memcpy(m.bytes, s, SGX_SIG_SIGNED1_SIZE);
-    memcpy(m.bytes + SGX_SIG_SIGNED1_SIZE, (const uint8_t *)s + SGX_SIG_SIGNED2_AT,
-           SGX_SIG_SIGNED2_SIZE);
-    return m;
-}
 
 void sigstruct_profile(struct sigstruct_params *ret, bool debug)
 {
@@ -37,132 +21,6 @@ void sigstruct_profile(struct sigstruct_params *ret, bool debug)
                         .xfrm = PROFILE_XFRM },
         .attributes_mask = { .flags = UINT64_MAX, .xfrm = PROFILE_XFRM_MASK },
     };
-}
-
-static uint32_t bcd(unsigned value)
-{
-    uint32_t result = 0;
-    for (unsigned shift = 0; value > 0; value /= 10, shift += 4)
-        result |= (value % 10) << shift;
-    return result;
-}
-
-int sigstruct_date(uint32_t *ret_bcd, struct err *err)
-{
-    time_t now = time(NULL);
-    const char *text = getenv("SOURCE_DATE_EPOCH");
-    if (text) {
-        char *end;
-        errno = 0;
-        long long value = strtoll(text, &end, 10);
-        if (*text < '0' || *text > '9' || *end || errno || value > 253402300799LL)
-            return err_set(err, -EINVAL, "SOURCE_DATE_EPOCH='%s': seconds since 1970 are wanted",
-                           text);
-        now = (time_t)value;
-    }
-    struct tm tm;
-    if (!gmtime_r(&now, &tm))
-        return err_set(err, -EINVAL, "no calendar day for the time %lld", (long long)now);
-    *ret_bcd = bcd((unsigned)(tm.tm_year + 1900) * 10000 + (unsigned)(tm.tm_mon + 1) * 100 +
-                   (unsigned)tm.tm_mday);
-    return 0;
-}
-
-/* The numbers of the RSA check; freed together. */
-struct numbers {
-    BN_CTX *ctx;
-    BIGNUM *n, *s, *q1, *q2, *square, *cube, *want;
-};
-
-static void numbers_done(struct numbers *x)
-{
-    BN_free(x->n);
-    BN_free(x->s);
-    BN_free(x->q1);
-    BN_free(x->q2);
-    BN_free(x->square);
-    BN_free(x->cube);
-    BN_free(x->want);
-    BN_CTX_free(x->ctx);
-}
-
-static int numbers_init(struct numbers *x, const struct sgx_sigstruct *s)
-{
-    x->ctx = BN_CTX_new();
-    x->n = BN_lebin2bn(s->modulus, sizeof(s->modulus), NULL);
-    x->s = BN_lebin2bn(s->signature, sizeof(s->signature), NULL);
-    x->q1 = BN_new();
-    x->q2 = BN_new();
-    x->square = BN_new();
-    x->cube = BN_new();
-    x->want = BN_new();
-    return x->ctx && x->n && x->s && x->q1 && x->q2 && x->square && x->cube && x->want ? 0
-                                                                                       : -ENOMEM;
-}
-
-/* q1 = s^2 / n; q2 = (s^3 - q1*s*n) / n = s*(s^2 mod n) / n; cube = s^3 mod n. The modulus is not
- * zero. */
-static int quotients(struct numbers *x)
-{
-    BIGNUM *product = BN_new();
-    int done = product && BN_sqr(product, x->s, x->ctx) &&
-               BN_div(x->q1, x->square, product, x->n, x->ctx) &&
-               BN_mul(product, x->square, x->s, x->ctx) &&
-               BN_div(x->q2, x->cube, product, x->n, x->ctx);
-    BN_free(product);
-    return done ? 0 : -ENOMEM;
-}
-
-/* RFC 8017, 9.2: what the signature's cube must be: 00 01 ff.. 00, DigestInfo of SHA-256, hash. */
-static void padded_hash(const struct sgx_sigstruct *s, uint8_t ret[static SGX_MODULUS_SIZE])
-{
-    static const uint8_t info[] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
-                                    0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20 };
-    uint8_t *tail = ret + (SGX_MODULUS_SIZE - SHA256_SIZE - sizeof(info));
-    memset(ret, 0xff, SGX_MODULUS_SIZE);
-    ret[0] = 0x00;
-    ret[1] = 0x01;
-    tail[-1] = 0x00;
-    memcpy(tail, info, sizeof(info));
-    struct message m = signed_part(s);
-    sha256(m.bytes, sizeof(m.bytes), tail + sizeof(info));
-}
-
-int sigstruct_build(const struct sigstruct_params *params, const struct signing_key *key,
-                    struct sgx_sigstruct *ret, struct err *err)
-{
-    struct sgx_sigstruct s = {
-        .date = params->date,
-        .sw_defined = params->sw_defined,
-        .exponent = SGX_SIG_EXPONENT,
-        .misc_select = params->misc_select,
-        .misc_mask = params->misc_mask,
-        .attributes = params->attributes,
-        .attributes_mask = params->attributes_mask,
-        .isv_prod_id = params->isv_prod_id,
-        .isv_svn = params->isv_svn,
-    };
-    memcpy(s.header, header1, sizeof(s.header));
-    memcpy(s.header2, header2, sizeof(s.header2));
-    memcpy(s.enclave_hash, params->enclave_hash, sizeof(s.enclave_hash));
-    keys_modulus(key, s.modulus);
-
-    struct message m = signed_part(&s);
-    int r = keys_sign(key, m.bytes, sizeof(m.bytes), s.signature, err);
-    if (r < 0)
-        return r;
-
-    CLEANUP(numbers_done) struct numbers x = { 0 };
-    if (numbers_init(&x, &s) < 0 || quotients(&x) < 0 ||
-        BN_bn2lebinpad(x.q1, s.q1, sizeof(s.q1)) < 0 ||
-        BN_bn2lebinpad(x.q2, s.q2, sizeof(s.q2)) < 0)
-        return err_set(err, -ENOMEM, "signing: out of memory");
-
-    /* Also proves that the private key belongs to the modulus and that nothing went wrong. */
-    if (sigstruct_check(&s, err) < 0)
-        return err_wrap(err, "signing");
-    *ret = s;
-    return 0;
 }
 
 static bool date_valid(uint32_t date)
@@ -182,32 +40,21 @@ static int refuse(struct err *err, const char *reason)
 
 static int check_rsa(const struct sgx_sigstruct *s, struct err *err)
 {
-    CLEANUP(numbers_done) struct numbers x = { 0 };
-    if (numbers_init(&x, s) < 0)
-        return err_set(err, -ENOMEM, "checking a signature: out of memory");
-    if (BN_num_bits(x.n) != 8 * (int)SGX_MODULUS_SIZE || !BN_is_odd(x.n))
-        return refuse(err, "the modulus is no odd number of 3072 bits");
-    if (BN_cmp(x.s, x.n) >= 0)
-        return refuse(err, "the signature is not below the modulus");
-    if (quotients(&x) < 0)
-        return err_set(err, -ENOMEM, "checking a signature: out of memory");
-
-    uint8_t block[SGX_MODULUS_SIZE];
-    padded_hash(s, block);
-    if (!BN_bin2bn(block, sizeof(block), x.want))
-        return err_set(err, -ENOMEM, "checking a signature: out of memory");
-    if (BN_cmp(x.cube, x.want) != 0)
-        return refuse(err, "the signature does not fit the signed fields");
-
-    if (!BN_lebin2bn(s->q1, sizeof(s->q1), x.want))
-        return err_set(err, -ENOMEM, "checking a signature: out of memory");
-    if (BN_cmp(x.q1, x.want) != 0)
-        return refuse(err, "Q1 is wrong");
-    if (!BN_lebin2bn(s->q2, sizeof(s->q2), x.want))
-        return err_set(err, -ENOMEM, "checking a signature: out of memory");
-    if (BN_cmp(x.q2, x.want) != 0)
-        return refuse(err, "Q2 is wrong");
-    return 0;
+    static const char *const reasons[] = {
+        [RSA3072_MODULUS] = "the modulus is no odd number of 3072 bits",
+        [RSA3072_SIGNATURE] = "the signature is not below the modulus",
+        [RSA3072_Q1] = "the signature does not fit the modulus, or Q1 is wrong",
+        [RSA3072_Q2] = "the signature does not fit the modulus, or Q2 is wrong",
+        [RSA3072_MISMATCH] = "the signature does not fit the signed fields",
+    };
+    uint8_t digest[SHA256_SIZE];
+    struct sha256 hash;
+    sha256_init(&hash);
+    sha256_update(&hash, s, SGX_SIG_SIGNED1_SIZE);
+    sha256_update(&hash, (const uint8_t *)s + SGX_SIG_SIGNED2_AT, SGX_SIG_SIGNED2_SIZE);
+    sha256_final(&hash, digest);
+    enum rsa3072_result result = rsa3072_verify(s->modulus, s->signature, s->q1, s->q2, digest);
+    return result == RSA3072_OK ? 0 : refuse(err, reasons[result]);
 }
 
 int sigstruct_check(const struct sgx_sigstruct *s, struct err *err)
