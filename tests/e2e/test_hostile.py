@@ -13,7 +13,7 @@ import pytest
 SEEDS = int(os.environ.get("HOSTILE_SEEDS", "4"))
 
 PROGRAM = """
-import json, os, select, sys, tempfile, threading, time
+import json, os, resource, select, signal, sys, tempfile, threading, time
 out = sys.argv[1]
 def attempt(what):
     try:
@@ -60,8 +60,20 @@ def waits():
     r, w = os.pipe()
     os.write(w, b"1")
     return select.select([r, 0], [1], [], 0.01)[1], os.isatty(0), os.get_terminal_size()
+def timers():
+    came = []
+    signal.signal(signal.SIGALRM, lambda *a: came.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    end = time.monotonic() + 0.01
+    while time.monotonic() < end:
+        sum(range(1000))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return len(came) > 0
+def asks():
+    os.kill(os.getpid(), 0)
+    return len(os.urandom(64)), os.times().user >= 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
 for round in range(3):
-    for what in (files, names, clean, threads, scratch, waits):
+    for what in (files, names, clean, threads, scratch, waits, timers, asks):
         print(json.dumps(attempt(what), default=str), flush=True)
     attempt(clean)
 """
@@ -91,7 +103,7 @@ def run(sgxpy, folder, *options):
     for path in sorted((folder / "out").rglob("*"), reverse=True):
         path.unlink() if path.is_symlink() or path.is_file() else path.rmdir()
     try:
-        return sgxpy("run", *sgxpy.run_options, "--quiet", *options, "p.sgx", cwd=folder, timeout=20)
+        return sgxpy("run", *sgxpy.run_options, "--quiet", *options, "p.sgx", cwd=folder, timeout=10)
     except subprocess.TimeoutExpired:
         return None  # a host may keep a program from going on: availability is not promised
 
