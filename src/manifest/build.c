@@ -1,6 +1,7 @@
 #include "manifest/build.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,6 +294,32 @@ static int take_trace(struct table *t, const struct trace *trace)
 
 /* ---- listings and ancestors ---- */
 
+static bool starts_with(const char *path, const char *name, const char *text)
+{
+    char full[MANIFEST_PATH_MAX + 32], head[64];
+    snprintf(full, sizeof(full), "%s%s", path, name);
+    CLEANUP(close_p) int fd = open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    size_t size = strlen(text);
+    return fd >= 0 && read_full(fd, head, size) == (ssize_t)size && memcmp(head, text, size) == 0;
+}
+
+/* A trace, cascade or bundle of an earlier round: a listing with them would never measure the same
+ * twice. */
+static bool made_by_us(const struct entry *e)
+{
+    const char *dot = strrchr(strrchr(e->path, '/'), '.');
+    if (!dot)
+        return false;
+    if (strcmp(dot, ".sgx") == 0)
+        return S_ISDIR(e->st.st_mode) && starts_with(e->path, "/bundle.json", "{");
+    if (strcmp(dot, ".trace") == 0)
+        return S_ISREG(e->st.st_mode) && starts_with(e->path, "", "sgxpy-trace");
+    if (strcmp(dot, ".json") == 0)
+        return S_ISREG(e->st.st_mode) &&
+               starts_with(e->path, "", "{\n \"format\": \"" CASCADE_FORMAT "\"");
+    return false;
+}
+
 /* Every name that a traced listing showed gets at least a NAMED record. */
 static int name_listed(struct table *t, const struct trace_path *dir)
 {
@@ -305,8 +332,8 @@ static int name_listed(struct table *t, const struct trace_path *dir)
         struct entry *e = table_get(t, path, (size_t)n);
         if (!e || entry_stat(t, e) < 0)
             return -ENOMEM;
-        /* Without a record: what is gone by now, and what an allowed folder holds. */
-        if (e->class || e->dropped || !e->exists || table_allowed(t, e->path))
+        /* Without a record: what is gone by now, what an allowed folder holds, what we made. */
+        if (e->class || e->dropped || !e->exists || table_allowed(t, e->path) || made_by_us(e))
             continue;
         entry_claim(e, S_ISLNK(e->st.st_mode) ? MANIFEST_TRUSTED : MANIFEST_NAMED, 0);
     }

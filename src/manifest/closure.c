@@ -163,9 +163,8 @@ static const char *elf_string(const struct elf_needs *n, uint64_t offset)
     return memchr(s, '\0', n->strings_size - offset) ? s : NULL;
 }
 
-static bool next_dynamic(struct elf_needs *n, Elf_Data *data, int *i, GElf_Dyn *ret)
+static bool next_dynamic(Elf_Data *data, int *i, GElf_Dyn *ret)
 {
-    (void)n;
     return gelf_getdyn(data, (*i)++, ret) && ret->d_tag != DT_NULL;
 }
 
@@ -196,7 +195,7 @@ static void elf_look(struct elf_needs *n, Elf_Data **ret_data)
         return;
     GElf_Dyn d;
     uint64_t address = 0, size = 0;
-    for (int i = 0; next_dynamic(n, data, &i, &d);) {
+    for (int i = 0; next_dynamic(data, &i, &d);) {
         address = d.d_tag == DT_STRTAB ? d.d_un.d_ptr : address;
         size = d.d_tag == DT_STRSZ ? d.d_un.d_val : size;
     }
@@ -205,7 +204,7 @@ static void elf_look(struct elf_needs *n, Elf_Data **ret_data)
         return;
     n->strings = offset;
     n->strings_size = size;
-    for (int i = 0; next_dynamic(n, data, &i, &d);) {
+    for (int i = 0; next_dynamic(data, &i, &d);) {
         if (d.d_tag == DT_RPATH)
             n->rpath = elf_string(n, d.d_un.d_val);
         if (d.d_tag == DT_RUNPATH)
@@ -389,7 +388,7 @@ static int close_elf(struct closure *c, struct entry *e)
 
     int r = remember(c, e->path);
     GElf_Dyn d;
-    for (int i = 0; data && r >= 0 && next_dynamic(&n, data, &i, &d);) {
+    for (int i = 0; data && r >= 0 && next_dynamic(data, &i, &d);) {
         const char *soname = d.d_tag == DT_NEEDED ? elf_string(&n, d.d_un.d_val) : NULL;
         if (soname && soname[0])
             r = need_library(c, e->path, &n, soname);
@@ -398,22 +397,6 @@ static int close_elf(struct closure *c, struct entry *e)
         r = try_library(c, n.interpreter);
     elf_end(n.elf);
     return r < 0 ? r : 0;
-}
-
-char *closure_interpreter(const char *path)
-{
-    CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || elf_version(EV_CURRENT) == EV_NONE)
-        return NULL;
-    struct elf_needs n = { .elf = elf_begin(fd, ELF_C_READ_MMAP, NULL) };
-    char *found = NULL;
-    Elf_Data *data;
-    if (n.elf && elf_kind(n.elf) == ELF_K_ELF && (n.raw = elf_rawfile(n.elf, &n.raw_size))) {
-        elf_look(&n, &data);
-        found = n.interpreter ? strdup(n.interpreter) : NULL;
-    }
-    elf_end(n.elf);
-    return found;
 }
 
 /* ---- all ---- */

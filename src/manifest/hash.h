@@ -13,9 +13,8 @@
 
 /*
  * Opens path (no symlink in its last component), refuses what is no regular file, and hashes it
- * into f->sha256 and f->root. *st is what the open file said; f->size must be st->st_size.
- * -ESTALE if size or modification time are not f's, or it changed while it was read; a file that
- * cannot be opened: its errno, exit code 4, one line with file and user.
+ * into f->sha256 and f->root. -ESTALE if size or modification time are not f's, or it changed while
+ * it was read; a file that cannot be opened: its errno, exit code 4, one line with file and user.
  */
 MUST_CHECK int manifest_hash_file(struct cascade_file *f, struct err *err);
 /* The leaves of a file that stands in a cascade already; count = manifest_leaf_count(f->size).

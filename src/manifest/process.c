@@ -285,7 +285,9 @@ static int fill_env(struct cascade_node *n, const struct trace_process *p,
         CLEANUP(free_p) char *name = strndup(p->envp[i], size);
         if (!name)
             return no_memory(err);
-        if (size == 0 || p->envp[i][size] != '=' || ruled(rules, name, size))
+        /* Of several, getenv() sees the first. */
+        if (size == 0 || p->envp[i][size] != '=' || ruled(rules, name, size) ||
+            trace_getenv(p, name) != p->envp[i] + size + 1)
             continue;
         if (is_pinned(name))
             r = set_variable(n, name, size, p->envp[i] + size + 1, MANIFEST_ENV_PINNED, err);

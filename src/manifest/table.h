@@ -102,8 +102,6 @@ MUST_CHECK int rules_check_allowed(struct table *t, const struct trace_process *
 /* ---- closure.c ---- */
 /* .py with .pyc, libraries with the libraries they need, and their interpreter. */
 MUST_CHECK int closure_add(struct table *t, const struct trace_process *p);
-/* PT_INTERP's path as it stands in the file, or NULL: static or no ELF. Free with free(). */
-char *closure_interpreter(const char *path);
 
 /* ---- process.c ---- */
 MUST_CHECK int process_fill(struct cascade_node *n, const struct trace *const *traces,
