@@ -49,12 +49,9 @@ void host_finish(struct host *host, int code)
     if (host->stats)
         print_stats(host);
     uint64_t absent = audit_absent_count(host->audit);
-    if (code != 0 && absent != 0 && host->audit_path)
-        log_line("%llu paths not in the manifest; '%s' lists them", (unsigned long long)absent,
-                 host->audit_path);
-    else if (code != 0 && absent != 0)
-        log_line("%llu paths not in the manifest; --audit FILE lists them",
-                 (unsigned long long)absent);
+    if (code != 0 && absent != 0)
+        log_line("%llu path%s not in the manifest; %s lists them", (unsigned long long)absent,
+                 absent == 1 ? "" : "s", host->audit_path ? host->audit_path : "--audit FILE");
     audit_exit(host->audit, code);
     _exit(code);
 }
