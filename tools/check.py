@@ -74,13 +74,13 @@ def unit_tests(folder, tally, label, environment):
 
 def pytest(folder, tally, arguments):
     say("pytest")
-    with tempfile.TemporaryDirectory(prefix="sgxpy-check-") as scratch:
+    # Not below /tmp, which is scratch in the enclave: the tests' files would not be the host's.
+    with tempfile.TemporaryDirectory(prefix="tests-", dir=folder) as scratch:
         report = pathlib.Path(scratch) / "report.xml"
         environment = {
             **os.environ,
             "PYTHONDONTWRITEBYTECODE": "1",
             "SGXPY_BUILD": str(folder),
-            "TMPDIR": scratch,
         }
         subprocess.run(
             ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE",
