@@ -29,7 +29,6 @@
 #include "thread/threads.h"
 #include "vfs/file.h"
 #include "vfs/node.h"
-#include "vfs/node.h"
 
 #define FDS 256
 
@@ -550,16 +549,4 @@ void thr_host_signal(int number)
     __atomic_fetch_or(&thread_at(0)->block->signals, 1ull << (number - 1), __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&thread_at(0)->work, THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
     set_event(0);
-}
-
-/* --- paths: only /no/such/program is not there ------------------------------------------------------ */
-
-int place_at(int dirfd UNUSED, const char *user_path, uint32_t flags UNUSED,
-             char buf[static PATH_BUF] UNUSED, struct place *ret UNUSED)
-{
-    return strcmp(user_path, "/no/such/program") == 0 ? -ENOENT : 0;
-}
-
-void place_done(struct place *place UNUSED)
-{
 }
