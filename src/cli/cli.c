@@ -94,10 +94,8 @@ static char *join(const char *a, const char *b)
     return asprintf(&path, "%s/%s", a, b) < 0 ? NULL : path;
 }
 
-int cli_libos_path(char **ret, struct err *err)
+int cli_own_file(const char *name, const char *const *places, char **ret, struct err *err)
 {
-    /* Beside the program in the build tree; in libexec beside bin/ when installed. */
-    static const char *const places[] = { "src/enclave", "../libexec/sgxpy" };
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n < 0)
@@ -107,22 +105,34 @@ int cli_libos_path(char **ret, struct err *err)
     if (slash)
         *slash = '\0';
 
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+    char looked[256] = "";
+    for (size_t i = 0; places[i]; i++) {
         char path[PATH_MAX];
-        if (snprintf(path, sizeof(path), "%s/%s/%s", self, places[i], LIBOS_NAME) >=
-            (int)sizeof(path))
+        if (snprintf(path, sizeof(path), "%s/%s", self, places[i]) >= (int)sizeof(path))
             continue;
         char *real = realpath(path, NULL);
         if (real) {
             *ret = real;
             return 0;
         }
+        size_t used = strlen(looked);
+        snprintf(looked + used, sizeof(looked) - used, "%s'%s'", used ? ", " : "", places[i]);
     }
-    err_set(err, -ENOENT,
-            "the library OS image " LIBOS_NAME " is neither in '%s/%s' nor in '%s/%s'", self,
-            places[0], self, places[1]);
-    err_exit(err, CLI_START);
-    return -ENOENT;
+    err_set(err, -ENOENT, "sgxpy's own file '%s' is not where it belongs (from '%s': %s)", name,
+            self, looked);
+    return err_exit(err, CLI_START);
+}
+
+int cli_libos_path(char **ret, struct err *err)
+{
+    /* In the build tree; installed: beside bin/, and beside sgxpy-full. */
+    static const char *const places[] = {
+        "src/enclave/" LIBOS_NAME,
+        "../libexec/sgxpy/" LIBOS_NAME,
+        LIBOS_NAME,
+        NULL,
+    };
+    return cli_own_file(LIBOS_NAME, places, ret, err);
 }
 
 static const char *home(void)

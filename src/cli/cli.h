@@ -46,6 +46,10 @@ void cli_hex(const void *bytes, size_t size, char *ret);
 /* "61 MB", "1.2 kB", "12 bytes" into ret (at least 32 bytes); returns ret. */
 char *cli_size(uint64_t bytes, char *ret);
 
+/* The first of these places (relative to this program's folder; NULL ends them) where there is a
+ * file: absolute path, free with free(). name is for the message. */
+MUST_CHECK int cli_own_file(const char *name, const char *const *places, char **ret,
+                            struct err *err);
 /* The installed or built library OS image: absolute path, free with free(). */
 MUST_CHECK int cli_libos_path(char **ret, struct err *err);
 /* $XDG_DATA_HOME/sgxpy or ~/.local/share/sgxpy (variable "XDG_DATA_HOME", fallback ".local/share");

@@ -11,25 +11,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/cache.h"
 #include "cli/cli.h"
+#include "cli/library_os.h"
 #include "cli/options.h"
-#include "cli/steps.h"
+#include "cli/run_make.h"
 #include "core/manifest_view.h"
 #include "host/hostile.h"
 #include "host/run.h"
 #include "signer/bundle.h"
-#include "signer/keys.h"
-#include "tracer/record.h"
 #include "util/fs.h"
 
 /* ---- a bundle ------------------------------------------------------------------------------ */
 
-/* What the bundle's root node must be for these options. */
-static int check_bundle(const char *path, const struct bundle *bundle,
-                        const struct options *options, size_t argument_count, struct err *err)
+/* What the root node of the bundle at path must be for these options. */
+static int check_node(const char *path, const struct bundle_node *root,
+                      const struct options *options, size_t argument_count, struct err *err)
 {
-    const struct bundle_node *root = &bundle->nodes[0];
     bool debug = root->sigstruct.attributes.flags & SGX_ATTR_DEBUG;
     if (options->strace && !debug)
         return err_set(err, -EPERM,
@@ -38,7 +35,7 @@ static int check_bundle(const char *path, const struct bundle *bundle,
 
     const char *why;
     if (device_choose(options->device, &why) == DEVICE_KERNEL &&
-        root->sigstruct.sw_defined == STEPS_AUTOMATIC_KEY) {
+        root->sigstruct.sw_defined == LIBRARY_OS_AUTOMATIC_KEY) {
         err_set(
             err, -EPERM,
             "'%s' was signed with a key made by itself, which SGX hardware is not given: sign it "
@@ -61,9 +58,9 @@ static int check_bundle(const char *path, const struct bundle *bundle,
 }
 
 /* Starts the root node; returns only if that fails, with the exit code. */
-static int start(const char *bundle_path, const struct options *options, bool announced,
-                 const struct steps_library_os *library_os, char *const *arguments,
-                 size_t argument_count)
+static int start(const char *bundle_path, const struct bundle_node *root,
+                 const struct options *options, bool announced, const char *library_os,
+                 char *const *arguments, size_t argument_count)
 {
     struct err err = { 0 };
     char node[PATH_MAX];
@@ -75,8 +72,9 @@ static int start(const char *bundle_path, const struct options *options, bool an
     while (environ && environ[env_count])
         env_count++;
     struct host_options host = {
-        .image_path = library_os->path,
+        .image_path = library_os,
         .node_path = node,
+        .node = root,
         .device = options->device,
         .poison = options->poison,
         .quiet = options->quiet,
@@ -139,194 +137,92 @@ static int run_bundle(const struct verb *verb, const struct options *options)
     }
 
     struct err err = { 0 };
-    CLEANUP(steps_library_os_done) struct steps_library_os library_os = { 0 };
-    CLEANUP(bundle_free_p) struct bundle *bundle = NULL;
-    if (steps_library_os(options, &library_os, &err) < 0 ||
-        bundle_load(path, library_os.sha256, &bundle, &err) < 0 ||
-        check_bundle(path, bundle, options, argument_count, &err) < 0)
+    CLEANUP(library_os_done) struct library_os library_os = { 0 };
+    CLEANUP(bundle_node_done) struct bundle_node node = { 0 };
+    if (library_os_load(options, &library_os, &err) < 0 ||
+        bundle_load_root(path, library_os.sha256, &node, &err) < 0 ||
+        check_node(path, &node, options, argument_count, &err) < 0)
         return cli_fail(&err);
-    return start(path, options, false, &library_os, arguments, argument_count);
+    return start(path, &node, options, false, library_os.path, arguments, argument_count);
 }
 
 /* ---- a command ----------------------------------------------------------------------------- */
 
-struct command {
-    const struct options *options;
-    struct steps_library_os library_os;
-    struct cache cache;
-    struct signing_key *key;
-    char *key_path; /* NULL: --key */
-    bool new_key;
-    char *executable;
-    char *stamp; /* what the bundle is made from, as text */
-};
-
 static void command_done(struct command *c)
 {
-    steps_library_os_done(&c->library_os);
     cache_done(&c->cache);
-    keys_free(c->key);
+    free(c->library_os);
     free(c->key_path);
     free(c->executable);
-    free(c->stamp);
 }
 
-/* The key that --key names, or the one kept for this command, made at its first run. */
-static int command_key(struct command *c, struct err *err)
+static int key_path(const struct options *options, const char *key, char **ret, struct err *err)
 {
-    if (c->options->key)
-        return keys_load(c->options->key, &c->key, err);
-
     CLEANUP(free_p) char *data = NULL;
-    CLEANUP(free_p) char *folder = NULL;
-    int r = cli_xdg_path("XDG_DATA_HOME", ".local/share", &data, err);
+    char *path = NULL;
+    int r = options->key ? 0 : cli_xdg_path("XDG_DATA_HOME", ".local/share", &data, err);
     if (r < 0)
         return r;
-    if (asprintf(&folder, "%s/keys", data) < 0)
-        folder = NULL;
-    if (!folder || asprintf(&c->key_path, "%s/%s.pem", folder, c->cache.key) < 0) {
-        c->key_path = NULL;
+    if (options->key)
+        path = strdup(options->key);
+    else if (asprintf(&path, "%s/keys/%s.pem", data, key) < 0)
+        path = NULL;
+    if (!path)
         return err_set(err, -ENOMEM, "out of memory");
-    }
-    if (access(c->key_path, F_OK) == 0)
-        return keys_load(c->key_path, &c->key, err);
-    r = dir_make(folder, 0700, err);
-    if (r < 0)
-        return err_wrap(err, "keeping the signing key");
-    if ((r = keys_generate(&c->key, err)) < 0 || (r = keys_store(c->key, c->key_path, err)) < 0)
-        return r;
-    c->new_key = true;
+    *ret = path;
     return 0;
 }
 
-/* Everything that the bundle depends on beside the trace. */
-static int command_stamp(struct command *c, struct err *err)
+/* A file by path and everything that tells whether its bytes may have changed. */
+static int print_identity(FILE *out, const char *name, const char *path)
 {
-    char library_os[2 * SGX_HASH_SIZE + 1], signer[2 * SGX_HASH_SIZE + 1];
-    uint8_t mrsigner[SGX_HASH_SIZE];
-    cli_hex(c->library_os.sha256, SGX_HASH_SIZE, library_os);
-    keys_mrsigner(c->key, mrsigner);
-    cli_hex(mrsigner, SGX_HASH_SIZE, signer);
-    CLEANUP(free_p) char *options = options_fingerprint(c->options);
-    if (!options || asprintf(&c->stamp, "sgxpy-stamp 1\nversion %s\nlibrary_os %s\nsigner %s\n%s",
-                             SGXPY_VERSION, library_os, signer, options) < 0) {
-        c->stamp = NULL;
-        return err_set(err, -ENOMEM, "out of memory");
-    }
-    return 0;
-}
-
-/* word as a shell takes it back, on stream. */
-static void print_word(FILE *out, const char *word)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-+=./:,@%";
-    if (*word && strspn(word, plain) == strlen(word)) {
-        fputs(word, out);
-        return;
-    }
-    putc('\'', out);
-    for (; *word; word++) {
-        if (*word == '\'')
-            fputs("'\\''", out);
-        else
-            putc(*word, out);
-    }
-    putc('\'', out);
-}
-
-/* Standard input goes to the program twice. *ret_offset: where to set it back to; -1: no need. */
-static int check_stdin(const struct options *options, off_t *ret_offset)
-{
-    *ret_offset = lseek(STDIN_FILENO, 0, SEEK_CUR);
     struct stat st;
-    if (*ret_offset >= 0 || fstat(STDIN_FILENO, &st) < 0 || S_ISCHR(st.st_mode))
-        return CLI_OK;
+    if (stat(path, &st) < 0)
+        return -errno;
+    fprintf(out, "%s %s %ju %ju %jd %jd.%09ld %jd.%09ld\n", name, path, (uintmax_t)st.st_dev,
+            (uintmax_t)st.st_ino, (intmax_t)st.st_size, (intmax_t)st.st_mtim.tv_sec,
+            st.st_mtim.tv_nsec, (intmax_t)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+    return 0;
+}
 
-    char *command = NULL;
+int command_stamp(const struct command *c, char **ret, struct err *err)
+{
+    char *text = NULL;
     size_t size = 0;
-    FILE *out = open_memstream(&command, &size);
-    if (out) {
-        for (int i = 0; i < options->rest_count; i++) {
-            putc(' ', out);
-            print_word(out, options->rest[i]);
+    FILE *out = open_memstream(&text, &size);
+    CLEANUP(free_p) char *options = options_fingerprint(c->options);
+    int r = out && options ? 0 : -ENOMEM;
+    if (r == 0) {
+        fprintf(out, "sgxpy-stamp 2\nversion %s\n", SGXPY_VERSION);
+        const char *missing = c->library_os;
+        r = print_identity(out, "library_os", c->library_os);
+        if (r == 0) {
+            missing = c->key_path;
+            r = print_identity(out, "key", c->key_path);
         }
-        fclose(out);
+        if (r < 0)
+            err_set(err, r, "'%s': %s", missing, strerror(-r));
+        fputs(options, out);
+    } else {
+        err_set(err, r, "out of memory");
     }
-    cli_note("standard input is a pipe, and the first run needs it twice; instead:");
-    cli_note("  sgxpy trace -o run.trace --%s < SAMPLE", command ? command : " COMMAND");
-    cli_note("  sgxpy manifest run.trace -o run.cascade.json");
-    cli_note("  sgxpy sign run.cascade.json --key KEY -o run.sgx");
-    cli_note("and then, with the pipe: sgxpy run run.sgx");
-    free(command);
-    return CLI_USAGE;
+    if (out && fclose(out) != 0 && r == 0)
+        r = err_set(err, -ENOMEM, "out of memory");
+    if (r < 0) {
+        free(text);
+        return r;
+    }
+    *ret = text;
+    return 0;
 }
 
-/* Runs the program natively; CLI_OK, or what `run` ends with. */
-static int command_trace(struct command *c, bool first)
+/* Whether the cache has the bundle that these options ask for. */
+static bool is_cached(const struct command *c)
 {
-    off_t stdin_offset;
-    int r = check_stdin(c->options, &stdin_offset);
-    if (r != CLI_OK)
-        return r;
-    if (!c->options->quiet)
-        cli_note("%s: traced natively, unprotected; the program runs twice",
-                 first ? "first run of this command" : "tracing again");
-
-    struct err err = { 0 };
-    CLEANUP(free_p) char *fresh = NULL;
-    if (asprintf(&fresh, "%s.new", c->cache.trace) < 0) {
-        fresh = NULL;
-        err_set(&err, -ENOMEM, "out of memory");
-        return cli_fail(&err);
-    }
-    struct tracer_options tracer = { .output = fresh, .stdout_to_stderr = true };
-    int status = tracer_run(&tracer, c->options->rest, &err);
-    if (status < 0)
-        return cli_fail(&err);
-    if (status != 0) {
-        unlink(fresh);
-        cli_note("the traced program ended with exit code %d; nothing was kept", status);
-        return status;
-    }
-    if (stdin_offset >= 0 && lseek(STDIN_FILENO, stdin_offset, SEEK_SET) < 0) {
-        cli_note("rewinding standard input: %s", strerror(errno));
-        return CLI_USAGE;
-    }
-    /* From here the old bundle is no more what the trace says. */
-    if (cache_forget(&c->cache, &err) < 0)
-        return cli_fail(&err);
-    if (rename(fresh, c->cache.trace) < 0) {
-        cli_note("keeping the trace '%s': %s", c->cache.trace, strerror(errno));
-        return CLI_USAGE;
-    }
-    return CLI_OK;
-}
-
-static int command_build(struct command *c, struct err *err)
-{
-    int r = cache_forget(&c->cache, err);
-    if (r < 0)
-        return r;
-    CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
-    uint8_t mrenclave[SGX_HASH_SIZE];
-    if ((r = steps_manifest(&c->cache.trace, 1, c->options, c->cache.cascade, c->cache.folder,
-                            &cascade, err)) < 0 ||
-        (r = steps_sign(c->cache.cascade, c->options, &c->library_os, c->key, c->key_path != NULL,
-                        c->cache.bundle, mrenclave, err)) < 0)
-        return r;
-
-    if (!c->options->quiet) {
-        char hex[2 * SGX_HASH_SIZE + 1];
-        cli_hex(mrenclave, sizeof(mrenclave), hex);
-        CLEANUP(free_p) char *limits = steps_describe_limits(cascade);
-        cli_note("%s, MRENCLAVE %s, %s %s", limits ? limits : "", hex,
-                 c->new_key ? "new key" : "key",
-                 cli_pretty_path(c->key_path ? c->key_path : c->options->key));
-        cli_note("saved in %s; running in the enclave",
-                 c->cache.local ? ".sgxpy/" : cli_pretty_path(c->cache.folder));
-    }
-    return cache_remember(&c->cache, c->stamp, err);
+    struct err ignored = { 0 };
+    CLEANUP(free_p) char *stamp = NULL;
+    return !c->options->retrace && cache_has_trace(&c->cache) &&
+           command_stamp(c, &stamp, &ignored) == 0 && cache_is_current(&c->cache, stamp);
 }
 
 static int run_command(const struct options *options)
@@ -334,36 +230,25 @@ static int run_command(const struct options *options)
     struct err err = { 0 };
     CLEANUP(command_done) struct command c = { .options = options, .cache = { .lock = -1 } };
     if (cli_find_program(options->rest[0], &c.executable, &err) < 0 ||
-        steps_library_os(options, &c.library_os, &err) < 0 ||
-        cache_open(c.executable, options->rest, &c.cache, &err) < 0)
+        library_os_path(options, &c.library_os, &err) < 0 ||
+        cache_open(c.executable, options->rest, &c.cache, &err) < 0 ||
+        key_path(options, c.cache.key, &c.key_path, &err) < 0)
         return cli_fail(&err);
-
-    /* Said before anything else, as it would be otherwise only when the enclave starts. */
-    bool first = !cache_has_trace(&c.cache);
-    bool announced = false;
-    if (first || options->retrace) {
-        const char *why;
-        if (device_choose(options->device, &why) == DEVICE_SOFT && !options->quiet) {
-            cli_note("software SGX device: no protection against this machine");
-            announced = true;
-        }
-        int r = command_trace(&c, first);
+    if (!is_cached(&c)) {
+        int r = run_make(&c);
         if (r != CLI_OK)
             return r;
     }
-    if (command_key(&c, &err) < 0 || command_stamp(&c, &err) < 0)
-        return cli_fail(&err);
-    if (!cache_is_current(&c.cache, c.stamp) && command_build(&c, &err) < 0)
-        return cli_fail(&err);
 
-    CLEANUP(bundle_free_p) struct bundle *bundle = NULL;
-    if (bundle_load(c.cache.bundle, c.library_os.sha256, &bundle, &err) < 0 ||
-        check_bundle(c.cache.bundle, bundle, options, 0, &err) < 0)
+    CLEANUP(bundle_node_done) struct bundle_node node = { 0 };
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof(folder), "%s/nodes/0", c.cache.bundle);
+    if (bundle_node_load(AT_FDCWD, folder, &node, &err) < 0 ||
+        check_node(c.cache.bundle, &node, options, 0, &err) < 0)
         return cli_fail(&err);
-    /* Not held during the run, so that a second one can start. Who replaces the bundle just now
-     * makes this start fail (EINIT), never run anything else. */
+    /* Not held during the run, so that a second one can start. */
     cache_unlock(&c.cache);
-    return start(c.cache.bundle, options, announced, &c.library_os, NULL, 0);
+    return start(c.cache.bundle, &node, options, c.announced, c.library_os, NULL, 0);
 }
 
 /* ---- the verb ------------------------------------------------------------------------------ */

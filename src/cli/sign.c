@@ -28,8 +28,8 @@ static int verb_sign_run(const struct verb *verb, int argc, char **argv)
     CLEANUP(keys_free_p) struct signing_key *key = NULL;
     if (keys_load(options.key, &key, &err) < 0)
         return cli_fail(&err);
-    CLEANUP(steps_library_os_done) struct steps_library_os library_os = { 0 };
-    if (steps_library_os(&options, &library_os, &err) < 0)
+    CLEANUP(library_os_done) struct library_os library_os = { 0 };
+    if (library_os_load(&options, &library_os, &err) < 0)
         return cli_fail(&err);
     uint8_t mrenclave[SGX_HASH_SIZE], mrsigner[SGX_HASH_SIZE];
     if (steps_sign(options.rest[0], &options, &library_os, key, false, options.output, mrenclave,

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/sha256.h"
 #include "manifest/build.h"
 #include "manifest/compile.h"
 #include "signer/bundle.h"
@@ -16,35 +15,6 @@
 #include "signer/sigstruct.h"
 #include "tracer/trace.h"
 #include "util/fs.h"
-
-void steps_library_os_done(struct steps_library_os *l)
-{
-    free(l->path);
-    free(l->image);
-    memset(l, 0, sizeof(*l));
-}
-
-int steps_library_os(const struct options *options, struct steps_library_os *ret, struct err *err)
-{
-    memset(ret, 0, sizeof(*ret));
-    if (options->libos) {
-        ret->path = strdup(options->libos);
-        if (!ret->path)
-            return err_set(err, -ENOMEM, "out of memory");
-    } else {
-        int r = cli_libos_path(&ret->path, err);
-        if (r < 0)
-            return r;
-    }
-    int r = file_load(AT_FDCWD, ret->path, LAYOUT_IMAGE_FILE_MAX, &ret->image, &ret->size, err);
-    if (r < 0) {
-        err_wrap(err, "the library OS image");
-        err_exit(err, CLI_START);
-        return r;
-    }
-    sha256(ret->image, ret->size, ret->sha256);
-    return 0;
-}
 
 /* Bytes of the trusted regular files, each inode once. */
 static void count_trusted(const struct cascade_node *n, size_t *ret_count, uint64_t *ret_bytes)
@@ -213,7 +183,7 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
 
 /* One node: compiled, laid out, measured, signed. */
 static int sign_node(const struct cascade *c, size_t index, const struct options *options,
-                     const struct steps_library_os *library_os, const struct signing_key *key,
+                     const struct library_os *library_os, const struct signing_key *key,
                      bool automatic_key, struct bundle_node *ret, struct err *err)
 {
     const struct cascade_node *node = &c->nodes[index];
@@ -240,7 +210,7 @@ static int sign_node(const struct cascade *c, size_t index, const struct options
     sigstruct_profile(&params, node->flags & MANIFEST_INSECURE_DEBUG);
     params.isv_prod_id = options->isv_prod_id;
     params.isv_svn = options->isv_svn;
-    params.sw_defined = automatic_key ? STEPS_AUTOMATIC_KEY : 0;
+    params.sw_defined = automatic_key ? LIBRARY_OS_AUTOMATIC_KEY : 0;
     if ((r = sigstruct_date(&params.date, err)) < 0 ||
         (r = layout_measure(layout, params.enclave_hash, err)) < 0)
         return r;
@@ -256,7 +226,7 @@ static void bundle_done(struct bundle *bundle)
 }
 
 int steps_sign(const char *cascade_path, const struct options *options,
-               const struct steps_library_os *library_os, const struct signing_key *key,
+               const struct library_os *library_os, const struct signing_key *key,
                bool automatic_key, const char *output, uint8_t ret_mrenclave[static SGX_HASH_SIZE],
                struct err *err)
 {

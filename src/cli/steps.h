@@ -9,25 +9,12 @@
 #include <stdint.h>
 
 #include "abi/sgx.h"
+#include "cli/library_os.h"
 #include "cli/options.h"
 #include "core/attr.h"
 #include "manifest/cascade.h"
 #include "signer/keys.h"
 #include "util/err.h"
-
-/* Marks, in SIGSTRUCT.SWDEFINED, an enclave signed with a key that `run` made by itself. */
-#define STEPS_AUTOMATIC_KEY 0x4f545541u /* "AUTO" */
-
-/* The library OS image that options name, or the installed one. */
-struct steps_library_os {
-    char *path; /* owned */
-    char *image;
-    size_t size;
-    uint8_t sha256[SGX_HASH_SIZE];
-};
-MUST_CHECK int steps_library_os(const struct options *options, struct steps_library_os *ret,
-                                struct err *err);
-void steps_library_os_done(struct steps_library_os *l);
 
 /*
  * Traces (at most STEPS_TRACES_MAX paths) and rules to a cascade at `output`. own: count paths of
@@ -42,7 +29,7 @@ MUST_CHECK int steps_manifest(char *const *traces, size_t trace_count,
 /* Compiles, measures and signs every node of the cascade file; writes the bundle. *ret_mrenclave:
  * of the root. */
 MUST_CHECK int steps_sign(const char *cascade_path, const struct options *options,
-                          const struct steps_library_os *library_os, const struct signing_key *key,
+                          const struct library_os *library_os, const struct signing_key *key,
                           bool automatic_key, const char *output,
                           uint8_t ret_mrenclave[static SGX_HASH_SIZE], struct err *err);
 

@@ -19,17 +19,17 @@
 #include "host/log.h"
 #include "host/sites.h"
 #include "host/thread.h"
+#include "signer/bundle.h"
 #include "signer/layout.h"
-#include "signer/sigstruct.h"
 #include "util/fs.h"
 
 /* What stays for the whole run; never freed, since the process ends with the program. */
 struct loaded {
     void *image; /* mapped: most of the file is debug information that nobody reads */
-    char *manifest;
-    size_t image_size, manifest_size;
+    size_t image_size;
+    struct bundle_node own; /* if it was not given */
+    const struct bundle_node *node;
     struct manifest_view view;
-    struct sgx_sigstruct sigstruct;
     struct layout *layout;
 };
 
@@ -38,7 +38,7 @@ static void loaded_done(struct loaded *l)
     layout_free(l->layout);
     if (l->image)
         munmap(l->image, l->image_size);
-    free(l->manifest);
+    bundle_node_done(&l->own);
 }
 
 /* XCR0 (XGETBV), without extended state the legacy part. */
@@ -84,19 +84,11 @@ static int load_files(const struct host_options *o, struct loaded *l, struct err
 {
     if (map_image(o->image_path, l, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
-    CLEANUP(close_p) int dir = open(o->node_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0) {
-        err_set(err, -errno, "opening '%s': %s", o->node_path, strerror(errno));
+    if (!o->node && bundle_node_load(AT_FDCWD, o->node_path, &l->own, err) < 0)
         return fail(err, 2);
-    }
-    if (file_load(dir, "manifest.bin", MANIFEST_SIZE_MAX, &l->manifest, &l->manifest_size, err) <
-            0 ||
-        sigstruct_load(dir, "sigstruct.bin", &l->sigstruct, err) < 0) {
-        err_wrap(err, "'%s'", o->node_path);
-        return fail(err, 2);
-    }
+    l->node = o->node ? o->node : &l->own;
     const char *reason = "";
-    int r = manifest_view_open(l->manifest, l->manifest_size, &l->view, &reason);
+    int r = manifest_view_open(l->node->manifest, l->node->manifest_size, &l->view, &reason);
     if (r < 0) {
         err_set(err, r, "'%s/manifest.bin': %s", o->node_path, reason);
         return fail(err, 2);
@@ -119,7 +111,7 @@ static int explain_init(const struct host_options *o, const struct loaded *l, ui
                     sgx_error == SGX_INVALID_SIGNATURE ? HOST_EXIT_INTEGRITY : HOST_EXIT_NO_START);
     uint8_t actual[SGX_HASH_SIZE];
     char expected_text[65], actual_text[65] = "unknown";
-    hex(l->sigstruct.enclave_hash, expected_text);
+    hex(l->node->sigstruct.enclave_hash, expected_text);
     if (layout_measure(l->layout, actual, NULL) == 0)
         hex(actual, actual_text);
     err_set(err, -EPERM,
@@ -135,8 +127,8 @@ static int build_enclave(const struct host_options *o, struct host *host, struct
     const struct layout_spec spec = {
         .image = l->image,
         .image_size = l->image_size,
-        .manifest = l->manifest,
-        .manifest_size = l->manifest_size,
+        .manifest = l->node->manifest,
+        .manifest_size = l->node->manifest_size,
         .thread_count = l->view.node->thread_count,
         .heap_size = l->view.node->heap_size,
     };
@@ -146,7 +138,7 @@ static int build_enclave(const struct host_options *o, struct host *host, struct
         sites_find(l->image, l->image_size, sites, &site_count, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
 
-    bool debug = l->sigstruct.attributes.flags & SGX_ATTR_DEBUG;
+    bool debug = l->node->sigstruct.attributes.flags & SGX_ATTR_DEBUG;
     struct sgx_secs secs;
     layout_secs(l->layout, debug, host_xfrm(), &secs);
     if (device_create(host->device, &secs, err) < 0)
@@ -158,7 +150,7 @@ static int build_enclave(const struct host_options *o, struct host *host, struct
             return fail(err, HOST_EXIT_NO_START);
     }
     uint32_t sgx_error = 0;
-    if (device_init(host->device, &l->sigstruct, &sgx_error, err) < 0)
+    if (device_init(host->device, &l->node->sigstruct, &sgx_error, err) < 0)
         return explain_init(o, l, sgx_error, err);
     if (device_enclu_sites(host->device, sites, site_count, err) < 0)
         return fail(err, HOST_EXIT_NO_START);

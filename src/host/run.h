@@ -11,11 +11,13 @@
 #include "core/attr.h"
 #include "host/device/device.h"
 #include "host/host.h"
+#include "signer/bundle.h"
 #include "util/err.h"
 
 struct host_options {
     const char *image_path; /* the library OS, an ELF file */
     const char *node_path;  /* folder that holds manifest.bin and sigstruct.bin */
+    const struct bundle_node *node; /* its content, if the caller has loaded it; may be NULL */
 
     enum device_kind device;
     bool poison;      /* software device: scramble what hardware does not preserve */

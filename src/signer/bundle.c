@@ -137,14 +137,22 @@ void bundle_free_p(struct bundle **bundle)
     errno = saved;
 }
 
-static int node_load(int dir_fd, size_t index, struct bundle_node *node, struct err *err)
+void bundle_node_done(struct bundle_node *node)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "nodes/%zu/sigstruct.bin", index);
+    free(node->manifest);
+    node->manifest = NULL;
+}
+
+int bundle_node_load(int dir_fd, const char *folder, struct bundle_node *node, struct err *err)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/manifest.bin", folder) >= (int)sizeof(path) - 8)
+        return err_set(err, -ENAMETOOLONG, "'%s': the path is too long", folder);
+    snprintf(path, sizeof(path), "%s/sigstruct.bin", folder);
     int r = sigstruct_load(dir_fd, path, &node->sigstruct, err);
     if (r < 0)
         return r;
-    snprintf(path, sizeof(path), "nodes/%zu/manifest.bin", index);
+    snprintf(path, sizeof(path), "%s/manifest.bin", folder);
     char *data;
     r = file_load(dir_fd, path, MANIFEST_MAX, &data, &node->manifest_size, err);
     if (r < 0)
@@ -155,7 +163,16 @@ static int node_load(int dir_fd, size_t index, struct bundle_node *node, struct 
     return 0;
 }
 
-static int load(const char *path, const uint8_t *library_os, struct bundle **ret, struct err *err)
+static int node_load(int dir_fd, size_t index, struct bundle_node *node, struct err *err)
+{
+    char folder[32];
+    snprintf(folder, sizeof(folder), "nodes/%zu", index);
+    return bundle_node_load(dir_fd, folder, node, err);
+}
+
+/* The folder and its header; library_os NULL: any. */
+static int open_bundle(const char *path, const uint8_t *library_os, int *ret_fd,
+                       struct header *ret_header, struct err *err)
 {
     CLEANUP(close_p) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -174,7 +191,18 @@ static int load(const char *path, const uint8_t *library_os, struct bundle **ret
                 is);
         return err_exit(err, EXIT_NOT_STARTED);
     }
+    *ret_fd = TAKE_FD(fd);
+    *ret_header = h;
+    return 0;
+}
 
+static int load(const char *path, const uint8_t *library_os, struct bundle **ret, struct err *err)
+{
+    CLEANUP(close_p) int fd = -1;
+    struct header h;
+    int r = open_bundle(path, library_os, &fd, &h, err);
+    if (r < 0)
+        return r;
     CLEANUP(bundle_free_p) struct bundle *bundle = calloc(1, sizeof(*bundle));
     if (bundle)
         bundle->nodes = calloc(h.node_count, sizeof(*bundle->nodes));
@@ -196,30 +224,36 @@ static int load(const char *path, const uint8_t *library_os, struct bundle **ret
     return 0;
 }
 
-static int load_wrapped(const char *path, const uint8_t *library_os, struct bundle **ret,
-                        struct err *err)
+static int loaded(const char *path, int r, struct err *err)
 {
-    struct err own = { 0 };
-    if (!err)
-        err = &own;
-    int r = load(path, library_os, ret, err);
     if (r < 0) {
-        if (err->exit_code == 0)
+        if (err && err->exit_code == 0)
             err_exit(err, EXIT_INPUT);
         err_wrap(err, "loading '%s'", path);
     }
     return r;
 }
 
+int bundle_load_root(const char *path, const uint8_t library_os[static SGX_HASH_SIZE],
+                     struct bundle_node *ret, struct err *err)
+{
+    CLEANUP(close_p) int fd = -1;
+    struct header h;
+    int r = open_bundle(path, library_os, &fd, &h, err);
+    if (r >= 0)
+        r = node_load(fd, 0, ret, err);
+    return loaded(path, r, err);
+}
+
 int bundle_load(const char *path, const uint8_t library_os[static SGX_HASH_SIZE],
                 struct bundle **ret, struct err *err)
 {
-    return load_wrapped(path, library_os, ret, err);
+    return loaded(path, load(path, library_os, ret, err), err);
 }
 
 int bundle_load_any(const char *path, struct bundle **ret, struct err *err)
 {
-    return load_wrapped(path, NULL, ret, err);
+    return loaded(path, load(path, NULL, ret, err), err);
 }
 
 /* 0: path is a bundle and nothing but a bundle, or is not there (*ret_exists tells). */

@@ -52,6 +52,17 @@ MUST_CHECK int bundle_load(const char *path, const uint8_t library_os[static SGX
                            struct bundle **ret, struct err *err);
 /* The same without the comparison, for `show`. */
 MUST_CHECK int bundle_load_any(const char *path, struct bundle **ret, struct err *err);
+
+/* One node's folder, for running it: its manifest is not looked into, its SIGSTRUCT passed both
+ * checks. *ret zeroed before; bundle_node_done() also after a failure. */
+MUST_CHECK int bundle_node_load(int dir_fd, const char *path, struct bundle_node *ret,
+                                struct err *err);
+/* The same of node 0 of the bundle at path, after comparing the library OS as bundle_load does; the
+ * cascade and other nodes are not read. */
+MUST_CHECK int bundle_load_root(const char *path, const uint8_t library_os[static SGX_HASH_SIZE],
+                                struct bundle_node *ret, struct err *err);
+void bundle_node_done(struct bundle_node *node);
+
 /* Frees a loaded bundle. NULL is fine. */
 void bundle_free(struct bundle *bundle);
 /* For CLEANUP(). */
