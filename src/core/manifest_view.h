@@ -16,7 +16,7 @@
  *  - a dirent's record has that directory as parent, and is neither ABSENT nor an OUTPUT nor
  *    temporary (scratch with nlink 0: not there until the program creates it in its tmpfs);
  *  - entries[0].executable is trusted, regular and MANIFEST_EXEC, and so is its interpreter.
- * MANIFEST_NODE_* limits below hold as well.
+ * The limits below hold as well.
  */
 #pragma once
 

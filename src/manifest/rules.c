@@ -335,6 +335,100 @@ static size_t import_folder(const char *path)
     return length;
 }
 
+/* What the variable will be in the enclave; NULL: not set, or empty. */
+static const char *env_value(const struct table *t, const struct trace_process *p, const char *name)
+{
+    size_t size = strlen(name);
+    const char *value = trace_getenv(p, name);
+    for (size_t i = 0; i < t->rules->env_count; i++)
+        if (strncmp(t->rules->env[i], name, size) == 0 && t->rules->env[i][size] == '=')
+            value = t->rules->env[i] + size + 1;
+    return value && value[0] ? value : NULL;
+}
+
+static int check_variables(struct table *t, const struct trace_process *p)
+{
+    static const struct {
+        const char *name, *why;
+    } lists[] = {
+        { "PYTHONPATH", "on PYTHONPATH" },
+        { "PATH", "on PATH" },
+        { "LD_LIBRARY_PATH", "on LD_LIBRARY_PATH" },
+    };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(lists); i++)
+        r = check_list(t, env_value(t, p, lists[i].name), p->cwd, lists[i].why);
+    return r;
+}
+
+/* sys.path[0]: the script's folder, or the working directory. */
+static int check_script(struct table *t, const struct trace_process *p)
+{
+    const char *base = strrchr(p->executable, '/');
+    if (!base || strncmp(base + 1, "python", 6) != 0)
+        return 0;
+    int script = process_script(p);
+    if (script < 0)
+        return check_dir(t, p->cwd, strlen(p->cwd), "where Python looks for modules (-c, -m)");
+    char path[MANIFEST_PATH_MAX + 1], canonical[PATH_MAX];
+    const char *name = p->argv[script];
+    int n = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name)
+                           : snprintf(path, sizeof(path), "%s/%s", p->cwd, name);
+    if (n < 0 || (size_t)n >= sizeof(path) || !realpath(path, canonical))
+        return 0;
+    size_t length = (size_t)(strrchr(canonical, '/') - canonical);
+    return check_dir(t, canonical, length ? length : 1, "the script's folder, on sys.path");
+}
+
+/* Folders that lines of a .pth file put on sys.path. */
+static int check_pth(struct table *t, const struct entry *e)
+{
+    CLEANUP(free_p) char *text = NULL;
+    size_t size;
+    size_t head = (size_t)(strrchr(e->path, '/') - e->path);
+    if (file_load(AT_FDCWD, e->path, 1 << 20, &text, &size, NULL) < 0)
+        return 0; /* hashing it will say so */
+    char *rest = text;
+    int r = 0;
+    for (char *line; r == 0 && (line = strsep(&rest, "\n"));) {
+        line[strcspn(line, "\r")] = '\0';
+        if (line[0] == '#' || line[0] == '\0' || strncmp(line, "import", 6) == 0)
+            continue;
+        char path[MANIFEST_PATH_MAX + 1];
+        int n = line[0] == '/' ? snprintf(path, sizeof(path), "%s", line)
+                               : snprintf(path, sizeof(path), "%.*s/%s", (int)head, e->path, line);
+        if (n > 0 && (size_t)n < sizeof(path))
+            r = check_dir(t, path, (size_t)n, "on sys.path by a .pth file");
+    }
+    return r;
+}
+
+/* Folders that are on sys.path by their name, there or not. */
+static bool is_python_folder(const char *path)
+{
+    const char *base = strrchr(path, '/') + 1;
+    return strcmp(base, "site-packages") == 0 || strcmp(base, "dist-packages") == 0 ||
+           strcmp(base, "lib-dynload") == 0 || strncmp(base, "python3.", 8) == 0;
+}
+
+static int check_entry(struct table *t, const struct entry *e)
+{
+    size_t folder = (size_t)(strrchr(e->path, '/') - e->path);
+    if (e->bits && (!e->exists || S_ISDIR(e->st.st_mode)) && is_python_folder(e->path))
+        return check_dir(t, e->path, strlen(e->path), "where Python looks for modules");
+    if (e->class != MANIFEST_TRUSTED || !S_ISREG(e->st.st_mode))
+        return 0;
+    size_t length = import_folder(e->path);
+    if (length && (e->bits & TRACE_READ)) {
+        int r = check_dir(t, e->path, length, "where the program loaded modules or libraries from");
+        const char *dot = strrchr(e->path, '.');
+        return r == 0 && dot && strcmp(dot, ".pth") == 0 ? check_pth(t, e) : r;
+    }
+    if (e->bits & (TRACE_MAPPED_EXEC | TRACE_EXECUTED))
+        return check_dir(t, e->path, folder, "where the program loaded programs or libraries from");
+    return 0;
+}
+
 int rules_check_allowed(struct table *t, const struct trace_process *p)
 {
     bool folders = false;
@@ -342,29 +436,13 @@ int rules_check_allowed(struct table *t, const struct trace_process *p)
         folders |= t->allow[i].folder;
     if (!folders)
         return 0;
-
-    int r = 0;
-    const char *list;
-    if ((list = trace_getenv(p, "PYTHONPATH")) && list[0])
-        r = check_list(t, list, p->cwd, "on PYTHONPATH");
-    if (r == 0 && (list = trace_getenv(p, "PATH")) && list[0])
-        r = check_list(t, list, p->cwd, "on PATH");
-    if (r == 0 && (list = trace_getenv(p, "LD_LIBRARY_PATH")) && list[0])
-        r = check_list(t, list, p->cwd, "on LD_LIBRARY_PATH");
-    const char *base = strrchr(p->executable, '/');
-    bool python = base && strncmp(base + 1, "python", 6) == 0;
-    int script = process_script(p);
-    if (r == 0 && python && script < 0)
-        r = check_dir(t, p->cwd, strlen(p->cwd), "where Python looks for modules (-c, -m)");
+    int r = check_variables(t, p);
+    if (r == 0)
+        r = check_script(t, p);
     for (struct entry *e = t->entries; r == 0 && e; e = e->hh.next) {
-        if (e->class != MANIFEST_TRUSTED || !S_ISREG(e->st.st_mode))
-            continue;
-        size_t length = import_folder(e->path);
-        if (length && (e->bits & TRACE_READ))
-            r = check_dir(t, e->path, length, "where the program loaded modules or libraries from");
-        else if (e->bits & (TRACE_MAPPED_EXEC | TRACE_EXECUTED))
-            r = check_dir(t, e->path, (size_t)(strrchr(e->path, '/') - e->path),
-                          "where the program loaded programs or libraries from");
+        r = entry_stat(t, e);
+        if (r == 0)
+            r = check_entry(t, e);
     }
     return r;
 }

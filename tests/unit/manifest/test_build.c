@@ -572,6 +572,16 @@ static void test_rules(void **state UNUSED)
     touch(&w, "data/in.txt", R);
     touch(&w, "src/m.py", R);
     touch(&w, "data/none", TRACE_ABSENT);
+    put(&w, "user/lib/python3.11/site-packages/x", "x");
+    touch(&w, "user/lib/python3.11/site-packages", TRACE_LISTED);
+    touch(&w, "absent/site-packages", TRACE_ABSENT);
+    put(&w, "p/a.pth", "# comment\nimport os\n../plus\n");
+    put(&w, "plus/x", "x");
+    put(&w, "pypath/x", "x");
+    touch(&w, "p/a.pth", R);
+    char pythonpath[PATH_MAX * 2];
+    snprintf(pythonpath, sizeof(pythonpath), "PYTHONPATH=/nothing:%s", at(&w, "pypath"));
+    w.envp[w.process.env_count++] = pythonpath;
     run_ends(&w);
 
     const char *trust[] = { at(&w, "tree") }, *allow[] = { at(&w, "data") };
@@ -604,12 +614,16 @@ static void test_rules(void **state UNUSED)
         const char *option, *name, *want;
     } bad[] = {
         { "allow", "src", "where the program loaded modules" },
-        { "allow", "", "where the program loaded modules" },
+        { "allow", "", "so the host could add code" },
         { "allow", "/", "would open everything" },
         { "allow", "src/m.py", "imported or executed" },
         { "allow", "/proc/self", "the library OS answers it" },
         { "allow", "/usr/lib", "loaded programs or libraries" },
         { "allow", "new.py", "imported or executed" },
+        { "allow", "user", "where Python looks for modules" },
+        { "allow", "absent/", "where Python looks for modules" },
+        { "allow", "plus", "on sys.path by a .pth file" },
+        { "allow", "pypath", "on PYTHONPATH" },
         { "trust", "nothing", "no such file" },
         { "trust", "/dev/null", "the library OS answers it" },
         { "deny", "src/m.py", "imported or executed" },
