@@ -2,9 +2,11 @@
 
 #include "arch/cpu.h"
 #include "arch/string.h"
+#include "border/border.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "vfs/fd.h"
+#include "vfs/host/host.h"
 #include "vfs/linux.h"
 #include "vfs/tmpfs/tmpfs.h"
 
@@ -182,9 +184,8 @@ static int open_tty(struct file **ret)
 {
     for (int fd = 0; fd < 3; fd++) {
         struct file *file = fd_get(fd);
-        struct kstat st;
-        if (file && file->ops->fstat && file->ops->fstat(file, &st) == 0 && S_ISCHR(st.mode) &&
-            file->ops->host_handle) {
+        int handle = file ? host_handle_of(file) : -1;
+        if (handle >= 0 && border_call1(OCALL_ISATTY, 1, (uint64_t)handle) == 1) {
             *ret = file;
             return 0;
         }
