@@ -195,6 +195,8 @@ static void settle(struct fixture *f, struct softsgx_run *run)
             struct softsgx_run nested = *run;
             nested.rdi = C_NOP;
             assert_int_equal(softsgx_enter(f->s, &nested), 0);
+            while (nested.exit == SOFTSGX_INTERRUPT) /* CSSA is NSSA now: only back */
+                assert_int_equal(softsgx_resume(f->s, &nested), 0);
             assert_int_equal(nested.exit, SOFTSGX_EEXIT);
         }
         assert_int_equal(softsgx_resume(f->s, run), 0);

@@ -191,7 +191,7 @@ static void test_pending(void **state UNUSED)
     assert_int_equal(run.exit, SOFTSGX_EXCEPTION);
     te_do(&f, 0, C_SSA_RIP, 3, 0, 0, 0);
     raise(SIGUSR1);
-    te_resume(&f, &run);
+    assert_int_equal(softsgx_resume(f.s, &run), 0);
     assert_int_equal(run.exit, SOFTSGX_INTERRUPT);
     te_resume(&f, &run);
     assert_int_equal(run.exit, SOFTSGX_EEXIT);
