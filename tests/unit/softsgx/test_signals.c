@@ -79,7 +79,7 @@ static void storm_at_borders(uint32_t interrupt_every, bool jumps)
     struct fixture f;
     fixture_up(&f, 1, jumps);
     storm(&f, 60, interrupt_every);
-    double end = now() + 1.0;
+    double end = now() + 0.3;
     uint64_t rounds = 0, interrupts = 0;
     while (now() < end) {
         for (int i = 0; i < 20; i++, rounds++) {
@@ -90,7 +90,7 @@ static void storm_at_borders(uint32_t interrupt_every, bool jumps)
     calm();
     assert_int_equal(te_result(&f, 0, 0), te_thread(0) + TE_BLOCK);
     assert_int_equal(te_result(&f, 0, 1), te_thread(0) + TE_BLOCK);
-    assert_true(rounds > 1000 && atomic_load(&g_seen) > 100);
+    assert_true(rounds > 50 && atomic_load(&g_seen) > 20);
     if (interrupt_every == 0)
         assert_int_equal(interrupts, 0);
     fixture_down(&f);
@@ -107,7 +107,7 @@ static void test_borders(void **state UNUSED)
 static void *end_spin(void *arg)
 {
     struct fixture *f = arg;
-    usleep(700000);
+    usleep(250000);
     te_poke(f, TE_DATA, 1);
     return NULL;
 }
@@ -131,8 +131,8 @@ static void test_spin(void **state UNUSED)
         pthread_join(thread, NULL);
         assert_int_equal(te_result(&f, 0, 0), 0); /* mismatches */
         assert_true(te_result(&f, 0, 1) > 1000);
-        assert_true(atomic_load(&g_inside) > 50);
-        assert_true(every == 0 ? interrupts == 0 : interrupts > 50 || f.s->options.poison);
+        assert_true(atomic_load(&g_inside) > 20);
+        assert_true(every == 0 ? interrupts == 0 : interrupts > 10 || f.s->options.poison);
         fixture_down(&f);
     }
 }
@@ -145,7 +145,7 @@ static void leaves(bool jumps)
     te_poke(&f, TE_DATA + 0x1000, 0xabcdef);
     storm(&f, 60, 2);
     uint64_t page = 0x10000000, count = jumps ? 2000 : 200;
-    for (double end = now() + 1.0; now() < end && page < 0x38000000;) {
+    for (double end = now() + 0.3; now() < end && page < 0x38000000;) {
         te_secinfo(&f, REG | R | W | PEND);
         struct softsgx_run run = te_run(0, C_MANY, 0, page, TE_DATA, count);
         (void)through(&f, &run);
@@ -239,7 +239,7 @@ static void *work(void *arg)
     uint64_t base = 0x10000000 + w->index * 0x11000ull, done;
     uint64_t secinfo = TE_DATA + 0x8000 + w->index * 64;
     assert_int_equal(softsgx_thread_begin(f->s, NULL), 0);
-    for (double end = now() + 1.5; now() < end; w->rounds++) {
+    for (double end = now() + 0.4; now() < end; w->rounds++) {
         struct softsgx_run run;
         te_poke(f, secinfo, REG | R | W | PEND);
         run = te_run(w->index, C_MANY, 0, base, secinfo, 16);
@@ -281,7 +281,7 @@ static void test_threads(void **state UNUSED)
             pthread_join(workers[i].thread, NULL);
         calm();
         for (uint32_t i = 0; i < THREADS; i++)
-            assert_true(workers[i].rounds > 3);
+            assert_true(workers[i].rounds > 0);
         fixture_down(&f);
     }
 }
