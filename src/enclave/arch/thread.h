@@ -51,6 +51,7 @@ struct thread_signal {
     bool have_saved_mask;  /* restored by the signal's return, or at system call exit */
     uint64_t stack_base, stack_size; /* sigaltstack */
     uint32_t stack_flags;
+    uint64_t wait_set;     /* of sigtimedwait: these wake the thread though blocked; atomic */
     void *private;         /* signal/ may hang queue data here */
 };
 

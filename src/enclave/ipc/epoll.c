@@ -92,8 +92,9 @@ static void ready_push(struct item *item)
         return;
     item->ready = true;
     item->ready_next = NULL;
-    *(epoll->ready_first ? &epoll->ready_last->ready_next : &epoll->ready_first) = item;
-    __atomic_store_n(&epoll->ready_last, item, __ATOMIC_RELAXED);
+    __atomic_store_n(epoll->ready_first ? &epoll->ready_last->ready_next : &epoll->ready_first, item,
+                     __ATOMIC_SEQ_CST);
+    epoll->ready_last = item;
 }
 
 static struct item *ready_pop(struct epoll *epoll)

@@ -191,8 +191,7 @@ static void choose(struct thread *thread, void *arg)
 static void wake_waiting(struct thread *thread, void *arg)
 {
     const uint64_t *bit = arg;
-    struct signal_private *private = signal_private(thread);
-    if (private && private->wait_set & *bit)
+    if (__atomic_load_n(&thread->signal.wait_set, __ATOMIC_SEQ_CST) & *bit)
         thread_unpark(thread);
 }
 

@@ -48,7 +48,6 @@ struct signal_private {
     struct signal_set set;       /* bits: thread->signal.pending */
     bool forced;                 /* forced_info is pending: a fault */
     struct signal_info forced_info;
-    uint64_t wait_set;           /* sigtimedwait */
     uint64_t fault_vector, fault_error, fault_address; /* of the last fault, for every ucontext */
     restart_fn *restart;
     uint64_t restart_args[RESTART_ARGS];

@@ -125,7 +125,7 @@ int64_t sys_rt_sigsuspend(const struct sysargs *args)
 
 static void set_wait(uint64_t set)
 {
-    __atomic_store_n(&signal_private(current())->wait_set, set, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&current()->signal.wait_set, set, __ATOMIC_SEQ_CST);
 }
 
 int64_t sys_rt_sigtimedwait(const struct sysargs *args)

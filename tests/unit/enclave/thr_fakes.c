@@ -309,7 +309,8 @@ int copy_from_user(void *dst, const void *user, uint64_t size)
 {
     if (size && !user_range_ok(user, size))
         return -EFAULT;
-    memcpy(dst, user, size);
+    if (size)
+        memcpy(dst, user, size);
     return 0;
 }
 
@@ -317,7 +318,8 @@ int copy_to_user(void *user, const void *src, uint64_t size)
 {
     if (size && !user_range_ok(user, size))
         return -EFAULT;
-    memcpy(user, src, size);
+    if (size)
+        memcpy(user, src, size);
     return 0;
 }
 
