@@ -11,6 +11,7 @@
 #include "mm/heap.h"
 #include "mm/layout.h"
 #include "mm/pages.h"
+#include "mm/shared.h"
 #include "mm/uaccess.h"
 #include "mm/vma.h"
 #include "process/process.h"
@@ -55,6 +56,11 @@ void mm_init(void)
     pages_init(size);
     g_anonymous_end = mm_heap_base(size);
     g_files_end = min64(LAYOUT_FILES_END, g_anonymous_end);
+}
+
+struct lock *mm_lock(void)
+{
+    return &g_lock;
 }
 
 /* May the program have mappings there? */
@@ -119,10 +125,14 @@ static void drop_gone(void)
 static int unmap_locked(uint64_t start, uint64_t end)
 {
     uint64_t less = writable_in(start, end);
+    if (shared_any())
+        shared_flush_range(start, end);
     int r = vma_cut(start, end);
     if (r < 0)
         return r;
     g_writable -= less;
+    if (shared_any())
+        shared_recount();
     pages_trim(start, (end - start) / PAGE);
     return 0;
 }
@@ -137,6 +147,13 @@ static uint64_t choose(uint64_t size, bool near_stubs)
     if (!at)
         at = vma_hole(LAYOUT_FILES, g_files_end, size, !near_stubs);
     return at;
+}
+
+/* A shared mapping that must show what is written to the file, and the reverse: mm/shared.h. */
+static bool shared_coherent(const struct file *file, int flags)
+{
+    bool trusted = file->record && file->record->class == MANIFEST_TRUSTED;
+    return (flags & MAP_TYPE) != MAP_PRIVATE && !trusted;
 }
 
 /* What a mapping of this file must not be. */
@@ -154,12 +171,8 @@ static int map_refused(const struct file *file, int prot, int flags)
         audit(OCALL_AUDIT_NOT_GRANTED, EACCES, 0, file->path, file->path ? strlen(file->path) : 0);
         return -EACCES;
     }
-    if ((flags & MAP_TYPE) != MAP_PRIVATE && !trusted && access == O_RDWR) {
-        log_note("a shared mapping of the writable file '%s' was refused (ENODEV): other mappings and "
-                 "reads would not see its changes",
-                 file->path ? file->path : "?");
+    if (shared_coherent(file, flags) && access == O_RDWR && !file->ops->pwrite_kernel)
         return -ENODEV;
-    }
     return 0;
 }
 
@@ -178,6 +191,13 @@ static int64_t map_locked(uint64_t address, uint64_t size, int prot, int flags, 
         if (!at)
             return -ENOMEM;
     }
+    bool coherent = file && shared_coherent(file, flags);
+    if (coherent && shared_conflict(file, offset, size, (file->flags & O_ACCMODE) == O_RDWR)) {
+        log_note("a second shared mapping of '%s' was refused (ENODEV): in an enclave two mappings "
+                 "do not see each other's changes",
+                 file->path ? file->path : "?");
+        return -ENODEV;
+    }
     uint64_t more = (prot & PROT_WRITE) ? size : 0;
     int r = afford(more, writable_in(at, at + size));
     if (r < 0)
@@ -190,7 +210,7 @@ static int64_t map_locked(uint64_t address, uint64_t size, int prot, int flags, 
         .end = at + size,
         .prot = (uint32_t)prot & (PROT_READ | PROT_WRITE | PROT_EXEC),
         .flags = ((flags & MAP_TYPE) != MAP_PRIVATE ? VMA_SHARED : 0u) |
-                 ((flags & MAP_STACK) ? VMA_STACK : 0u),
+                 ((flags & MAP_STACK) ? VMA_STACK : 0u) | (coherent ? VMA_COHERENT : 0u),
         .file = file,
         .offset = offset,
     };
@@ -199,6 +219,8 @@ static int64_t map_locked(uint64_t address, uint64_t size, int prot, int flags, 
         return r;
     if (file)
         file_ref(file);
+    if (coherent)
+        shared_recount();
     g_writable += more;
     return (int64_t)at;
 }
@@ -478,6 +500,17 @@ int mm_discard(uint64_t address, uint64_t size)
     if (!vma_covers(address, address + size))
         return -ENOMEM;
     pages_trim(address, size / PAGE);
+    return 0;
+}
+
+int mm_sync(uint64_t address, uint64_t size)
+{
+    uint64_t end = round_up(address + size);
+    LOCKED(&g_lock);
+    if (!vma_covers(address, end))
+        return -ENOMEM;
+    if (shared_any())
+        shared_flush_range(address, end);
     return 0;
 }
 

@@ -12,6 +12,8 @@
 #include "vfs/file.h"
 
 void mm_init(void);
+/* The address space's lock, for mm/shared.c. */
+struct lock *mm_lock(void);
 /* Linux semantics; addresses or negative errno. file may be NULL (anonymous); takes its own reference. */
 int64_t mm_map(uint64_t address, uint64_t size, int prot, int flags, struct file *file,
                uint64_t offset);
@@ -22,6 +24,8 @@ void mm_set_brk(uint64_t start);
 int64_t mm_remap(uint64_t old, uint64_t old_size, uint64_t size, int flags, uint64_t fixed);
 /* madvise(MADV_DONTNEED): zeros, or the file's content again, at the next touch. */
 int mm_discard(uint64_t address, uint64_t size);
+/* msync: stores of shared mappings in the range go to their files. -ENOMEM if not all is mapped. */
+int mm_sync(uint64_t address, uint64_t size);
 bool mm_mapped(uint64_t address, uint64_t size);
 /* Flags for a mapping made by the library OS itself (the main stack). */
 void mm_mark_stack(uint64_t address);

@@ -11,10 +11,11 @@
 #include "vfs/file.h"
 
 enum vma_flags {
-    VMA_SHARED = 1u << 0, /* for /proc/self/maps; shared and private are the same in one process */
+    VMA_SHARED = 1u << 0,
     VMA_STACK = 1u << 1,
     VMA_HEAP = 1u << 2,
     VMA_MAIN_STACK = 1u << 3,
+    VMA_COHERENT = 1u << 4, /* shared mapping of a file that may be written: see mm/shared.h */
 };
 
 struct vma {

@@ -13,6 +13,7 @@
 #include "core/sha256.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
+#include "mm/shared.h"
 #include "process/process.h"
 #include "process/stats.h"
 #include "thread/threads.h"
@@ -215,6 +216,8 @@ __attribute__((no_stack_protector)) void thread_first(struct ocall_block *block)
 static NORETURN void end(int status, int signal)
 {
     __atomic_store_n(&g_ending, 1, __ATOMIC_RELEASE);
+    if (shared_any())
+        shared_flush(NULL);
     vfs_exit();
     if (g_stats)
         stats_print();

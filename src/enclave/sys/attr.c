@@ -1,6 +1,7 @@
 /*
  * Changing what files say about themselves: modes, owners, times, sizes. Tier: enclave.
  */
+#include "mm/shared.h"
 #include "arch/string.h"
 #include "border/border.h"
 #include "mm/uaccess.h"
@@ -221,7 +222,12 @@ int64_t sys_truncate(const struct sysargs *args)
         return status;
     if (!S_ISREG(place.mode))
         return -EINVAL;
-    return place.fs->truncate ? place.fs->truncate(&place, args->a[1]) : place_readonly(&place);
+    if (!place.fs->truncate)
+        return place_readonly(&place);
+    int64_t done = place.fs->truncate(&place, args->a[1]);
+    if (shared_any())
+        shared_refresh(NULL);
+    return done;
 }
 
 int64_t sys_fallocate(const struct sysargs *args)

@@ -5,6 +5,7 @@
 #include "border/border.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
+#include "mm/shared.h"
 #include "mm/uaccess.h"
 #include "sys/files.h"
 #include "sys/sys.h"
@@ -40,6 +41,8 @@ static int64_t do_read(struct file *file, void *user, uint64_t size, uint64_t *p
         return -EINVAL;
     if (size && !user_range_ok(user, size))
         return -EFAULT;
+    if (shared_any())
+        shared_flush(file);
     return file->ops->read(file, user, clamp(size), pos);
 }
 
@@ -51,7 +54,12 @@ static int64_t do_write(struct file *file, const void *user, uint64_t size, uint
         return -EINVAL;
     if (size && !user_range_ok(user, size))
         return -EFAULT;
-    return file->ops->write(file, user, clamp(size), pos);
+    if (!shared_any())
+        return file->ops->write(file, user, clamp(size), pos);
+    shared_flush(file);
+    int64_t n = file->ops->write(file, user, clamp(size), pos);
+    shared_refresh(file);
+    return n;
 }
 
 /* Streams take no offset. */
@@ -229,7 +237,12 @@ int64_t sys_ftruncate(const struct sysargs *args)
         return -EBADF;
     if (!writable(file) || !file->ops->ftruncate)
         return -EINVAL;
-    return file->ops->ftruncate(file, args->a[1]);
+    if (!shared_any())
+        return file->ops->ftruncate(file, args->a[1]);
+    shared_flush(file);
+    int64_t status = file->ops->ftruncate(file, args->a[1]);
+    shared_refresh(file);
+    return status;
 }
 
 static int64_t sync_fd(uint64_t fd, bool data_only)

@@ -11,7 +11,8 @@
 #include "abi/layout.h"
 
 sys_fn sys_mmap, sys_munmap, sys_mprotect, sys_mremap, sys_brk, sys_madvise, sys_mincore, sys_mlock,
-    sys_mlock2, sys_munlock, sys_mlockall, sys_munlockall, sys_msync, sys_pkey_mprotect;
+    sys_mlock2, sys_munlock, sys_mlockall, sys_munlockall, sys_msync, sys_pkey_mprotect, sys_mbind,
+    sys_set_mempolicy;
 
 int64_t sys_mmap(const struct sysargs *args)
 {
@@ -130,10 +131,24 @@ int64_t sys_munlockall(const struct sysargs *args)
     return 0;
 }
 
-/* Writable shared mappings of files do not exist (mm_map refuses them): nothing to write back. */
 int64_t sys_msync(const struct sysargs *args)
 {
-    if (args->a[0] & (LAYOUT_PAGE - 1))
+    uint64_t flags = args->a[2];
+    if ((args->a[0] & (LAYOUT_PAGE - 1)) || (flags & ~(uint64_t)(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) ||
+        ((flags & MS_ASYNC) && (flags & MS_SYNC)))
         return -EINVAL;
-    return args->a[1] == 0 || mm_mapped(args->a[0], args->a[1]) ? 0 : -ENOMEM;
+    return args->a[1] == 0 ? 0 : mm_sync(args->a[0], args->a[1]);
+}
+
+/* Memory policy is a hint about nodes of a machine that the enclave does not see. */
+int64_t sys_mbind(const struct sysargs *args)
+{
+    (void)args;
+    return 0;
+}
+
+int64_t sys_set_mempolicy(const struct sysargs *args)
+{
+    (void)args;
+    return 0;
 }

@@ -1,6 +1,7 @@
 /*
  * Opening and closing, the working directory and the umask. Tier: enclave.
  */
+#include "mm/shared.h"
 #include "arch/string.h"
 #include "mm/uaccess.h"
 #include "sys/sys.h"
@@ -21,6 +22,8 @@ static int64_t open_at(int dirfd, const char *path, uint32_t flags, uint32_t mod
     int status = vfs_open_at(dirfd, path, flags, mode, &file);
     if (status < 0)
         return status;
+    if ((flags & O_TRUNC) && shared_any())
+        shared_refresh(file);
     int fd = fd_install(file, 0, flags & O_CLOEXEC);
     if (fd < 0)
         file_unref(file);

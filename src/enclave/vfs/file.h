@@ -25,6 +25,11 @@ struct file_ops {
     int64_t (*write)(struct file *file, const void *user, uint64_t size, uint64_t *pos);
     /* Into library OS memory, from any offset (ELF loading, mmap of non-trusted files). */
     int64_t (*pread_kernel)(struct file *file, void *buf, uint64_t size, uint64_t offset);
+    /* From library OS memory, within the size the file has: shared mappings write back. NULL: the file
+     * cannot be mapped shared and writable. */
+    int64_t (*pwrite_kernel)(struct file *file, const void *buf, uint64_t size, uint64_t offset);
+    /* Two open files of these operations: the same content? NULL: if they have the same object. */
+    bool (*same)(const struct file *a, const struct file *b);
     int64_t (*lseek)(struct file *file, int64_t offset, int whence);
     int (*fstat)(struct file *file, struct kstat *ret);
     int64_t (*getdents64)(struct file *file, void *user, uint64_t size);

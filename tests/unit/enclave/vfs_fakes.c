@@ -24,6 +24,7 @@
 #include "core/sha256.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
+#include "mm/shared.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "process/stats.h"
@@ -798,4 +799,16 @@ void vfs_child(void (*body)(void))
     assert_int_equal(system(command), 0);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         fail_msg("the scenario's process ended with status 0x%x", status);
+}
+
+/* --- shared mappings: none ----------------------------------------------------------------------- */
+
+uint32_t g_shared_mappings;
+
+void shared_flush(const struct file *file UNUSED)
+{
+}
+
+void shared_refresh(const struct file *file UNUSED)
+{
 }

@@ -287,6 +287,34 @@ static int64_t file_pread_kernel(struct file *file, void *buf, uint64_t size, ui
     return (int64_t)done;
 }
 
+static int64_t file_pwrite_kernel(struct file *file, const void *buf, uint64_t size, uint64_t offset)
+{
+    struct kstat st;
+    int status = host_stat_handle(host_of(file)->handle, MANIFEST_NONE, &st);
+    if (status < 0)
+        return status;
+    uint64_t end = (uint64_t)st.size;
+    uint64_t want = offset >= end ? 0 : end - offset < size ? end - offset : size;
+    uint64_t done = 0;
+    while (done < want) {
+        uint64_t n = want - done < OCALL_DATA_SIZE ? want - done : OCALL_DATA_SIZE;
+        border_put(0, (const char *)buf + done, n);
+        int64_t wrote = border_call3(OCALL_PWRITE, n, (uint64_t)host_of(file)->handle, n, offset + done);
+        if (wrote == -EINTR && !process_ending())
+            continue;
+        if (wrote <= 0)
+            return wrote < 0 ? wrote : -EIO;
+        done += (uint64_t)wrote;
+    }
+    return (int64_t)done;
+}
+
+/* Open files of one path: what the manifest can tell of them is the same. */
+static bool file_same(const struct file *a, const struct file *b)
+{
+    return a->object == b->object || (a->path && b->path && strcmp(a->path, b->path) == 0);
+}
+
 static int64_t file_lseek(struct file *file, int64_t offset, int whence)
 {
     struct kstat st = { .size = 0 };
@@ -331,6 +359,8 @@ const struct file_ops g_host_file_ops = {
     .read = file_read,
     .write = file_write,
     .pread_kernel = file_pread_kernel,
+    .pwrite_kernel = file_pwrite_kernel,
+    .same = file_same,
     .lseek = file_lseek,
     .fstat = file_fstat,
     .ftruncate = file_ftruncate,

@@ -181,6 +181,24 @@ static int64_t file_pread_kernel(struct file *file, void *buf, uint64_t size, ui
     return (int64_t)want;
 }
 
+static int64_t file_pwrite_kernel(struct file *file, const void *buf, uint64_t size, uint64_t offset)
+{
+    struct inode *inode = file->object;
+    LOCKED(&inode->lock);
+    uint64_t end = inode->size;
+    uint64_t want = offset >= end ? 0 : end - offset < size ? end - offset : size;
+    for (uint64_t done = 0; done < want;) {
+        uint64_t at = offset + done, skip = at % BLOCK_SIZE;
+        uint64_t n = BLOCK_SIZE - skip < want - done ? BLOCK_SIZE - skip : want - done;
+        char *data = block(inode, at / BLOCK_SIZE, true);
+        if (!data)
+            return -ENOSPC;
+        memcpy(data + skip, (const char *)buf + done, n);
+        done += n;
+    }
+    return (int64_t)want;
+}
+
 /* Where a write goes, and how much of it; the inode is busy afterwards. */
 static int64_t write_begin(struct file *file, uint64_t size, uint64_t *pos, uint64_t *ret_offset,
                            uint64_t *ret_end)
@@ -312,6 +330,7 @@ const struct file_ops g_tmpfs_file_ops = {
     .read = file_read,
     .write = file_write,
     .pread_kernel = file_pread_kernel,
+    .pwrite_kernel = file_pwrite_kernel,
     .lseek = file_lseek,
     .fstat = file_fstat,
     .ftruncate = file_ftruncate,
