@@ -54,9 +54,7 @@ static bool is_ours(const char *folder)
 /* ./.sgxpy with its .gitignore; false if that is not possible here. */
 static bool make_local(const char *folder)
 {
-    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-        return false;
-    if (!is_ours(folder))
+    if (!is_ours(folder) && (mkdir(folder, 0700) < 0 || !is_ours(folder)))
         return false;
     char path[PATH_MAX];
     if (snprintf(path, sizeof(path), "%s/.gitignore", folder) >= (int)sizeof(path))
@@ -92,7 +90,9 @@ static int make_folder(struct cache *cache, const char *cwd, struct err *err)
         cache->folder = NULL;
         return err_set(err, -ENOMEM, "out of memory");
     }
-    return dir_make(cache->folder, 0700, err);
+    if (mkdir(cache->folder, 0700) < 0 && errno != EEXIST)
+        return err_set(err, -errno, "making folder '%s': %s", cache->folder, strerror(errno));
+    return 0;
 }
 
 int cache_open(const char *executable, char *const *argv, struct cache *ret, struct err *err)

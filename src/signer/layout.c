@@ -16,7 +16,7 @@
 #define SECTION_HEADERS 4096u
 #define SYMBOLS_MAX     (1u << 20)
 #define RUNS_PER_THREAD 5u
-#define RUNS_BESIDE     (2u + 2u * PROGRAM_HEADERS)
+#define RUNS_BESIDE     (2u + 3u * PROGRAM_HEADERS)
 #define FLAGS_R         (SGX_SECINFO_REG | SGX_SECINFO_R)
 #define FLAGS_RW        (FLAGS_R | SGX_SECINFO_W)
 
@@ -182,15 +182,20 @@ static int add_segment(struct layout *l, const struct image *image, const Elf64_
     if (p->p_flags & PF_X)
         flags |= SGX_SECINFO_X;
 
-    /* What the file holds, and the zeros after it: the latter need no memory here. */
+    /* Whole pages from where they are, if the image is mapped; a copy of the last, which zeros fill
+     * up; and the zeros after it, which need no memory here. */
+    const uint8_t *bytes = image->bytes + p->p_offset;
+    uint64_t direct = (uintptr_t)bytes % PAGE == 0 ? p->p_filesz / PAGE : 0;
     uint64_t file_pages = page_up(p->p_filesz) / PAGE;
     uint64_t all_pages = page_up(p->p_memsz) / PAGE;
-    if (file_pages > 0) {
-        uint8_t *pages = pages_new(l, file_pages);
+    if (direct > 0)
+        run_add(l, p->p_vaddr, direct, flags, true, bytes);
+    if (file_pages > direct) {
+        uint8_t *pages = pages_new(l, file_pages - direct);
         if (!pages)
             return err_set(err, -ENOMEM, "library OS image: out of memory");
-        memcpy(pages, image->bytes + p->p_offset, p->p_filesz);
-        run_add(l, p->p_vaddr, file_pages, flags, true, pages);
+        memcpy(pages, bytes + direct * PAGE, p->p_filesz - direct * PAGE);
+        run_add(l, p->p_vaddr + direct * PAGE, file_pages - direct, flags, true, pages);
     }
     if (all_pages > file_pages)
         run_add(l, p->p_vaddr + file_pages * PAGE, all_pages - file_pages, flags, true, NULL);
