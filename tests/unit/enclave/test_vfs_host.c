@@ -236,6 +236,10 @@ static void scratch_body(void)
     CHECK_EQ(SYS(unlink, U("/tmp/proj/main.py")), -EROFS, "measured stays");
     CHECK_EQ(SYS(rename, U("/tmp/proj/out"), U("/tmp/proj/main.py")), -EROFS, "measured stays");
     NAMES("/tmp/proj", "main.py mod.py out ");
+    CHECK_EQ(SYS(stat, U("/tmp/proj"), U(&st)), 0, "stat");
+    CHECK(st.st_mtim.tv_sec > 1500000000, "a new name changes a directory's time");
+    CHECK_EQ(SYS(stat, U("/w"), U(&st)), 0, "stat");
+    CHECK_EQ(st.st_mtim.tv_sec, 315619200, "measured directories have a constant one");
     NAMES("/tmp", "proj ");
     CHECK_EQ(SYS(rmdir, U("/tmp/proj")), -EROFS, "an ancestor of a trusted file");
     CHECK_EQ(SYS(rename, U("/tmp/proj"), U("/tmp/p2")), -EROFS, "an ancestor of a trusted file");

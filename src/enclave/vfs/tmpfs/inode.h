@@ -39,7 +39,7 @@ struct inode {
     /* Directory; under the namespace lock. Slots keep the order names came in. */
     struct entry *entry; /* its own name; NULL: a root, or removed */
     uint32_t record;     /* overlay: of which record */
-    bool is_root, removed;
+    bool is_root, removed, changed; /* changed: a name was made or removed */
     struct entry **slots, **buckets;
     uint32_t slot_room, slot_end, bucket_count, entry_count;
 };

@@ -20,6 +20,7 @@ struct overlay {
 
 static struct lock g_lock; /* all directories, nlink, overlays */
 static struct overlay *g_overlays[OVERLAY_BUCKETS];
+static uint32_t g_overlay_count;
 static struct inode *g_shm;
 /* Above what the manifest numbers its records with in practice, so that ino and dev stay unique. */
 static uint64_t g_next_ino = 1ull << 40;
@@ -106,6 +107,7 @@ struct inode *tmpfs_overlay(uint32_t record)
     if (!there) {
         fresh->next = g_overlays[record % OVERLAY_BUCKETS];
         g_overlays[record % OVERLAY_BUCKETS] = TAKE_PTR(fresh);
+        __atomic_fetch_add(&g_overlay_count, 1, __ATOMIC_RELAXED);
         there = TAKE_PTR(inode);
     }
     tmpfs_ref(there);
@@ -113,6 +115,16 @@ struct inode *tmpfs_overlay(uint32_t record)
     heap_free(fresh);
     tmpfs_unref(inode);
     return there;
+}
+
+void tmpfs_overlay_changed(uint32_t record, int64_t *time)
+{
+    if (!__atomic_load_n(&g_overlay_count, __ATOMIC_RELAXED))
+        return;
+    LOCKED(&g_lock);
+    const struct inode *inode = overlay_find(record);
+    if (inode && inode->changed)
+        *time = inode->mtime;
 }
 
 struct inode *tmpfs_shm(void)
@@ -231,6 +243,12 @@ static int grow_slots(struct inode *dir)
     return 0;
 }
 
+static void touched(struct inode *dir)
+{
+    dir->mtime = dir->ctime = (int64_t)clock_realtime();
+    dir->changed = true;
+}
+
 /* Adds a name for inode, whose reference it takes over on success. */
 static int add(struct inode *dir, const char *name, uint32_t size, struct inode *inode)
 {
@@ -252,7 +270,7 @@ static int add(struct inode *dir, const char *name, uint32_t size, struct inode 
         dir->nlink++;
         inode->entry = e;
     }
-    dir->mtime = dir->ctime = (int64_t)clock_realtime();
+    touched(dir);
     return 0;
 }
 
@@ -270,7 +288,7 @@ static struct inode *drop(struct entry *e)
         dir->nlink--;
         inode->entry = NULL;
     }
-    dir->mtime = dir->ctime = (int64_t)clock_realtime();
+    touched(dir);
     heap_free(e);
     return inode;
 }
@@ -587,7 +605,7 @@ static int rename_locked(const struct place *old, const struct place *new, uint3
         } else {
             gone->nlink--;
         }
-        to->dir->mtime = to->dir->ctime = (int64_t)clock_realtime();
+        touched(to->dir);
         *ret_gone = gone;
     }
     inode->ctime = (int64_t)clock_realtime();

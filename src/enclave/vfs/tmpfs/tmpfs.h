@@ -15,6 +15,8 @@ struct inode;
 
 /* The overlay directory of a directory record, made when first asked for. Referenced; NULL: no memory. */
 MUST_CHECK struct inode *tmpfs_overlay(uint32_t record);
+/* Sets *time to when a name was made or removed in a record's overlay, if any ever was. */
+void tmpfs_overlay_changed(uint32_t record, int64_t *time);
 /* /dev/shm. Referenced; NULL: no memory. */
 MUST_CHECK struct inode *tmpfs_shm(void);
 /* Fills fs, object, dir and mode of place, which holds no references yet. Takes over that to dir. */

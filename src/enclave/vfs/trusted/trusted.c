@@ -9,6 +9,18 @@
 #include "vfs/tmpfs/tmpfs.h"
 #include "vfs/trusted/chunks.h"
 
+/* Measured directories have no time of their own; zip files know none before 1980. */
+#define DIR_TIME 315619200 /* 1980-01-02 00:00 UTC */
+
+/* When the names in a directory last changed: Python looks for new modules by it. */
+static void dir_time(uint32_t record, struct kstat *ret)
+{
+    int64_t changed = DIR_TIME * (int64_t)NS_PER_S;
+    tmpfs_overlay_changed(record, &changed);
+    ret->mtime_sec = ret->ctime_sec = ret->atime_sec = changed / (int64_t)NS_PER_S;
+    ret->mtime_nsec = ret->ctime_nsec = ret->atime_nsec = changed % (int64_t)NS_PER_S;
+}
+
 void record_stat(uint32_t record, struct kstat *ret)
 {
     const struct manifest_file *f = &g_manifest.files[record];
@@ -29,6 +41,8 @@ void record_stat(uint32_t record, struct kstat *ret)
         .ctime_sec = f->mtime_sec,
         .ctime_nsec = f->mtime_nsec,
     };
+    if (S_ISDIR(f->mode) && f->mtime_sec == 0)
+        dir_time(record, ret);
 }
 
 static int fs_stat(const struct place *place, struct kstat *ret)
