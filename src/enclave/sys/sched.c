@@ -32,8 +32,7 @@ static void *user_ptr(uint64_t arg)
 
 int64_t sys_sched_yield(const struct sysargs *args UNUSED)
 {
-    static uint32_t count;
-    if (__atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) % YIELDS_PER_OCALL == 0)
+    if (current()->syscall_count % YIELDS_PER_OCALL == 0)
         border_call0(OCALL_YIELD, 0);
     else
         cpu_pause();
