@@ -22,9 +22,7 @@ struct handle {
     uint32_t record; /* MANIFEST_NONE: free slot */
     uint32_t users;
     int handle;
-    uint64_t used;   /* when, for eviction */
-    uint64_t next;   /* chunk index a sequential reader asks for next */
-    uint32_t ahead;  /* chunks to read at once when it does */
+    uint64_t used; /* when, for eviction */
 };
 
 #define AHEAD_MAX (OCALL_DATA_SIZE / MANIFEST_CHUNK_SIZE)
@@ -125,10 +123,9 @@ static struct handle *handle_find(uint32_t record)
     return NULL;
 }
 
-/* A handle to read chunk index with; *ret_slot is NULL if the cache is full of handles in use, then
- * the caller closes it. *ret_ahead: chunks worth reading at once. */
-static int handle_get(uint32_t record, uint64_t index, struct handle **ret_slot, int *ret_handle,
-                      uint32_t *ret_ahead)
+/* A handle to read with; *ret_slot is NULL if the cache is full of handles in use, then the caller
+ * closes it. */
+static int handle_get(uint32_t record, struct handle **ret_slot, int *ret_handle)
 {
     lock_take(&g_lock);
     struct handle *h = handle_find(record);
@@ -143,12 +140,11 @@ static int handle_get(uint32_t record, uint64_t index, struct handle **ret_slot,
         if (h) { /* another thread was faster */
             old = handle;
         } else if ((h = handle_slot(&old))) {
-            *h = (struct handle){ .record = record, .handle = handle, .ahead = 1 };
+            *h = (struct handle){ .record = record, .handle = handle };
         } else {
             lock_drop(&g_lock);
             *ret_slot = NULL;
             *ret_handle = handle;
-            *ret_ahead = 1;
             return 0;
         }
         h->users++;
@@ -160,14 +156,8 @@ static int handle_get(uint32_t record, uint64_t index, struct handle **ret_slot,
     }
     h->users++;
     h->used = ++g_tick;
-    if (index == h->next && index != 0)
-        h->ahead = h->ahead * 2 > AHEAD_MAX ? AHEAD_MAX : h->ahead * 2;
-    else
-        h->ahead = 1;
-    h->next = index + h->ahead;
     *ret_slot = h;
     *ret_handle = h->handle;
-    *ret_ahead = h->ahead;
     lock_drop(&g_lock);
     return 0;
 }
@@ -314,18 +304,17 @@ static bool cached(uint32_t leaf)
     return g_table[leaf] != NULL;
 }
 
-/* Reads chunk index, and more if that pays, and returns it pinned. */
-static int load(uint32_t record, uint64_t index, struct chunk **ret)
+/* Reads chunk index, and those after it that are wanted, and returns it pinned. */
+static int load(uint32_t record, uint64_t index, uint64_t ahead, struct chunk **ret)
 {
     const struct manifest_file *f = &g_manifest.files[record];
     struct handle *slot;
     int handle;
-    uint32_t ahead;
-    int status = handle_get(record, index, &slot, &handle, &ahead);
+    int status = handle_get(record, &slot, &handle);
     if (status < 0)
         return status;
     uint64_t offset = index * MANIFEST_CHUNK_SIZE;
-    uint64_t want = (uint64_t)ahead * MANIFEST_CHUNK_SIZE;
+    uint64_t want = (ahead < AHEAD_MAX ? ahead : AHEAD_MAX) * MANIFEST_CHUNK_SIZE;
     if (want > f->size - offset)
         want = f->size - offset;
     int64_t got;
@@ -367,8 +356,8 @@ static int load(uint32_t record, uint64_t index, struct chunk **ret)
     return 0;
 }
 
-int chunk_get_record(uint32_t record, uint64_t index, struct chunk **ret, const void **ret_data,
-                     uint32_t *ret_size)
+int chunk_get_record(uint32_t record, uint64_t index, uint64_t ahead, struct chunk **ret,
+                     const void **ret_data, uint32_t *ret_size)
 {
     const struct manifest_file *f = &g_manifest.files[record];
     if (index >= f->leaf_count)
@@ -385,7 +374,7 @@ int chunk_get_record(uint32_t record, uint64_t index, struct chunk **ret, const 
     }
     lock_drop(&g_lock);
     if (!c) {
-        int status = load(record, index, &c);
+        int status = load(record, index, ahead, &c);
         if (status < 0)
             return status;
     }
@@ -398,7 +387,7 @@ int chunk_get_record(uint32_t record, uint64_t index, struct chunk **ret, const 
 int chunk_get(struct file *file, uint64_t index, struct chunk **ret, const void **ret_data,
               uint32_t *ret_size)
 {
-    return chunk_get_record((uint32_t)(file->record - g_manifest.files), index, ret, ret_data,
+    return chunk_get_record((uint32_t)(file->record - g_manifest.files), index, 1, ret, ret_data,
                             ret_size);
 }
 

@@ -17,8 +17,9 @@
 #define CHUNK_HANDLES_MAX 256u          /* host files kept open */
 
 MUST_CHECK int chunks_init(void);
-/* As chunk_get, by record index. */
-MUST_CHECK int chunk_get_record(uint32_t record, uint64_t index, struct chunk **ret,
+/* As chunk_get, by record index. ahead: how many chunks from index on the caller is about to ask for;
+ * they may be brought in together. Nothing is read on a guess: verifying costs more than an OCALL. */
+MUST_CHECK int chunk_get_record(uint32_t record, uint64_t index, uint64_t ahead, struct chunk **ret,
                                 const void **ret_data, uint32_t *ret_size);
 /* Frees what is not pinned: called when the enclave runs out of memory. */
 void chunks_shrink(void);

@@ -77,7 +77,8 @@ static int64_t file_read(struct file *file, void *user, uint64_t size, uint64_t 
         struct chunk *chunk;
         const void *data;
         uint32_t have;
-        status = chunk_get_record(index_of(file), index, &chunk, &data, &have);
+        uint64_t ahead = (offset + want - 1) / MANIFEST_CHUNK_SIZE - index + 1;
+        status = chunk_get_record(index_of(file), index, ahead, &chunk, &data, &have);
         if (status < 0)
             break;
         uint64_t skip = at % MANIFEST_CHUNK_SIZE;
@@ -102,7 +103,7 @@ static int64_t file_pread_kernel(struct file *file, void *buf, uint64_t size, ui
         const void *data;
         uint32_t have;
         int status =
-            chunk_get_record(index_of(file), at / MANIFEST_CHUNK_SIZE, &chunk, &data, &have);
+            chunk_get_record(index_of(file), at / MANIFEST_CHUNK_SIZE, 1, &chunk, &data, &have);
         if (status < 0)
             return status;
         uint64_t n = have - skip < want - done ? have - skip : want - done;
