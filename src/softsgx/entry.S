@@ -325,19 +325,35 @@ soft_leaf_trap: /* INT3 costs a third of ENCLU's #UD where a hypervisor looks at
 soft_leaf_trapped:
     ud2
 
-soft_fast_accept: /* a pending or absent page, with SECINFO R | W | PENDING | PT_REG */
+soft_fast_accept: /* PT_REG (pending, absent, restricted) and PT_TRIM, where the EPCM agrees */
     load_secinfo
-    cmp $(0x200 | EPCM_PENDING | 3), %r9
+    test $~(0xff00 | EPCM_RWX | EPCM_PENDING | EPCM_MODIFIED | EPCM_PR), %r9
+    jnz soft_leaf_trap
+    mov %r9d, %r8d
+    and $(0xff00 | EPCM_MODIFIED), %r8d
+    and $(EPCM_RWX | EPCM_PENDING | EPCM_MODIFIED), %r9d
+    cmp $0x200, %r8d
+    je 3f
+    cmp $(0x400 | EPCM_MODIFIED), %r8d
     jne soft_leaf_trap
+    test $EPCM_PENDING, %r9d
+    jnz soft_leaf_trap
+    or $(EPCM_TRIM - EPCM_REG), %r9d
+3:  or $EPCM_REG, %r9d /* what the EPCM must say, but for PR */
     check_page %rcx, %ecx
     aim_epcm
-    mov $(EPCM_REG | 3), %r9d
     movzbl (%r10), %eax
-    cmp $EPCM_AUGED, %al
-    je 1f
-    test %al, %al /* the driver's EAUG and this leaf in one step */
+    test %al, %al
+    jnz 4f
+    cmp $EPCM_AUGED, %r9b /* absent: the driver's EAUG and this leaf in one step */
+    jne 2f
+    jmp 5f
+4:  xor %r9d, %eax
+    test $(0xff & ~EPCM_PR), %al
     jnz 2f
-1:  lock cmpxchg %r9b, (%r10)
+    xor %r9d, %eax
+5:  and $(0xff & ~(EPCM_PENDING | EPCM_MODIFIED)), %r9d
+    lock cmpxchg %r9b, (%r10)
 soft_accept_cas: /* ZF: done */
     jne 2f
     leaf_success

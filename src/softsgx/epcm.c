@@ -158,10 +158,31 @@ uint8_t page_demand(struct softsgx *s, uint64_t address)
     return absent;
 }
 
+/* Where the kernel was built or started without forced writes through /proc/self/mem: the page is opened
+ * for a moment. */
+static int force_open(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
+{
+    uint64_t first = address & SGX_PAGE_MASK, last = (address + size - 1) | ~SGX_PAGE_MASK;
+    soft_lock(s);
+    int code = syscall(SYS_mprotect, first, last + 1 - first, PROT_READ | PROT_WRITE) < 0 ? -errno : 0;
+    if (code == 0 && write)
+        memcpy((void *)address, buffer, size);
+    else if (code == 0)
+        memcpy(buffer, (void *)address, size);
+    if (code == 0)
+        code = pages_narrow(s, first, (last + 1 - first) >> SGX_PAGE_SHIFT);
+    soft_unlock(s);
+    return code;
+}
+
 static int force(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
 {
     long n = syscall(write ? SYS_pwrite64 : SYS_pread64, s->mem_fd, buffer, size, address);
-    return n == (long)size ? 0 : n < 0 ? -errno : -EIO;
+    if (n == (long)size)
+        return 0;
+    if (address < SOFT_ELRANGE_START || !in_elrange(s, address, size))
+        return -EFAULT;
+    return force_open(s, write, address, buffer, size);
 }
 
 /* Through /proc/self/mem: whatever the page tables hold, and whoever changes them meanwhile, the

@@ -3,7 +3,10 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define R    SGX_SECINFO_R
 #define W    SGX_SECINFO_W
@@ -77,7 +80,7 @@ static const struct {
     { "a page of the build", TE_DATA, TE_DATA + 4096, REG | R | W | PEND, SGX_PAGE_ATTRIBUTES_MISMATCH },
 };
 
-static void accept(struct fixture *f)
+static void accepts(struct fixture *f)
 {
     for (size_t i = 0; i < ARRAY_SIZE(accept_rows); i++) {
         te_secinfo(f, accept_rows[i].flags);
@@ -96,7 +99,7 @@ static void accept(struct fixture *f)
 
 static void test_accept(void **state UNUSED)
 {
-    both_ways(accept);
+    both_ways(accepts);
 }
 
 /* A big run: accepted page by page, touched, nothing shared or lost. */
@@ -293,12 +296,55 @@ static void test_new_tcs(void **state UNUSED)
     both_ways(new_tcs);
 }
 
+/* A kernel that forbids forced writes through /proc/self/mem. */
+static void test_no_force(void **state UNUSED)
+{
+    for (int jumps = 0; jumps < 2; jumps++) {
+        struct fixture f;
+        fixture_up(&f, 2, jumps);
+        int kept = f.s->mem_fd;
+        f.s->mem_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        g_soft_mem_fd = (uint32_t)kept + 1000;
+        accepts(&f);
+        te_poke(&f, SOURCE + 4088, 0x4321);
+        te_secinfo(&f, REG | R);
+        assert_int_equal(te_enclu(&f, SGX_EACCEPTCOPY, TE_DATA, PAGE + 0x5000, SOURCE), 0);
+        te_do(&f, 0, C_READ, PAGE + 0x5000 + 4088, 0, 0, 0);
+        assert_int_equal(te_result(&f, 0, 0), 0x4321);
+        assert_false(allowed(&f, C_WRITE, PAGE + 0x5000)); /* closed again */
+        close(f.s->mem_fd);
+        f.s->mem_fd = kept;
+        fixture_down(&f);
+    }
+}
+
+/* A forked child has no enclave. */
+static void test_fork(void **state UNUSED)
+{
+    struct fixture f;
+    int status;
+    fixture_up(&f, 1, true);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct softsgx_run run = te_run(0, C_NOP, 0, 0, 0, 0);
+        _exit(softsgx_enter(f.s, &run) == 0 && run.exit == SOFTSGX_LOST &&
+                      softsgx_resume(f.s, &run) == 0 && run.exit == SOFTSGX_LOST
+                  ? 0
+                  : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    te_do(&f, 0, C_NOP, 0, 0, 0, 0);
+    fixture_down(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accept),      cmocka_unit_test(test_accept_many),
         cmocka_unit_test(test_copy),        cmocka_unit_test(test_permissions),
         cmocka_unit_test(test_trim),        cmocka_unit_test(test_new_tcs),
+        cmocka_unit_test(test_no_force),    cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
