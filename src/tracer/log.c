@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@
 #include "tracer/trace.h"
 #include "util/fs.h"
 
-#define WINDOW_SIZE ((size_t)1 << 20)
+/* Windows begin small, for small programs and users with a limit on file sizes. */
+#define WINDOW_FIRST ((size_t)64 << 10)
+#define WINDOW_MAX   ((size_t)1 << 20)
 
 uint32_t log_checksum(const uint8_t *data, size_t size)
 {
@@ -29,18 +32,37 @@ uint32_t log_checksum(const uint8_t *data, size_t size)
     return (uint32_t)(h ^ (h >> 32));
 }
 
+/* Blocks on disk for [offset, offset + size). A limit on file sizes is an error, not SIGXFSZ. */
+static int allocate(int fd, uint64_t offset, size_t size)
+{
+    sigset_t limit, saved;
+    sigemptyset(&limit);
+    sigaddset(&limit, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &limit, &saved);
+    int r = posix_fallocate(fd, (off_t)offset, (off_t)size);
+    const struct timespec now = { 0 };
+    if (r == EFBIG && !sigismember(&saved, SIGXFSZ))
+        sigtimedwait(&limit, NULL, &now);
+    pthread_sigmask(SIG_SETMASK, &saved, NULL);
+    return -r;
+}
+
 /* Moves the window so that `need` bytes fit behind what is used. */
 static int window_move(struct log *log, size_t need)
 {
     uint64_t at = log->map_offset + log->used;
     uint64_t offset = at & ~(uint64_t)4095;
-    size_t size = (size_t)(at - offset) + need;
-    size = (size + WINDOW_SIZE - 1) & ~(WINDOW_SIZE - 1);
+    size_t size = 2 * log->map_size < WINDOW_FIRST ? WINDOW_FIRST
+                  : 2 * log->map_size > WINDOW_MAX ? WINDOW_MAX
+                                                   : 2 * log->map_size;
+    size_t least = (size_t)(at - offset) + need;
+    if (size < least)
+        size = (least + WINDOW_FIRST - 1) & ~(WINDOW_FIRST - 1);
 
     /* Never a hole below the mapping: a full disk is an error here, not a SIGBUS later. */
-    int r = posix_fallocate(log->fd, (off_t)offset, (off_t)size);
-    if (r)
-        return -r;
+    int r = allocate(log->fd, offset, size);
+    if (r < 0)
+        return r;
     uint8_t *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, log->fd, (off_t)offset);
     if (map == MAP_FAILED)
         return -errno;

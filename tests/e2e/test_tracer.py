@@ -25,6 +25,7 @@ printed trace spells bytes:
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -243,6 +244,24 @@ def test_python_same_output(record, tmp_path, code):
     assert "read" in trace.bits(str(tmp_path / "program.py"))
 
 
+def test_program_starts_as_ever(tool, tmp_path):
+    """Descriptors, signals, limits, priorities: nothing of the recorder is inherited."""
+    code = ("import os, resource\n"
+            "keep = ('Sig', 'Shd', 'Cap', 'Umask', 'Cpus_allowed_list', 'Groups', 'NoNewPrivs')\n"
+            "print([l for l in open('/proc/self/status') if l.startswith(keep)])\n"
+            "print(sorted(os.listdir('/proc/self/fd')), os.nice(0), sorted(os.environ))\n"
+            "print([resource.getrlimit(i) for i in range(16)])\n"
+            "print(os.getpgrp() == os.getpid(), os.getcwd())")
+    command = [PYTHON, "-c", code]
+    native = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE)
+    traced = subprocess.run([tool, "run", tmp_path / "o", *command], cwd=tmp_path,
+                            stdout=subprocess.PIPE)
+    assert traced.returncode == 0
+    if os.geteuid() != 0:
+        traced.stdout = traced.stdout.replace(b"NoNewPrivs:\\t1", b"NoNewPrivs:\\t0")
+    assert traced.stdout == native.stdout
+
+
 def test_environment_stays_private(record, tmp_path):
     done, trace = record("/bin/true", env={"TOKEN": "hush-hush", "PATH": "/usr/bin"})
     assert done.returncode == 0
@@ -285,6 +304,30 @@ def test_not_a_program(tool, tmp_path):
     subprocess.run([tool, "run", tmp_path / "o", tmp_path / "text"], stderr=subprocess.DEVNULL)
     assert (tmp_path / "o").read_text() == "an older trace"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o", "text"]
+
+
+def limit_files(size):
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_no_room_for_the_trace(tool, tmp_path):
+    """A limit on file sizes stands for a full disk: the program runs to its end all the same."""
+    done = subprocess.run([tool, "run", tmp_path / "o", "/bin/true"], stderr=subprocess.PIPE,
+                          preexec_fn=limit_files(4096))
+    assert done.returncode == 2
+    assert b"creating trace" in done.stderr and b"File too large" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+    code = ("import os\n"
+            "for i in range(3000): os.path.exists('/nothing/here/' + str(i))\n"
+            "print('done')")
+    done = subprocess.run([tool, "run", tmp_path / "o", PYTHON, "-c", code], cwd=tmp_path,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=limit_files(70000))
+    assert done.stdout == b"done\n"
+    assert done.returncode == 2
+    assert b"not complete" in done.stderr
+    assert not read(tool, tmp_path / "o").complete
 
 
 def test_time_limit(record):
