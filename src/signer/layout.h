@@ -27,7 +27,8 @@ struct layout_run {
     const uint8_t *content; /* page_count pages, page-aligned as the driver wants; NULL: zeros */
 };
 
-/* What the enclave is made of. The bytes must stay there as long as the layout. */
+/* What the enclave is made of. The bytes must stay there, unchanged, as long as the layout: pages of an
+ * image that is mapped (its segments lie at pages in memory) are used where they are. */
 struct layout_spec {
     const void *image; /* the library OS, an ELF file */
     size_t image_size;

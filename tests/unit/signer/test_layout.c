@@ -176,6 +176,37 @@ static void test_measure(void **state UNUSED)
     layout_free(l);
 }
 
+/* A mapped image's whole pages are not copied; the enclave is the same. */
+static void test_mapped_image(void **state UNUSED)
+{
+    struct layout_spec spec = spec_new();
+    struct layout *copied = build(&spec);
+    uint8_t want[32], got[32];
+    struct err err;
+    assert_int_equal(layout_measure(copied, want, &err), 0);
+
+    /* Its text at a page, as in a file made for mapping; what follows the text is no zeros. */
+    size_t pad = SGX_PAGE_SIZE - offsetof(struct image_file, text) % SGX_PAGE_SIZE;
+    size_t room = (pad + sizeof(g_image) + SGX_PAGE_SIZE) & ~(size_t)(SGX_PAGE_SIZE - 1);
+    uint8_t *pages = aligned_alloc(SGX_PAGE_SIZE, room);
+    assert_non_null(pages);
+    memset(pages, 0x77, room);
+    uint8_t *text = pages + pad + offsetof(struct image_file, text);
+    memcpy(pages + pad, &g_image, sizeof(g_image));
+    spec.image = pages + pad;
+    struct layout *mapped = build(&spec);
+    assert_ptr_equal(mapped->runs[1].content, text);
+    assert_int_equal(mapped->runs[1].page_count, IMAGE_TEXT_PAGES - 1);
+    assert_true(mapped->runs[2].content < pages || mapped->runs[2].content >= pages + room);
+    assert_int_equal(mapped->runs[2].offset, LAYOUT_IMAGE + (IMAGE_TEXT_PAGES - 1) * SGX_PAGE_SIZE);
+    assert_int_equal(mapped->run_count, copied->run_count + 1);
+    assert_int_equal(layout_measure(mapped, got, &err), 0);
+    assert_memory_equal(got, want, sizeof(got));
+    layout_free(mapped);
+    layout_free(copied);
+    free(pages);
+}
+
 /* Whole enclaves, measured by a script of its own that knows abi/layout.h only from reading it. */
 static void test_vectors(void **state UNUSED)
 {
@@ -446,7 +477,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages),         cmocka_unit_test(test_content),
-        cmocka_unit_test(test_measure),       cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_measure),
+        cmocka_unit_test(test_mapped_image),       cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_measure_binds), cmocka_unit_test(test_image_refused),
         cmocka_unit_test(test_spec_refused),  cmocka_unit_test(test_most_threads),
         cmocka_unit_test(test_enclave_size),  cmocka_unit_test(test_secs),
