@@ -22,6 +22,11 @@ static void print(const char *prefix, const char *format, va_list args)
     int n = snprintf(line, sizeof(line), "sgxpy: %s", prefix);
     vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
     size_t size = strlen(line);
+    /* Names of files come from the traced program and the host: none may draw on the terminal. */
+    for (size_t i = 0; i < size; i++) {
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    }
     line[size++] = '\n';
     fflush(stdout);
     if (write_full(STDERR_FILENO, line, size) < 0)

@@ -101,7 +101,7 @@ static void note_allowed(const struct cascade *c)
     }
 }
 
-static void tell(const struct cascade *c, const struct manifest_report *report)
+static void tell(const struct cascade *c, const struct manifest_report *report, bool allowed)
 {
     CLEANUP(free_p) char *files = steps_describe_files(c);
     if (files && report->dropped_count > 0)
@@ -111,7 +111,8 @@ static void tell(const struct cascade *c, const struct manifest_report *report)
         cli_note("%s", files);
     for (size_t i = 0; i < report->note_count; i++)
         cli_note("%s", report->notes[i]);
-    note_allowed(c);
+    if (allowed)
+        note_allowed(c);
 }
 
 struct traces {
@@ -176,7 +177,7 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
     if (r < 0)
         return r;
     if (!options->quiet)
-        tell(cascade, &report);
+        tell(cascade, &report, !own_folder); /* `run` says it at each start */
     *ret = TAKE_PTR(cascade);
     return 0;
 }

@@ -17,9 +17,9 @@
 #include "util/err.h"
 
 /*
- * Traces (at most STEPS_TRACES_MAX paths) and rules to a cascade at `output`. own: count paths of
- * ours beside the traces and the output that no listing shows. Remarks go to stderr unless quiet.
- * Free *ret with cascade_free.
+ * Traces (at most STEPS_TRACES_MAX paths) and rules to a cascade at `output`. own_folder: a folder of
+ * ours that no listing shows, beside the traces and the output; NULL: none. Remarks go to stderr
+ * unless quiet. Free *ret with cascade_free.
  */
 #define STEPS_TRACES_MAX 256
 MUST_CHECK int steps_manifest(char *const *traces, size_t trace_count,

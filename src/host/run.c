@@ -12,11 +12,12 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#include "core/cpu.h"
 #include "core/manifest_view.h"
+#include "core/sha256.h"
 #include "host/audit.h"
 #include "host/handle.h"
 #include "host/log.h"
+#include "host/quote.h"
 #include "host/sites.h"
 #include "host/thread.h"
 #include "signer/bundle.h"
@@ -157,6 +158,27 @@ static int build_enclave(const struct host_options *o, struct host *host, struct
     return 0;
 }
 
+/* What the user must know before the program runs. */
+static void announce(const struct host_options *o, const struct host *host, const struct loaded *l)
+{
+    /* Once for the tree: only its root runs without a parent that said it already. */
+    if (!o->announced && device_is_soft(host->device))
+        log_line("software SGX device: no protection against this machine");
+    if (l->node->sigstruct.attributes.flags & SGX_ATTR_DEBUG)
+        log_line("insecure: a DEBUG enclave, which the host may look into");
+    for (uint32_t i = 0; i < l->view.file_count; i++) {
+        const struct manifest_file *f = &l->view.files[i];
+        if (f->class != MANIFEST_ALLOWED || (f->flags & MANIFEST_OUTPUT))
+            continue;
+        CLEANUP(free_p) char *quoted = malloc(QUOTE_SIZE(f->path.length));
+        if (!quoted)
+            return;
+        quote(manifest_path(&l->view, i), f->path.length, quoted);
+        log_line("unprotected: %s%s is left to the host", quoted,
+                 f->flags & MANIFEST_SUBTREE ? " with everything below" : "");
+    }
+}
+
 /* From opened device to the first EENTER. Only failure returns. */
 static int start(const struct host_options *o, struct host *host, struct loaded *l, struct err *err)
 {
@@ -180,9 +202,8 @@ static int start(const struct host_options *o, struct host *host, struct loaded 
         return fail(err, 2);
     if (thread_pool_init(host, l->view.node->thread_count, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
-    /* Once for the tree: only its root runs without a parent that said it already. */
-    if (!o->quiet && !o->announced && device_is_soft(host->device))
-        log_line("software SGX device: no protection against this machine");
+    if (!o->quiet)
+        announce(o, host, l);
     thread_run_main(host, err);
     return fail(err, HOST_EXIT_NO_START);
 }
@@ -196,7 +217,7 @@ int host_run(const struct host_options *o, struct err *err)
         .quiet = o->quiet,
         .strace = o->strace,
         .stats = o->stats,
-        .has_sha = cpu_has_sha_ni(),
+        .has_sha = sha256_uses_ni(),
         .args = o->args,
         .arg_count = o->arg_count,
         .env = o->env,

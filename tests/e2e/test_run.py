@@ -266,6 +266,65 @@ def test_strace_signs_a_debug_enclave(sgxpy, work):
     assert shown["nodes"][0]["attributes"]["debug"] is True
 
 
+def test_weakenings_are_announced_at_each_start(sgxpy, work):
+    (work / "data").write_text("1")
+    command = program(work, "print(open('data').read())\n")
+    options = ["--debug", "--allow", "data"]
+    for _ in range(2):
+        done = sgxpy("run", *options, "--", *command, cwd=work)
+        assert done.returncode == 0 and done.stdout == "1\n", done.stderr
+        assert done.stderr.count("insecure: a DEBUG enclave") == 1
+        assert done.stderr.count(f"unprotected: '{work}/data'") == 1
+    (work / "data").write_text("2")
+    done = sgxpy("run", "--quiet", *options, "--", *command, cwd=work)
+    assert done.stdout == "2\n" and done.stderr == ""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs to become another user")
+def test_file_that_the_runner_cannot_open(sgxpy, work):
+    (work / "data").write_text("1")
+    command = program(work, "print(open('data').read())\n")
+    for arguments in (["trace", "-o", "p.trace", "--", *command],
+                      ["manifest", "p.trace", "-o", "p.json"],
+                      ["sign", "p.json", "--key", sgxpy.key, "-o", "p.sgx"]):
+        assert sgxpy(*arguments, cwd=work).returncode == 0
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+    def reachable():
+        for folder in (sgxpy.path, work):
+            done = subprocess.run([*nobody, "ls", folder], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+            if done.returncode != 0:
+                return False
+        return True
+
+    for folder in [work, *work.parents]:
+        if folder == sgxpy.build:
+            break
+        folder.chmod(folder.stat().st_mode | 0o055)
+    if not reachable():
+        pytest.skip("another user cannot reach this folder")
+    (work / "data").chmod(0o600)
+    theirs = work / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    done = subprocess.run([*nobody, sgxpy.path, "run", "p.sgx"], cwd=work, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+                          env={**os.environ, "XDG_DATA_HOME": str(theirs)})
+    assert done.returncode == 4 and done.stdout == "", done.stderr
+    line = next(l for l in done.stderr.splitlines() if f"{work}/data" in l)
+    assert "65534" in line or "nobody" in line
+
+
+def test_names_cannot_draw_on_the_terminal(sgxpy, work):
+    name = "evil\x1b[2J\nsgxpy: all is well"
+    command = program(work, f"open({name!r}, 'w').close()\n")
+    done = sgxpy("run", "--", *command, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stderr
+    assert not any(l.startswith("sgxpy: all is well") for l in done.stderr.splitlines())
+
+
 def test_stats(sgxpy, work):
     command = program(work, "print(1)\n")
     assert sgxpy("run", "--", *command, cwd=work).returncode == 0
