@@ -10,7 +10,8 @@
 #include "thread/threads.h"
 #include "vfs/linux.h"
 
-#define HANDLE_MAX 0x7fffffff
+#define HANDLE_MAX   0x7fffffff
+#define PREFAULT_MIN 4096u
 
 /* --- what the run has created ------------------------------------------------------------------ */
 
@@ -176,6 +177,11 @@ static int64_t read_once(int handle, void *user, uint64_t size, const uint64_t *
         size = OCALL_DATA_SIZE;
     for (;;) {
         int status = user_prefault(user, size, true);
+        /* The buffer may be longer than what is mapped, as long as the data are not. */
+        while (status == -EFAULT && size > PREFAULT_MIN) {
+            size /= 2;
+            status = user_prefault(user, size, true);
+        }
         if (status < 0)
             return status;
         int64_t n = offset ? border_call3(OCALL_PREAD, size, (uint64_t)handle, size, *offset)

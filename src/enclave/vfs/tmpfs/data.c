@@ -10,6 +10,7 @@
 #include "process/process.h"
 #include "vfs/linux.h"
 #include "vfs/tmpfs/inode.h"
+#include "vfs/trusted/chunks.h"
 
 static uint64_t covered(uint32_t height)
 {
@@ -19,6 +20,10 @@ static uint64_t covered(uint32_t height)
 static void *page_new(struct inode *inode, bool data)
 {
     void *page = heap_pages(1);
+    if (!page) {
+        chunks_shrink();
+        page = heap_pages(1);
+    }
     if (!page)
         return NULL;
     memset(page, 0, BLOCK_SIZE);
