@@ -245,7 +245,7 @@ static void emit_search(struct emitter *e, const struct numbered *list, size_t c
 
 static void emit_arch(struct emitter *e, int is_32)
 {
-    struct numbered list[ARRAY_SIZE(calls)];
+    struct numbered list[ARRAY_SIZE(calls)] = { 0 };
     size_t count = 0;
     for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
         int number = is_32 ? calls[i].number_32 : calls[i].number_64;

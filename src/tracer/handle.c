@@ -403,7 +403,9 @@ static void put_names(struct recorder *r, uint32_t path, DIR *dir)
     size_t count = 0, used = 0, room = 4096;
     char *fresh = malloc(room); /* type byte, name, NUL */
     const struct dirent *entry;
-    while (fresh && (entry = readdir(dir))) {
+    if (!fresh)
+        return;
+    while ((entry = readdir(dir))) {
         size_t size = strlen(entry->d_name);
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
             is_log(r, dir, entry) || !seen_add(&k->names, seen_hash(0, entry->d_name, size)))
@@ -419,7 +421,7 @@ static void put_names(struct recorder *r, uint32_t path, DIR *dir)
         used += size + 2;
         count++;
     }
-    if (fresh && count) {
+    if (count) {
         log_begin(&r->log, LOG_LIST);
         log_number(&r->log, path);
         log_number(&r->log, count);
