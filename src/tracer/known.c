@@ -65,7 +65,8 @@ static void put_stat(struct log *log, const struct trace_stat *st)
     log_number(log, st->uid);
     log_number(log, st->gid);
     log_number(log, st->size);
-    log_number(log, ((uint64_t)st->mtime_sec << 1) ^ (uint64_t)(st->mtime_sec >> 63));
+    uint64_t sign = st->mtime_sec < 0 ? UINT64_MAX : 0;
+    log_number(log, ((uint64_t)st->mtime_sec << 1) ^ sign);
     log_number(log, st->mtime_nsec);
     log_number(log, st->dev);
     log_number(log, st->ino);

@@ -500,7 +500,9 @@ static void signal_all(struct recorder *r, int signal_number)
 {
     struct process *p, *next;
     HASH_ITER(hh, r->processes, p, next)
-    kill(p->tgid, signal_number);
+    {
+        kill(p->tgid, signal_number);
+    }
 }
 
 /* After waitpid was interrupted. seconds: the limit that was set, 0: none. */
@@ -664,9 +666,13 @@ static void recorder_done(struct recorder *r)
     struct task *t, *next_task;
     struct process *p, *next_process;
     HASH_ITER(hh, r->tasks, t, next_task)
-    task_drop(r, t);
+    {
+        task_drop(r, t);
+    }
     HASH_ITER(hh, r->processes, p, next_process)
-    process_drop(r, p);
+    {
+        process_drop(r, p);
+    }
     known_free(r);
     resolver_free(r->resolver);
 }
