@@ -6,6 +6,7 @@ A build that fails counts as one failed test, so that it cannot pass unnoticed.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -72,34 +73,58 @@ def unit_tests(folder, tally, label, environment):
     tally.passed += count
 
 
+def test_files(arguments):
+    """The test files among files and folders; those that take longest first."""
+    files = []
+    for argument in arguments:
+        path = ROOT / argument
+        files += sorted(path.rglob("test_*.py")) if path.is_dir() else [argument]
+    slow = ("test_tamper", "test_behave", "test_hostile", "test_run")
+    return sorted(files, key=lambda f: next((i for i, s in enumerate(slow) if s in str(f)), len(slow)))
+
+
+def run_pytest(path, number, scratch, environment):
+    """One file in one process; its output comes at its end. The report's path, None without one."""
+    report = scratch / f"{number}.xml"
+    done = subprocess.run(
+        ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
+         f"--junitxml={report}", f"--basetemp={scratch}/{number}", str(path)],
+        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    lines = done.stdout.decode(errors="replace").splitlines()
+    shown = lines if done.returncode else lines[-1:]
+    name = path.relative_to(ROOT) if isinstance(path, pathlib.Path) else path
+    say("\n".join([f"pytest {name}", *shown]))
+    return report if report.exists() else None
+
+
 def pytest(folder, tally, arguments):
-    say("pytest")
     # Not below /tmp, which is scratch in the enclave: the tests' files would not be the host's.
     place = "/var/tmp" if folder.is_relative_to("/tmp") else folder
-    with tempfile.TemporaryDirectory(prefix="tests-", dir=place) as scratch:
-        report = pathlib.Path(scratch) / "report.xml"
-        environment = {
-            **os.environ,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "SGXPY_BUILD": str(folder),
-        }
-        subprocess.run(
-            ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE",
-             f"--junitxml={report}", f"--basetemp={scratch}/base", *arguments],
-            cwd=ROOT, env=environment)
-        if not report.exists():
-            tally.fail("pytest: no report")
-            return
-        count = 0
-        for case in ElementTree.parse(report).getroot().iter("testcase"):
-            name = f"{case.get('classname')}::{case.get('name')}"
-            if case.find("failure") is not None or case.find("error") is not None:
-                tally.fail(f"pytest: {name}")
-            elif case.find("skipped") is None:
-                count += 1
-        if count == 0:
-            tally.fail("pytest: no test passed")
-        tally.passed += count
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "SGXPY_BUILD": str(folder)}
+    files = test_files(arguments)
+    with tempfile.TemporaryDirectory(prefix="tests-", dir=place) as scratch, \
+            concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        reports = pool.map(lambda item: run_pytest(item[1], item[0], pathlib.Path(scratch), environment),
+                           enumerate(files))
+        for path, report in zip(files, reports):
+            count_report(path, report, tally)
+
+
+def count_report(path, report, tally):
+    if report is None:
+        tally.fail(f"pytest {path}: no report")
+        return
+    count = 0
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        if case.find("failure") is not None or case.find("error") is not None:
+            tally.fail(f"pytest: {name}")
+        elif case.find("skipped") is None:
+            count += 1
+    if count == 0:
+        tally.fail(f"pytest {path}: no test passed")
+    tally.passed += count
 
 
 def main():
