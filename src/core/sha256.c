@@ -119,6 +119,36 @@ void sha256_update(struct sha256 *h, const void *data, size_t size)
         __builtin_memcpy(h->block, from + whole * SHA256_BLOCK_SIZE, rest);
 }
 
+void sha256_update2(struct sha256 *a, const void *data_a, struct sha256 *b, const void *data_b,
+                    size_t size)
+{
+    if (!g_use_ni || a->size != b->size) {
+        sha256_update(a, data_a, size);
+        sha256_update(b, data_b, size);
+        return;
+    }
+    const uint8_t *from_a = data_a, *from_b = data_b;
+    size_t held = a->size % SHA256_BLOCK_SIZE;
+    size_t first = held ? SHA256_BLOCK_SIZE - held : 0;
+    if (first > size)
+        first = size;
+    if (first) {
+        sha256_update(a, from_a, first);
+        sha256_update(b, from_b, first);
+    }
+    size_t whole = (size - first) / SHA256_BLOCK_SIZE;
+    size_t done = first + whole * SHA256_BLOCK_SIZE;
+    if (whole) {
+        sha256_blocks2_ni(a->state, from_a + first, b->state, from_b + first, whole);
+        a->size += whole * SHA256_BLOCK_SIZE;
+        b->size += whole * SHA256_BLOCK_SIZE;
+    }
+    if (done < size) {
+        sha256_update(a, from_a + done, size - done);
+        sha256_update(b, from_b + done, size - done);
+    }
+}
+
 void sha256_final(struct sha256 *h, uint8_t ret[static SHA256_SIZE])
 {
     size_t held = h->size % SHA256_BLOCK_SIZE;

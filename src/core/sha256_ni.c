@@ -43,13 +43,27 @@ static v4i load_words(const uint8_t *from)
                                           __builtin_shufflevector((w2), (w3), 1, 2, 3, 4)), \
                                       (w3)))
 
-void sha256_blocks_ni(uint32_t state[static 8], const uint8_t *data, size_t count)
+/* The instructions keep the state as (F,E,B,A) and (H,G,D,C), lowest lane first. */
+static void state_in(const uint32_t state[static 8], v4i *ret_abef, v4i *ret_cdgh)
 {
-    /* The instructions keep the state as (F,E,B,A) and (H,G,D,C), lowest lane first. */
     v4i abcd = load(state);
     v4i efgh = load(state + 4);
-    v4i abef = __builtin_shufflevector(abcd, efgh, 5, 4, 1, 0);
-    v4i cdgh = __builtin_shufflevector(abcd, efgh, 7, 6, 3, 2);
+    *ret_abef = __builtin_shufflevector(abcd, efgh, 5, 4, 1, 0);
+    *ret_cdgh = __builtin_shufflevector(abcd, efgh, 7, 6, 3, 2);
+}
+
+static void state_out(uint32_t state[static 8], v4i abef, v4i cdgh)
+{
+    v4i abcd = __builtin_shufflevector(abef, cdgh, 3, 2, 7, 6);
+    v4i efgh = __builtin_shufflevector(abef, cdgh, 1, 0, 5, 4);
+    __builtin_memcpy(state, &abcd, sizeof(abcd));
+    __builtin_memcpy(state + 4, &efgh, sizeof(efgh));
+}
+
+void sha256_blocks_ni(uint32_t state[static 8], const uint8_t *data, size_t count)
+{
+    v4i abef, cdgh;
+    state_in(state, &abef, &cdgh);
 
     for (; count > 0; count--, data += SHA256_BLOCK_SIZE) {
         v4i abef_before = abef;
@@ -92,8 +106,84 @@ void sha256_blocks_ni(uint32_t state[static 8], const uint8_t *data, size_t coun
         cdgh = ADD(cdgh, cdgh_before);
     }
 
-    abcd = __builtin_shufflevector(abef, cdgh, 3, 2, 7, 6);
-    efgh = __builtin_shufflevector(abef, cdgh, 1, 0, 5, 4);
-    __builtin_memcpy(state, &abcd, sizeof(abcd));
-    __builtin_memcpy(state + 4, &efgh, sizeof(efgh));
+    state_out(state, abef, cdgh);
+}
+
+/* The same rounds of two messages: each instruction of one chain fills the other's latency. */
+#define ROUNDS2(i, v, w)                                         \
+    do {                                                         \
+        v4i k = load(&g_sha256_k[4 * (i)]);                      \
+        v4i vk = ADD((v), k);                                    \
+        v4i wk = ADD((w), k);                                    \
+        cdgh_a = __builtin_ia32_sha256rnds2(cdgh_a, abef_a, vk); \
+        cdgh_b = __builtin_ia32_sha256rnds2(cdgh_b, abef_b, wk); \
+        vk = __builtin_shufflevector(vk, vk, 2, 3, 2, 3);        \
+        wk = __builtin_shufflevector(wk, wk, 2, 3, 2, 3);        \
+        abef_a = __builtin_ia32_sha256rnds2(abef_a, cdgh_a, vk); \
+        abef_b = __builtin_ia32_sha256rnds2(abef_b, cdgh_b, wk); \
+    } while (0)
+
+void sha256_blocks2_ni(uint32_t state_a[static 8], const uint8_t *data_a,
+                       uint32_t state_b[static 8], const uint8_t *data_b, size_t count)
+{
+    v4i abef_a, cdgh_a, abef_b, cdgh_b;
+    state_in(state_a, &abef_a, &cdgh_a);
+    state_in(state_b, &abef_b, &cdgh_b);
+
+    for (; count > 0; count--, data_a += SHA256_BLOCK_SIZE, data_b += SHA256_BLOCK_SIZE) {
+        v4i abef_a_before = abef_a, cdgh_a_before = cdgh_a;
+        v4i abef_b_before = abef_b, cdgh_b_before = cdgh_b;
+        v4i v0 = load_words(data_a), w0 = load_words(data_b);
+        v4i v1 = load_words(data_a + 16), w1 = load_words(data_b + 16);
+        v4i v2 = load_words(data_a + 32), w2 = load_words(data_b + 32);
+        v4i v3 = load_words(data_a + 48), w3 = load_words(data_b + 48);
+
+        ROUNDS2(0, v0, w0);
+        ROUNDS2(1, v1, w1);
+        ROUNDS2(2, v2, w2);
+        ROUNDS2(3, v3, w3);
+        SCHEDULE(v0, v1, v2, v3);
+        SCHEDULE(w0, w1, w2, w3);
+        ROUNDS2(4, v0, w0);
+        SCHEDULE(v1, v2, v3, v0);
+        SCHEDULE(w1, w2, w3, w0);
+        ROUNDS2(5, v1, w1);
+        SCHEDULE(v2, v3, v0, v1);
+        SCHEDULE(w2, w3, w0, w1);
+        ROUNDS2(6, v2, w2);
+        SCHEDULE(v3, v0, v1, v2);
+        SCHEDULE(w3, w0, w1, w2);
+        ROUNDS2(7, v3, w3);
+        SCHEDULE(v0, v1, v2, v3);
+        SCHEDULE(w0, w1, w2, w3);
+        ROUNDS2(8, v0, w0);
+        SCHEDULE(v1, v2, v3, v0);
+        SCHEDULE(w1, w2, w3, w0);
+        ROUNDS2(9, v1, w1);
+        SCHEDULE(v2, v3, v0, v1);
+        SCHEDULE(w2, w3, w0, w1);
+        ROUNDS2(10, v2, w2);
+        SCHEDULE(v3, v0, v1, v2);
+        SCHEDULE(w3, w0, w1, w2);
+        ROUNDS2(11, v3, w3);
+        SCHEDULE(v0, v1, v2, v3);
+        SCHEDULE(w0, w1, w2, w3);
+        ROUNDS2(12, v0, w0);
+        SCHEDULE(v1, v2, v3, v0);
+        SCHEDULE(w1, w2, w3, w0);
+        ROUNDS2(13, v1, w1);
+        SCHEDULE(v2, v3, v0, v1);
+        SCHEDULE(w2, w3, w0, w1);
+        ROUNDS2(14, v2, w2);
+        SCHEDULE(v3, v0, v1, v2);
+        SCHEDULE(w3, w0, w1, w2);
+        ROUNDS2(15, v3, w3);
+
+        abef_a = ADD(abef_a, abef_a_before);
+        cdgh_a = ADD(cdgh_a, cdgh_a_before);
+        abef_b = ADD(abef_b, abef_b_before);
+        cdgh_b = ADD(cdgh_b, cdgh_b_before);
+    }
+    state_out(state_a, abef_a, cdgh_a);
+    state_out(state_b, abef_b, cdgh_b);
 }

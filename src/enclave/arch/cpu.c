@@ -42,6 +42,15 @@ void island_leaf(uint64_t index, const void *data, uint32_t size, uint8_t ret[st
     xmm_load(&save);
 }
 
+void island_leaf_pair(uint64_t index, const void *data, const void *next_data, uint8_t ret[static 32],
+                      uint8_t ret_next[static 32])
+{
+    struct xmm_save save;
+    xmm_save(&save);
+    manifest_leaf_pair(index, data, next_data, ret, ret_next);
+    xmm_load(&save);
+}
+
 static uint64_t random_word(void)
 {
     for (int tries = 0; tries < 100; tries++) {

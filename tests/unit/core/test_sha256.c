@@ -131,6 +131,33 @@ static void test_pieces(void **state UNUSED)
     assert_true(bytes_zero_ct(&h, sizeof(h)));
 }
 
+/* Two at a time, at every offset in a block and also where the two are not in step. */
+static void test_two(void **state UNUSED)
+{
+    static uint8_t data[2][700];
+    for (size_t i = 0; i < sizeof(data[0]); i++) {
+        data[0][i] = (uint8_t)(i * 7);
+        data[1][i] = (uint8_t)(i * 13 + 1);
+    }
+    for (size_t before = 0; before < 130; before++) {
+        for (size_t ahead = 0; ahead < 2; ahead++) {
+            struct sha256 h[2];
+            uint8_t got[2][SHA256_SIZE], want[2][SHA256_SIZE];
+            size_t size = sizeof(data[0]) - before - ahead;
+            for (size_t i = 0; i < 2; i++) {
+                sha256_init(&h[i]);
+                sha256_update(&h[i], data[i], before + (i ? ahead : 0));
+            }
+            sha256_update2(&h[0], data[0] + before, &h[1], data[1] + before + ahead, size);
+            sha256_final(&h[0], got[0]);
+            sha256_final(&h[1], got[1]);
+            sha256(data[0], before + size, want[0]);
+            sha256(data[1], before + ahead + size, want[1]);
+            assert_memory_equal(got, want, sizeof(got));
+        }
+    }
+}
+
 static void test_fork(void **state UNUSED)
 {
     uint8_t data[100], got[SHA256_SIZE], want[SHA256_SIZE];
@@ -165,7 +192,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published),   cmocka_unit_test(test_million_a),
         cmocka_unit_test(test_all_lengths), cmocka_unit_test(test_long),
-        cmocka_unit_test(test_pieces),      cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_pieces),      cmocka_unit_test(test_two),
+        cmocka_unit_test(test_fork),
     };
     if (sha256_uses_ni() != cpu_has_sha_ni()) {
         fprintf(stderr, "the backend was not chosen by CPUID\n");

@@ -250,6 +250,13 @@ void cpu_random(void *buf, size_t size)
         ((uint8_t *)buf)[i] = (uint8_t)rand();
 }
 
+void island_leaf_pair(uint64_t index, const void *data, const void *next_data, uint8_t ret[static 32],
+                      uint8_t ret_next[static 32])
+{
+    island_leaf(index, data, MANIFEST_CHUNK_SIZE, ret);
+    island_leaf(index + 1, next_data, MANIFEST_CHUNK_SIZE, ret_next);
+}
+
 void island_leaf(uint64_t index, const void *data, uint32_t size, uint8_t ret[static 32])
 {
     struct sha256 h;
