@@ -88,7 +88,7 @@ def run_pytest(path, number, scratch, environment):
     report = scratch / f"{number}.xml"
     done = subprocess.run(
         ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
-         f"--junitxml={report}", f"--basetemp={scratch}/{number}", str(path)],
+         f"--junitxml={report}", f"--basetemp={scratch}/pytest-{number}", str(path)],
         cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
     lines = done.stdout.decode(errors="replace").splitlines()
@@ -105,6 +105,7 @@ def pytest(folder, tally, arguments):
     files = test_files(arguments)
     with tempfile.TemporaryDirectory(prefix="tests-", dir=place) as scratch, \
             concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        os.chmod(scratch, 0o755)  # some tests become another user
         reports = pool.map(lambda item: run_pytest(item[1], item[0], pathlib.Path(scratch), environment),
                            enumerate(files))
         for path, report in zip(files, reports):
