@@ -98,9 +98,7 @@ static struct process *process_add(struct recorder *r, pid_t tgid)
 
 static void process_drop(struct recorder *r, struct process *p)
 {
-    struct task *t, *next;
-    HASH_ITER(hh, r->tasks, t, next)
-    {
+    for (struct task *t = r->tasks; t; t = t->hh.next) {
         if (t->process == p)
             t->process = NULL;
     }
@@ -216,11 +214,9 @@ static void on_child(struct recorder *r, struct task *parent, unsigned event)
 /* The parent that /proc names, for children whose parent died before it told of them. */
 static void adopt_waiting(struct recorder *r)
 {
-    struct task *t, *next;
     if (!r->waiting)
         return;
-    HASH_ITER(hh, r->tasks, t, next)
-    {
+    for (struct task *t = r->tasks; t; t = t->hh.next) {
         if (!t->waiting)
             continue;
         size_t size;
@@ -312,9 +308,7 @@ static struct task *on_exec(struct recorder *r, struct task *t)
             task_drop(r, caller);
         }
     }
-    struct task *other, *next;
-    HASH_ITER(hh, r->tasks, other, next)
-    {
+    for (struct task *other = r->tasks; other; other = other->hh.next) {
         if (other != t && other->process == t->process)
             other->process = NULL;
     }
@@ -498,11 +492,8 @@ static void signals_give_back(const struct sigaction saved[static NSIG])
 
 static void signal_all(struct recorder *r, int signal_number)
 {
-    struct process *p, *next;
-    HASH_ITER(hh, r->processes, p, next)
-    {
+    for (struct process *p = r->processes; p; p = p->hh.next)
         kill(p->tgid, signal_number);
-    }
 }
 
 /* After waitpid was interrupted. seconds: the limit that was set, 0: none. */
@@ -663,16 +654,10 @@ static void put_run(struct recorder *r, char *const argv[])
 
 static void recorder_done(struct recorder *r)
 {
-    struct task *t, *next_task;
-    struct process *p, *next_process;
-    HASH_ITER(hh, r->tasks, t, next_task)
-    {
-        task_drop(r, t);
-    }
-    HASH_ITER(hh, r->processes, p, next_process)
-    {
-        process_drop(r, p);
-    }
+    while (r->tasks)
+        task_drop(r, r->tasks);
+    while (r->processes)
+        process_drop(r, r->processes);
     known_free(r);
     resolver_free(r->resolver);
 }
