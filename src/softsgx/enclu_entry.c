@@ -184,20 +184,6 @@ int softsgx_enter(struct softsgx *s, struct softsgx_run *run)
     return came_back(t, tcs, run, left);
 }
 
-/* The page whose fault the last AEX reported is usually there now: as filling the page tables here is
- * cheaper than the fault that would come. */
-static void fill_ahead(struct softsgx *s, struct soft_thread *t)
-{
-    uint64_t address = t->faulted;
-    t->faulted = 0;
-    if (!epcm_effective(epcm_get(s, address)))
-        return;
-    sigset_t old;
-    soft_lock_host(s, &old);
-    (void)!pages_fill(s, address); /* if it failed the fault comes after all */
-    soft_unlock_host(s, &old);
-}
-
 static int resume(struct softsgx *s, struct softsgx_run *run)
 {
     struct soft_thread *t = soft_self();
@@ -218,8 +204,6 @@ static int resume(struct softsgx *s, struct softsgx_run *run)
         return code;
     }
     aim(s, t, tcs, cssa - 1);
-    if (t->faulted && cssa == 1)
-        fill_ahead(s, t);
     t->left_by_trap = false;
     t->stats.resumes++;
     atomic_store_explicit(&tcs->cssa, cssa - 1, memory_order_relaxed);

@@ -63,7 +63,6 @@ struct soft_thread {
     enum softsgx_exit exit;
     uint32_t vector;
     uint64_t error_code, address;
-    uint64_t faulted;    /* page fault that the last AEX reported, 0: none */
     uint32_t steps_left; /* single step: the interrupt comes when this is 0 */
     uint32_t step_next;  /* and this many steps after the next entry */
     bool stepping;

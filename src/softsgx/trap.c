@@ -107,8 +107,6 @@ static void page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc,
         return;
     }
     exception(s, t, uc, X86_PF, SGX_PFEC_P | SGX_PFEC_U | SGX_PFEC_SGX | access, address);
-    if (!poisoned(s))
-        t->faulted = address;
 }
 
 /* ---- ENCLU -------------------------------------------------------------------------------------- */
