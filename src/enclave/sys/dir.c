@@ -94,7 +94,7 @@ int64_t sys_mkdirat(const struct sysargs *args)
     return mkdir_at((int)args->a[0], args->a[1], args->a[2]);
 }
 
-/* Regular files as open(O_CREAT | O_EXCL); FIFOs, sockets and devices are not to be had: EPERM. */
+/* Regular files as open(O_CREAT | O_EXCL); the names of FIFOs and sockets in scratch; no devices. */
 static int64_t mknod_at(int dirfd, uint64_t path, uint64_t mode)
 {
     PLACE_AT(place, dirfd, path, WALK_NAME | WALK_CREATE);
@@ -104,14 +104,17 @@ static int64_t mknod_at(int dirfd, uint64_t path, uint64_t mode)
     int status = place.slash ? -ENOENT : can_make(&place);
     if (status < 0)
         return status;
+    uint32_t permissions = (uint32_t)mode & 07777 & ~umask_get();
     if (type != 0 && type != S_IFREG) {
-        log_note("mknod '%s': FIFOs, sockets and devices are not supported", place.path);
+        if ((type == S_IFIFO || type == S_IFSOCK) && place.fs->mknod)
+            return place.fs->mknod(&place, type | permissions);
+        log_note("mknod '%s': not supported here", place.path);
         return -EPERM;
     }
     struct file *file;
     if (!place.fs->create)
         return place_readonly(&place);
-    status = place.fs->create(&place, (uint32_t)mode & 07777 & ~umask_get(), O_WRONLY | O_EXCL, &file);
+    status = place.fs->create(&place, permissions, O_WRONLY | O_EXCL, &file);
     if (status == 0)
         file_unref(file);
     return status;

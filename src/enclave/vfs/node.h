@@ -56,6 +56,8 @@ struct fs {
     /* Something that does not exist. */
     int (*create)(const struct place *place, uint32_t mode, uint32_t flags, struct file **ret);
     int (*mkdir)(const struct place *place, uint32_t mode);
+    /* A FIFO's or socket's name: mode with its type. */
+    int (*mknod)(const struct place *place, uint32_t mode);
     int (*symlink)(const struct place *place, const char *target, uint32_t size);
     int (*link)(const struct place *old, const struct place *new);
     int (*unlink)(const struct place *place);

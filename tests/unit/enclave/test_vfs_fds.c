@@ -192,6 +192,14 @@ static void memory_body(void)
     CHECK_EQ(st.st_size, 5, "size");
     CHECK_EQ(SYS(open, U("/lib"), O_TMPFILE | O_RDWR, 0600), -EOPNOTSUPP, "not there");
 
+    CHECK_EQ(SYS(mknod, U("/tmp/fifo"), S_IFIFO | 0644, 0), 0, "mkfifo");
+    CHECK_EQ(SYS(stat, U("/tmp/fifo"), U(&st)), 0, "stat");
+    CHECK_EQ(st.st_mode, S_IFIFO | 0644, "a FIFO");
+    CHECK_EQ(SYS(open, U("/tmp/fifo"), O_RDWR, 0), -ENXIO, "which cannot be opened");
+    CHECK_EQ(SYS(mknod, U("/tmp/disk"), S_IFBLK | 0644, 0x800), -EPERM, "a device");
+    CHECK_EQ(SYS(mknod, U("/tmp/reg"), S_IFREG | 0600, 0), 0, "a file");
+    CHECK_EQ(SYS(mknod, U("/tmp/reg"), S_IFREG | 0600, 0), -EEXIST, "twice");
+
     /* Open but unlinked. */
     fd = make("gone", "still here");
     CHECK_EQ(SYS(unlink, U("gone")), 0, "unlink");

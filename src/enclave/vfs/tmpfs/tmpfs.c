@@ -390,8 +390,10 @@ static int fs_open(const struct place *place, uint32_t flags, struct file **ret)
     struct inode *inode = place->object;
     uint32_t mode = flags & O_ACCMODE;
     uint32_t want = (mode != O_WRONLY ? 4u : 0) | (mode != O_RDONLY || (flags & O_TRUNC) ? 2u : 0);
-    if (!S_ISREG(inode->mode))
+    if (!S_ISREG(inode->mode)) {
+        log_note("'%s' is a FIFO or a socket: opening one is not supported", place->path);
         return -ENXIO;
+    }
     if (!permitted(inode, want))
         return -EACCES;
     int status = flags & O_TRUNC ? inode_resize(inode, 0) : 0;
@@ -443,14 +445,19 @@ static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, s
     return status;
 }
 
-static int fs_mkdir(const struct place *place, uint32_t mode)
+static int fs_mknod(const struct place *place, uint32_t mode)
 {
-    struct inode *inode = inode_new(S_IFDIR | mode, dev_of(place));
+    struct inode *inode = inode_new(mode, dev_of(place));
     if (!inode)
         return -ENOSPC;
     int status = add_new(place, inode);
     tmpfs_unref(inode);
     return status;
+}
+
+static int fs_mkdir(const struct place *place, uint32_t mode)
+{
+    return fs_mknod(place, S_IFDIR | mode);
 }
 
 static int fs_symlink(const struct place *place, const char *target, uint32_t size)
@@ -729,6 +736,7 @@ const struct fs g_tmpfs_fs = {
     .list = fs_list,
     .create = fs_create,
     .mkdir = fs_mkdir,
+    .mknod = fs_mknod,
     .symlink = fs_symlink,
     .link = fs_link,
     .unlink = fs_unlink,
