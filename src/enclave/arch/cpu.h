@@ -32,6 +32,25 @@ static inline void cpu_set_fs_base(uint64_t base)
     __asm__ volatile("wrfsbase %0" : : "r"(base) : "memory");
 }
 
+/* MXCSR and the x87 control word: what of the floating-point state a new thread inherits. */
+struct cpu_fp_control {
+    uint32_t mxcsr;
+    uint16_t fcw;
+};
+
+static inline struct cpu_fp_control cpu_fp_control(void)
+{
+    struct cpu_fp_control control;
+    __asm__ volatile("stmxcsr %0; fnstcw %1" : "=m"(control.mxcsr), "=m"(control.fcw));
+    return control;
+}
+
+/* control must come from cpu_fp_control(). */
+static inline void cpu_set_fp_control(struct cpu_fp_control control)
+{
+    __asm__ volatile("ldmxcsr %0; fldcw %1" : : "m"(control.mxcsr), "m"(control.fcw));
+}
+
 /* Random bytes from RDRAND through SHA-256 conditioning-free use; panics when the CPU gives none. */
 void cpu_random(void *buf, size_t size);
 

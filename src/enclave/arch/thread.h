@@ -39,6 +39,7 @@
 #include <stdint.h>
 
 #include "abi/ocall.h"
+#include "arch/cpu.h"
 #include "arch/regs.h"
 
 struct waiter;
@@ -80,6 +81,7 @@ struct thread {
     uint64_t clear_child_tid, robust_list;
     uint64_t fs_base;     /* FS for the first return of a new thread */
     struct regs start;    /* registers of a new thread's first return */
+    struct cpu_fp_control start_fp;
     char name[16];        /* PR_SET_NAME */
     /* --- waiting (thread/wait.c) ------------------------------------------------------------ */
     uint32_t wake;        /* atomic: set by thread_unpark, consumed by thread_park */

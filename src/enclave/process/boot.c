@@ -209,6 +209,7 @@ __attribute__((no_stack_protector)) void thread_first(struct ocall_block *block)
     if (!__atomic_exchange_n(&thread->start_wanted, false, __ATOMIC_ACQ_REL))
         dead();
     cpu_set_fs_base(thread->fs_base);
+    cpu_set_fp_control(thread->start_fp);
     struct regs ALIGNED(16) regs = thread->start;
     full_restore(&regs);
 }

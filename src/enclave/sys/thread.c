@@ -57,6 +57,7 @@ static int64_t make_thread(const struct sysargs *args, const struct wish *wish)
     thread->start.orig_rax = UINT64_MAX;
     thread->start.rsp = wish->stack;
     thread->start.full = 1;
+    thread->start_fp = cpu_fp_control();
     thread->fs_base = wish->flags & CLONE_SETTLS ? wish->tls : cpu_fs_base();
     if (wish->flags & CLONE_CHILD_CLEARTID)
         thread->clear_child_tid = wish->child_tid;
