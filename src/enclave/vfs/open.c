@@ -42,6 +42,13 @@ uint32_t umask_set(uint32_t mask)
     return __atomic_exchange_n(&g_umask, mask & 0777, __ATOMIC_RELAXED);
 }
 
+/* A directory that may be looked at from outside only. */
+static bool named_only(uint32_t record)
+{
+    return record != MANIFEST_NONE && g_manifest.files[record].class == MANIFEST_NAMED &&
+           !(g_manifest.files[record].flags & MANIFEST_LISTED);
+}
+
 int place_open(struct place *place, uint32_t flags, struct file **ret)
 {
     if (flags & O_PATH) {
@@ -54,6 +61,10 @@ int place_open(struct place *place, uint32_t flags, struct file **ret)
     if (S_ISDIR(place->mode)) {
         if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT))
             return -EISDIR;
+        if (named_only(place->record)) {
+            audit_once(OCALL_AUDIT_NOT_GRANTED, EACCES, place->path, place->path_size);
+            return -EACCES;
+        }
         return dir_open(place, flags, ret);
     }
     if (flags & O_DIRECTORY)

@@ -286,6 +286,13 @@ static void builtin_body(void)
     CHECK_EQ(slurp("/proc/thread-self/comm", buf, sizeof(buf)), 5, "comm: %s", buf);
     CHECK_EQ(slurp("/sys/devices/system/cpu/online", buf, sizeof(buf)), 4, "cpus");
     CHECK(strcmp(buf, "0-3\n") == 0, "%s", buf);
+    char again[64];
+    CHECK_EQ(slurp("/proc/sys/kernel/random/boot_id", buf, sizeof(buf)), 37, "boot_id");
+    slurp("/proc/sys/kernel/random/boot_id", again, sizeof(again));
+    CHECK(strcmp(buf, again) == 0, "boot_id: %s, %s", buf, again);
+    CHECK_EQ(slurp("/proc/sys/kernel/random/uuid", buf, sizeof(buf)), 37, "uuid");
+    slurp("/proc/sys/kernel/random/uuid", again, sizeof(again));
+    CHECK(strcmp(buf, again) != 0 && buf[14] == '4', "uuid: %s, %s", buf, again);
     CHECK_EQ(SYS(stat, U("/proc/43"), U(&st)), -ENOENT, "another process");
     CHECK_EQ(SYS(stat, U("/sys/devices/system/cpu/cpu3"), U(&st)), 0, "cpu3");
     CHECK_EQ(SYS(stat, U("/sys/devices/system/cpu/cpu4"), U(&st)), -ENOENT, "cpu4");

@@ -288,9 +288,13 @@ static void listing_body(void)
     add("/lib/gone", MANIFEST_ABSENT, 0, 0, NULL);
     add("/lib", MANIFEST_TRUSTED, MANIFEST_LISTED, DIR_MODE, NULL);
     add("/unlisted/x", MANIFEST_TRUSTED, 0, REG, "x");
+    add("/lib/dir", MANIFEST_NAMED, 0, DIR_MODE, NULL);
     fake_start("/");
     host_write("/lib/planted.py", "evil");
-    NAMES("/lib", "a l n ");
+    NAMES("/lib", "a dir l n ");
+    CHECK_EQ(SYS(open, U("/lib/dir"), O_RDONLY, 0), -EACCES, "a named folder");
+    CHECK_EQ(g_fake_audit_event, OCALL_AUDIT_NOT_GRANTED, "audit");
+    CHECK_EQ(SYS(stat, U("/lib/dir"), U(&st)), 0, "can be looked at");
     NAMES("/unlisted", "-13");
     CHECK_EQ(g_fake_audit_event, OCALL_AUDIT_LISTING, "audit");
     CHECK_EQ(SYS(stat, U("/lib/planted.py"), U(&st)), -ENOENT, "planted");
@@ -307,7 +311,7 @@ static void listing_body(void)
         snprintf(name[count], 20, "%.10s", d->d_name);
         at[count++] = (uint64_t)d->d_off;
     }
-    CHECK_EQ(count, 5, "names");
+    CHECK_EQ(count, 6, "names");
     for (int i = 0; i + 1 < count; i++) {
         CHECK_EQ(SYS(lseek, U(fd), at[i], SEEK_SET), (long long)at[i], "seek");
         CHECK_EQ(SYS(getdents64, U(fd), U(buf), 32) > 0, 1, "read on");

@@ -1,5 +1,6 @@
 #include "vfs/proc/proc.h"
 
+#include "arch/cpu.h"
 #include "arch/string.h"
 #include "border/border.h"
 #include "mm/heap.h"
@@ -320,6 +321,34 @@ static void text_somaxconn(struct text *t, int n UNUSED)
     text_add(t, "4096\n");
 }
 
+/* A random UUID, version 4 (RFC 4122). */
+static void put_uuid(struct text *t, uint8_t id[16])
+{
+    id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
+    id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+    for (int i = 0; i < 16; i++)
+        text_add(t, "%s%x%x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id[i] >> 4, id[i] & 15);
+    text_add(t, "\n");
+}
+
+static void text_uuid(struct text *t, int n UNUSED)
+{
+    uint8_t id[16];
+    cpu_random(id, sizeof(id));
+    put_uuid(t, id);
+}
+
+/* The machine's is the host's word: one for this run. */
+static void text_boot_id(struct text *t, int n UNUSED)
+{
+    static struct lock lock;
+    static uint8_t id[16];
+    LOCKED(&lock);
+    if (!id[8])
+        cpu_random(id, sizeof(id));
+    put_uuid(t, id);
+}
+
 static void text_thp(struct text *t, int n UNUSED)
 {
     text_add(t, "always madvise [never]\n");
@@ -384,6 +413,9 @@ static const struct entry tree[] = {
     { "/proc/sys/kernel/osrelease", FILE_R, text_osrelease, 0 },
     { "/proc/sys/kernel/ostype", FILE_R, text_ostype, 0 },
     { "/proc/sys/kernel/pid_max", FILE_R, text_pid_max, 0 },
+    { "/proc/sys/kernel/random", DIR, NULL, 0 },
+    { "/proc/sys/kernel/random/boot_id", FILE_R, text_boot_id, 0 },
+    { "/proc/sys/kernel/random/uuid", FILE_R, text_uuid, 0 },
     { "/proc/sys/net", DIR, NULL, 0 },
     { "/proc/sys/net/core", DIR, NULL, 0 },
     { "/proc/sys/net/core/somaxconn", FILE_R, text_somaxconn, 0 },
