@@ -13,23 +13,50 @@
 
 #define SHEBANG_DEPTH       5   /* as Linux: BINPRM depth */
 #define SHEBANG_SIZE        256 /* BINPRM_BUF_SIZE */
+#define HEAD_SIZE           2048
 #define PROGRAM_HEADERS_MAX 512
 #define STACK_SIZE          (128u << 10) /* read at most of a new stack; longer ones come from /proc */
 
 /* ---- what a file's head says ---- */
 
-/* The interpreter a script names, into buf; false if it is no script. */
-static bool read_shebang(const char *path, char *buf, size_t size)
+/* The start of a file; most of what is asked for lies in it. */
+struct head {
+    int fd;
+    size_t size;
+    char data[HEAD_SIZE];
+};
+
+static void head_close(struct head *h)
 {
-    CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
+    close_p(&h->fd);
+}
+
+static bool head_open(struct head *h, const char *path)
+{
+    h->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    ssize_t n = h->fd < 0 ? -1 : pread_full(h->fd, h->data, sizeof(h->data), 0);
+    h->size = n > 0 ? (size_t)n : 0;
+    return n > 0;
+}
+
+/* size bytes from offset on; false if the file has not that many. */
+static bool head_read(const struct head *h, uint64_t offset, void *buf, size_t size)
+{
+    if (offset <= h->size && size <= h->size - offset) {
+        memcpy(buf, h->data + offset, size);
+        return true;
+    }
+    return offset <= INT64_MAX / 2 && pread_full(h->fd, buf, size, (off_t)offset) == (ssize_t)size;
+}
+
+/* The interpreter a script names, into buf; false if it is no script. */
+static bool head_shebang(const struct head *h, char *buf, size_t size)
+{
+    char line[SHEBANG_SIZE + 1] = "";
+    memcpy(line, h->data, h->size < SHEBANG_SIZE ? h->size : SHEBANG_SIZE);
+    if (line[0] != '#' || line[1] != '!')
         return false;
-    char head[SHEBANG_SIZE + 1];
-    ssize_t n = pread_full(fd, head, SHEBANG_SIZE, 0);
-    if (n < 3 || head[0] != '#' || head[1] != '!')
-        return false;
-    head[n] = '\0';
-    const char *p = head + 2 + strspn(head + 2, " \t");
+    const char *p = line + 2 + strspn(line + 2, " \t");
     size_t length = strcspn(p, " \t\n");
     if (!length || length >= size)
         return false;
@@ -38,20 +65,20 @@ static bool read_shebang(const char *path, char *buf, size_t size)
     return true;
 }
 
-/* PT_INTERP of the ELF file open at fd, into buf; false if it has none. */
-static bool read_elf_interpreter(int fd, char *buf, size_t size)
+/* PT_INTERP of an ELF file, into buf; false if it has none. */
+static bool head_interpreter(const struct head *h, char *buf, size_t size)
 {
     union {
         Elf64_Ehdr e64;
         Elf32_Ehdr e32;
         unsigned char ident[EI_NIDENT];
-    } head;
-    if (pread_full(fd, &head, sizeof(head), 0) < (ssize_t)sizeof(head.e32) ||
-        memcmp(head.ident, ELFMAG, SELFMAG) != 0)
+    } e = { .ident = { 0 } };
+    memcpy(&e, h->data, h->size < sizeof(e) ? h->size : sizeof(e));
+    if (memcmp(e.ident, ELFMAG, SELFMAG) != 0)
         return false;
-    bool is_64 = head.ident[EI_CLASS] == ELFCLASS64;
-    uint64_t at = is_64 ? head.e64.e_phoff : head.e32.e_phoff;
-    size_t count = is_64 ? head.e64.e_phnum : head.e32.e_phnum;
+    bool is_64 = e.ident[EI_CLASS] == ELFCLASS64;
+    uint64_t at = is_64 ? e.e64.e_phoff : e.e32.e_phoff;
+    size_t count = is_64 ? e.e64.e_phnum : e.e32.e_phnum;
     size_t step = is_64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
     if (count > PROGRAM_HEADERS_MAX || at > INT64_MAX / 2)
         return false;
@@ -60,14 +87,13 @@ static bool read_elf_interpreter(int fd, char *buf, size_t size)
             Elf64_Phdr p64;
             Elf32_Phdr p32;
         } ph;
-        if (pread_full(fd, &ph, step, (off_t)(at + i * step)) != (ssize_t)step)
+        if (!head_read(h, at + i * step, &ph, step))
             return false;
         if ((is_64 ? ph.p64.p_type : ph.p32.p_type) != PT_INTERP)
             continue;
         uint64_t offset = is_64 ? ph.p64.p_offset : ph.p32.p_offset;
         uint64_t length = is_64 ? ph.p64.p_filesz : ph.p32.p_filesz;
-        if (length < 2 || length > size || offset > INT64_MAX / 2 ||
-            pread_full(fd, buf, (size_t)length, (off_t)offset) != (ssize_t)length)
+        if (length < 2 || length > size || !head_read(h, offset, buf, (size_t)length))
             return false;
         buf[length - 1] = '\0';
         return true;
@@ -110,7 +136,7 @@ bool exec_entry(struct recorder *r, struct task *t)
     if (p->index != TRACE_NO_PROCESS && p->own_memory &&
         (p->how == TRACE_HOW_ROOT || p->how == TRACE_HOW_EXEC))
         exec_sample(r, p, t->tid);
-    c->path = TRACE_NO_PATH;
+    c->path = c->path_to = TRACE_NO_PATH;
     if (!exec_name(t, given, name))
         return true;
     c->text = strdup(given);
@@ -127,9 +153,16 @@ bool exec_entry(struct recorder *r, struct task *t)
             known_touch(r, p, path, TRACE_ABSENT);
         }
         char buf[RESOLVE_PATH_MAX + 32];
-        if (r->r1.error || !read_shebang(resolve_real_path(r->r1.path, p->tgid, buf, sizeof(buf)),
-                                         name, sizeof(name)))
+        CLEANUP(head_close) struct head head = { .fd = -1 };
+        if (r->r1.error ||
+            !head_open(&head, resolve_real_path(r->r1.path, p->tgid, buf, sizeof(buf))))
             break;
+        if (head_shebang(&head, name, sizeof(name)))
+            continue;
+        c->path_to = path;
+        if (head_interpreter(&head, name, PATH_MAX))
+            c->interpreter = strdup(name);
+        break;
     }
     return true;
 }
@@ -154,7 +187,7 @@ struct started {
     uint32_t exe_path, elf_interpreter;
     uint32_t chain[SHEBANG_DEPTH + 3];
     size_t chain_count;
-    char interpreter[PATH_MAX]; /* PT_INTERP as it stands in the file; "" if none */
+    const char *interpreter; /* PT_INTERP as it stands in the file; NULL if none */
 };
 
 static uint32_t path_of(struct recorder *r, struct task *t, const char *name, unsigned flags)
@@ -188,7 +221,7 @@ static void chain_walk(struct recorder *r, struct task *t, struct started *s)
         (!s->chain_count || s->chain[s->chain_count - 1] != s->exe_path))
         s->chain[s->chain_count++] = s->exe_path;
     s->elf_interpreter = TRACE_NO_PATH;
-    if (s->interpreter[0]) {
+    if (s->interpreter) {
         s->elf_interpreter = path_of(r, t, s->interpreter, 0);
         known_touch(r, p, s->elf_interpreter, TRACE_READ | TRACE_MAPPED_EXEC);
     }
@@ -324,6 +357,16 @@ static void process_renew(struct process *p)
     p->own_memory = true;
 }
 
+/* PT_INTERP of what the process runs now; NULL if it has none. free() it. */
+static char *exe_interpreter(pid_t tid)
+{
+    char name[64], text[PATH_MAX];
+    snprintf(name, sizeof(name), "/proc/%d/exe", (int)tid);
+    CLEANUP(head_close) struct head head = { .fd = -1 };
+    bool found = head_open(&head, name) && head_interpreter(&head, text, sizeof(text));
+    return found ? strdup(text) : NULL;
+}
+
 void exec_done(struct recorder *r, struct task *t)
 {
     struct pending *c = &t->pending;
@@ -350,17 +393,17 @@ void exec_done(struct recorder *r, struct task *t)
         char buf[PATH_MAX];
         p->cwd = tracee_cwd(t->tid, buf, sizeof(buf)) == 0 ? strdup(buf) : NULL;
     }
-    char name[64];
-    snprintf(name, sizeof(name), "/proc/%d/exe", (int)t->tid);
-    CLEANUP(close_p) int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || !read_elf_interpreter(fd, s.interpreter, sizeof(s.interpreter)))
-        s.interpreter[0] = '\0';
     if (strncmp(s.exe, "/memfd:", 7) == 0) {
         known_note(r, p, true, "a program without a path was started: '%s'", s.exe);
         s.exe[0] = '\0';
     }
 
     p->index = TRACE_NO_PROCESS;
+    /* The head that was read at entry is that of the program, but for binfmt_misc and memfd. */
+    CLEANUP(free_p) char *other = NULL;
+    s.interpreter = c->interpreter;
+    if (c->path_to == TRACE_NO_PATH || strcmp(r->path_list[c->path_to]->path, s.exe) != 0)
+        s.interpreter = other = exe_interpreter(t->tid);
     chain_walk(r, t, &s);
     CLEANUP(strings_done) struct strings strings;
     strings_read(&strings, t->tid);

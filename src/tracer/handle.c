@@ -23,6 +23,7 @@
 void pending_done(struct pending *p)
 {
     free(p->text);
+    free(p->interpreter);
     for (char **name = p->exec_names; name && *name; name++)
         free(*name);
     free(p->exec_names);

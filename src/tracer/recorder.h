@@ -66,6 +66,7 @@ struct pending {
     bool existed, existed_to;
     uint64_t flags;    /* open or rename flags */
     char *text;        /* resolved cwd or root; exec name. Owned. */
+    char *interpreter; /* exec: PT_INTERP of path_to, the end of the shebang chain. Owned. */
     char **exec_names; /* the name and its shebang interpreters, NULL at the end. Owned. */
 };
 
