@@ -119,15 +119,12 @@ int softsgx_create(struct softsgx *s, const struct sgx_secs *secs, struct err *e
 
 static const char *eadd_refuses_tcs(const struct softsgx *s, const struct sgx_tcs *tcs)
 {
-    if (!is_zero(tcs->reserved, sizeof(tcs->reserved)) || tcs->stage || tcs->aep ||
-        tcs->ocet_ssa || tcs->prev_ssp)
+    if (!is_zero(tcs->reserved, sizeof(tcs->reserved)) || tcs->ocet_ssa || tcs->prev_ssp)
         return "TCS has reserved bytes set";
-    if (tcs->flags & ~SGX_TCS_AEXNOTIFY)
-        return "TCS.FLAGS has reserved bits or DBGOPTIN set";
+    if (tcs->flags & ~(SGX_TCS_AEXNOTIFY | SGX_TCS_DBGOPTIN))
+        return "TCS.FLAGS has reserved bits set";
     if ((tcs->flags & SGX_TCS_AEXNOTIFY) && !(s->secs.attributes.flags & SGX_ATTR_AEXNOTIFY))
         return "TCS.FLAGS.AEXNOTIFY without the attribute";
-    if (tcs->cssa)
-        return "TCS.CSSA is not 0";
     if ((tcs->ossa | tcs->ofs_base | tcs->ogs_base) & ~SGX_PAGE_MASK)
         return "TCS.OSSA, OFSBASE or OGSBASE is not page-aligned";
     return NULL;
@@ -159,12 +156,18 @@ static const char *eadd_refuses(const struct softsgx *s, uint64_t offset, const 
 static int eadd_page(struct softsgx *s, uint64_t offset, uint64_t flags, bool measured)
 {
     bool is_tcs = (flags & SGX_SECINFO_PT_MASK) == SGX_SECINFO_TCS;
-    const uint8_t *page = (const uint8_t *)offset;
+    uint8_t *page = (uint8_t *)offset;
     int code;
     if (is_tcs) {
-        /* "IF PT_TCS, EPCM permissions are 0". */
+        /* EPCM permissions of a TCS are 0; DBGOPTIN, CSSA, AEP and STATE are cleared by EADD (SDM
+         * "Thread Control Structure"), so what is measured has them clear. */
+        struct sgx_tcs *tcs = (struct sgx_tcs *)page;
         flags &= ~SGX_SECINFO_RWX;
-        code = tcs_insert(s, offset, (const struct sgx_tcs *)page);
+        tcs->flags &= ~SGX_TCS_DBGOPTIN;
+        tcs->cssa = 0;
+        tcs->aep = 0;
+        tcs->stage = 0;
+        code = tcs_insert(s, offset, tcs);
         if (code < 0)
             return code;
     }

@@ -77,9 +77,8 @@ static enum leaf_result accept_tcs(struct softsgx *s, uint64_t address)
     for (size_t i = 0; i < sizeof(tcs.reserved); i++)
         if (tcs.reserved[i])
             return LEAF_GP;
-    if ((tcs.flags & ~SGX_TCS_DBGOPTIN) || (tcs.ossa & ~SGX_PAGE_MASK) ||
-        (tcs.ofs_base & ~SGX_PAGE_MASK) || (tcs.ogs_base & ~SGX_PAGE_MASK) ||
-        tcs.cssa >= tcs.nssa)
+    if (tcs.flags || ((tcs.ossa | tcs.ofs_base | tcs.ogs_base) & ~SGX_PAGE_MASK) ||
+        tcs.cssa >= tcs.nssa || tcs.aep || tcs.stage)
         return LEAF_GP;
     soft_lock(s);
     int code = tcs_insert(s, address, &tcs);

@@ -295,7 +295,7 @@ static void save_xsave(const struct softsgx *s, uint8_t *to, const uint8_t *from
     memcpy(&bv, from + XSAVE_BV_AT, sizeof(bv));
     bv &= s->secs.attributes.xfrm;
     memcpy(to, from, XSAVE_SW_AT);
-    memset(to + XSAVE_LEGACY_SIZE, 0, XSAVE_HEADER_SIZE);
+    memset(to + XSAVE_LEGACY_SIZE + 8, 0, 16); /* "clear bytes 8 to 23 of XSAVE_HEADER" */
     memcpy(to + XSAVE_BV_AT, &bv, sizeof(bv));
     for (uint64_t rest = bv & ~SGX_XFRM_LEGACY; rest; rest &= rest - 1) {
         int i = __builtin_ctzll(rest);

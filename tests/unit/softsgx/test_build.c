@@ -95,11 +95,7 @@ static void test_one_device(void **state UNUSED)
 #define W   SGX_SECINFO_W
 #define X   SGX_SECINFO_X
 
-static void tcs_stage(struct sgx_tcs *t) { t->stage = 1; }
-static void tcs_cssa(struct sgx_tcs *t) { t->cssa = 1; }
-static void tcs_aep(struct sgx_tcs *t) { t->aep = 0x1000; }
 static void tcs_flags(struct sgx_tcs *t) { t->flags = 4; }
-static void tcs_dbgoptin(struct sgx_tcs *t) { t->flags = SGX_TCS_DBGOPTIN; }
 static void tcs_notify(struct sgx_tcs *t) { t->flags = SGX_TCS_AEXNOTIFY; }
 static void tcs_ossa(struct sgx_tcs *t) { t->ossa = 0x1001; }
 static void tcs_fs(struct sgx_tcs *t) { t->ofs_base = 8; }
@@ -123,11 +119,7 @@ static const struct {
     { "far outside", UINT64_MAX - 4095, REG | R, NULL },
     { "below 64 KiB", 0xf000, REG | R, NULL },
     { "twice", TE_CODE, REG | R, NULL },
-    { "TCS.STAGE", 0x300000, SGX_SECINFO_TCS, tcs_stage },
-    { "TCS.CSSA", 0x300000, SGX_SECINFO_TCS, tcs_cssa },
-    { "TCS.AEP", 0x300000, SGX_SECINFO_TCS, tcs_aep },
     { "TCS.FLAGS reserved", 0x300000, SGX_SECINFO_TCS, tcs_flags },
-    { "TCS.FLAGS.DBGOPTIN", 0x300000, SGX_SECINFO_TCS, tcs_dbgoptin },
     { "TCS.FLAGS.AEXNOTIFY", 0x300000, SGX_SECINFO_TCS, tcs_notify },
     { "TCS.OSSA", 0x300000, SGX_SECINFO_TCS, tcs_ossa },
     { "TCS.OFSBASE", 0x300000, SGX_SECINFO_TCS, tcs_fs },
@@ -153,6 +145,29 @@ static void test_add_refusals(void **state UNUSED)
     assert_int_equal(softsgx_init(f.s, &f.sigstruct, NULL, &err), 0);
     assert_int_equal(softsgx_add(f.s, 0x300000, NULL, 1, REG | R, true, &err), -EINVAL);
     softsgx_close(f.s);
+}
+
+/* DBGOPTIN, CSSA, AEP and STATE are not refused but cleared, before they are measured. */
+static void test_add_clears(void **state UNUSED)
+{
+    uint8_t hashes[2][SGX_HASH_SIZE];
+    for (int i = 0; i < 2; i++) {
+        struct fixture f;
+        struct sgx_tcs tcs = { .nssa = 2 };
+        if (i == 1) {
+            tcs.flags = SGX_TCS_DBGOPTIN;
+            tcs.cssa = 1;
+            tcs.aep = 0x1000;
+            tcs.stage = 1;
+        }
+        fixture_create(&f);
+        assert_int_equal(softsgx_add(f.s, 0x300000, &tcs, 1, SGX_SECINFO_TCS, true, NULL), 0);
+        assert_int_equal(tcs_find(f.s, 0x300000)->flags, 0);
+        assert_int_equal(tcs_find(f.s, 0x300000)->cssa, 0);
+        measure_end(&f.s->measure, hashes[i]);
+        softsgx_close(f.s);
+    }
+    assert_memory_equal(hashes[0], hashes[1], SGX_HASH_SIZE);
 }
 
 /* ---- EINIT -------------------------------------------------------------------------------------- */
@@ -277,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_create_refusals), cmocka_unit_test(test_elrange_occupied),
         cmocka_unit_test(test_one_device),      cmocka_unit_test(test_add_refusals),
         cmocka_unit_test(test_init_refusals),   cmocka_unit_test(test_measurement),
+        cmocka_unit_test(test_add_clears),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
