@@ -91,7 +91,9 @@ struct trace_path {
     /* A process read what was there before the run changed it. Opening an existing file for
      * reading and writing counts; one that the run created or truncated does not. */
     bool read_before_written;
-    struct trace_name *names; /* of all LISTED together, sorted by name, no "." and ".." */
+    /* Of all LISTED together, sorted by name: all entries there were at each listing, even if the
+     * program stopped reading early; without ".", ".." and the trace itself. */
+    struct trace_name *names;
     size_t name_count;
 };
 
