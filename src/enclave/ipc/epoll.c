@@ -2,14 +2,14 @@
  * epoll_create(2), epoll_ctl(2), epoll_wait(2). Tier: enclave.
  *
  * An item is a waiter on the watched file's queue that is never taken off: waitq_wake() calls
- * item_notify(), which puts the item on its instance's ready list and wakes who waits there. epoll_wait
- * takes items off that list, asks the file what it has now, and puts level-triggered ones that had
- * something back. Files whose readiness the host knows have no queue: they are asked about at every
- * wait, and are level-triggered whatever EPOLLET says.
+ * item_notify(), which puts the item on its instance's ready list and wakes who waits there.
+ * epoll_wait takes items off that list, asks the file what it has now, and puts level-triggered
+ * ones that had something back. Files whose readiness the host knows have no queue: they are asked
+ * about at every wait, and are level-triggered whatever EPOLLET says.
  *
  * Locks: g_epoll.mutex (who watches what, for close and ctl) -> instance's mutex (its items; held
- * while files are asked) -> queue locks from the inside out -> ready_lock. Instances in instances have no
- * cycle, so their mutexes and queues have an order.
+ * while files are asked) -> queue locks from the inside out -> ready_lock. Instances in instances
+ * have no cycle, so their mutexes and queues have an order.
  */
 #include "ipc/epoll.h"
 
@@ -25,15 +25,15 @@
 #include "thread/mutex.h"
 #include "vfs/kstat.h"
 
-#define BUCKETS     64u
-#define NEST_MAX    5
-#define HOST_MAX    1024u /* host handles asked about at once */
-#define EVENTS_MAX  4096u /* events given at once */
-#define SIGSET_SIZE 8
+#define BUCKETS        64u
+#define NEST_MAX       5
+#define HOST_MAX       1024u /* host handles asked about at once */
+#define EVENTS_MAX     4096u /* events given at once */
+#define SIGSET_SIZE    8
 #define MODE_TYPE      0170000u
 #define MODE_REGULAR   0100000u
 #define MODE_DIRECTORY 0040000u
-#define MODE_BITS   (EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE)
+#define MODE_BITS      (EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE)
 
 sys_fn sys_epoll_create, sys_epoll_create1, sys_epoll_ctl, sys_epoll_wait, sys_epoll_pwait,
     sys_epoll_pwait2;
@@ -41,16 +41,16 @@ sys_fn sys_epoll_create, sys_epoll_create1, sys_epoll_ctl, sys_epoll_wait, sys_e
 struct epoll;
 
 struct item {
-    struct waiter waiter;   /* on the file's queue; first: notify() gets it */
+    struct waiter waiter; /* on the file's queue; first: notify() gets it */
     struct epoll *epoll;
-    struct file *file;      /* not referenced: epoll_forget() comes before it goes */
+    struct file *file; /* not referenced: epoll_forget() comes before it goes */
     int32_t fd;
-    uint32_t events;        /* wanted, without the mode bits; 0 after EPOLLONESHOT */
-    uint32_t mode;          /* of MODE_BITS */
+    uint32_t events; /* wanted, without the mode bits; 0 after EPOLLONESHOT */
+    uint32_t mode;   /* of MODE_BITS */
     uint64_t data;
-    bool host;              /* no queue: asked about at every wait */
+    bool host;                      /* no queue: asked about at every wait */
     struct item *next, *watch_next; /* in the instance's bucket; in g_epoll's */
-    bool ready;             /* on the ready list; with ready_lock */
+    bool ready;                     /* on the ready list; with ready_lock */
     struct item *ready_next;
 };
 
@@ -82,7 +82,7 @@ static uint32_t hash_file(const struct file *file)
     return (uint32_t)((uintptr_t)file / 64 * 0x9e3779b97f4a7c15ull >> 58) % BUCKETS;
 }
 
-/* --- the ready list --------------------------------------------------------------------------------- */
+/* --- the ready list --------------------------------------------------------------------------- */
 
 static void ready_push(struct item *item)
 {
@@ -92,8 +92,8 @@ static void ready_push(struct item *item)
         return;
     item->ready = true;
     item->ready_next = NULL;
-    __atomic_store_n(epoll->ready_first ? &epoll->ready_last->ready_next : &epoll->ready_first, item,
-                     __ATOMIC_SEQ_CST);
+    __atomic_store_n(epoll->ready_first ? &epoll->ready_last->ready_next : &epoll->ready_first,
+                     item, __ATOMIC_SEQ_CST);
     epoll->ready_last = item;
 }
 
@@ -135,7 +135,7 @@ static void item_notify(struct waiter *waiter)
     waitq_wake(&item->epoll->queue, UINT32_MAX);
 }
 
-/* --- items; the instance's mutex is held ------------------------------------------------------------- */
+/* --- items; the instance's mutex is held ------------------------------------------------------ */
 
 static struct epoll *epoll_of(const struct file *file)
 {
@@ -215,7 +215,8 @@ static int add_item(struct epoll *epoll, struct file *file, int32_t fd,
     return 0;
 }
 
-/* How deep instances watch instances below this one; NEST_MAX + 1 also where target is among them. */
+/* How deep instances watch instances below this one; NEST_MAX + 1 also where target is among them.
+ */
 static int depth(const struct epoll *epoll, const struct epoll *target)
 {
     int deepest = 0;
@@ -240,7 +241,8 @@ static int control(struct epoll *epoll, int op, struct file *file, int32_t fd,
     int ret = 0;
     mutex_take(&g_epoll.mutex);
     /* Items change only under g_epoll.mutex, so the walk below needs no instance's own. */
-    if (op == EPOLL_CTL_ADD && file->ops == &g_epoll_ops && depth(epoll_of(file), epoll) >= NEST_MAX)
+    if (op == EPOLL_CTL_ADD && file->ops == &g_epoll_ops &&
+        depth(epoll_of(file), epoll) >= NEST_MAX)
         ret = -ELOOP;
     mutex_take(&epoll->mutex);
     struct item *item = find(epoll, file, fd);
@@ -280,7 +282,7 @@ void epoll_forget(struct file *file)
     mutex_drop(&g_epoll.mutex);
 }
 
-/* --- waiting ---------------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 static void give(struct item *item, uint32_t events, struct epoll_event *ret)
 {
@@ -299,8 +301,8 @@ static uint32_t harvest(struct epoll *epoll, struct epoll_event *out, uint32_t m
         if (!events)
             continue;
         give(item, events, &out[found++]);
-        /* Level-triggered: looked at again by the next wait. Chained through ready_next meanwhile; a
-         * notification may have put it on the list again, which is as good. */
+        /* Level-triggered: looked at again by the next wait. Chained through ready_next meanwhile;
+         * a notification may have put it on the list again, which is as good. */
         if (!(item->mode & (EPOLLET | EPOLLONESHOT))) {
             LOCKED(&epoll->ready_lock);
             if (!item->ready) {
@@ -442,7 +444,7 @@ static int64_t do_wait(int32_t fd, void *user, int32_t max, uint64_t deadline)
     return ret;
 }
 
-/* --- the file --------------------------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------------------------------- */
 
 /* Ready if a wait would find something. Asks level by level: an instance's mutex, then those of the
  * instances in it. */
@@ -496,7 +498,7 @@ static const struct file_ops g_epoll_ops = {
     .release = epoll_release,
 };
 
-/* --- calls ------------------------------------------------------------------------------------------ */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 static int64_t create(uint32_t flags)
 {
@@ -588,8 +590,8 @@ static int64_t wait_masked(const struct sysargs *args, uint64_t deadline)
             return r;
         signal_mask_swap(mask);
     }
-    int64_t ret = do_wait((int32_t)args->a[0], (void *)(uintptr_t)args->a[1],
-                          (int32_t)args->a[2], deadline);
+    int64_t ret =
+        do_wait((int32_t)args->a[0], (void *)(uintptr_t)args->a[1], (int32_t)args->a[2], deadline);
     /* Interrupted: the signal's delivery puts the mask back. */
     if (ret != -EINTR)
         signal_mask_restore();

@@ -5,6 +5,6 @@
 
 #include "vfs/file.h"
 
-/* The last reference to file has gone: it leaves every epoll instance. Called by file_unref() before
- * the file's release; costs a load when no file is watched. */
+/* The last reference to file has gone: it leaves every epoll instance. Called by file_unref()
+ * before the file's release; costs a load when no file is watched. */
 void epoll_forget(struct file *file);

@@ -1,8 +1,8 @@
 /*
  * pipe(2), pipe2(2). Tier: enclave.
  *
- * Linux keeps page-sized slots, we a ring of bytes: capacity, PIPE_BUF atomicity, end of file and EPIPE
- * are the same; a pipe of many one-byte writes holds more here. O_DIRECT (packets) is EINVAL.
+ * Linux keeps page-sized slots, we a ring of bytes: capacity, PIPE_BUF atomicity, end of file and
+ * EPIPE are the same; a pipe of many one-byte writes holds more here. O_DIRECT (packets) is EINVAL.
  */
 #include "ipc/pipe.h"
 
@@ -17,9 +17,9 @@
 #include "vfs/kstat.h"
 
 #define O_WRONLY_FLAG 1u
-#define PAGE 4096u
-#define MODE_FIFO 0010600u
-#define FIONREAD  0x541bu
+#define PAGE          4096u
+#define MODE_FIFO     0010600u
+#define FIONREAD      0x541bu
 
 sys_fn sys_pipe, sys_pipe2;
 
@@ -30,7 +30,7 @@ struct pipe {
     uint64_t ino;
 };
 
-/* --- streams ---------------------------------------------------------------------------------------- */
+/* --- streams ---------------------------------------------------------------------------------- */
 
 static uint32_t capacity(const struct stream *stream)
 {
@@ -198,7 +198,7 @@ void stream_sigpipe(void)
                                   });
 }
 
-/* --- the file --------------------------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------------------------------- */
 
 static struct pipe *pipe_of(struct file *file)
 {
@@ -321,7 +321,7 @@ static int64_t set_size(struct pipe *pipe, uint64_t size)
     return ret;
 }
 
-/* --- calls ------------------------------------------------------------------------------------------ */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 static int64_t make_pipe(uint64_t user, uint32_t flags)
 {

@@ -19,18 +19,18 @@ struct kstat;
 /* A stream of bytes in one direction: the pipe's own, and each half of a socket pair. Zero is one
  * without memory yet. */
 struct stream {
-    struct mutex mutex; /* the ring's content; held across copies */
-    uint8_t *ring;      /* size bytes, a power of two; NULL until the first write */
-    uint32_t size;      /* 0: PIPE_SIZE_DEFAULT */
-    uint64_t head, tail; /* bytes ever read, written; atomic */
-    uint32_t readers, writers; /* open ends; atomic */
+    struct mutex mutex;                /* the ring's content; held across copies */
+    uint8_t *ring;                     /* size bytes, a power of two; NULL until the first write */
+    uint32_t size;                     /* 0: PIPE_SIZE_DEFAULT */
+    uint64_t head, tail;               /* bytes ever read, written; atomic */
+    uint32_t readers, writers;         /* open ends; atomic */
     struct waitq *readable, *writable; /* woken when that may have changed */
 };
 
 uint32_t stream_used(const struct stream *stream);
 uint32_t stream_room(const struct stream *stream);
-/* As read(2) and write(2) of a pipe; -EPIPE without the signal. atomic: up to PIPE_ATOMIC bytes go in
- * one piece. peek: they stay. */
+/* As read(2) and write(2) of a pipe; -EPIPE without the signal. atomic: up to PIPE_ATOMIC bytes go
+ * in one piece. peek: they stay. */
 int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek);
 int64_t stream_write(struct stream *stream, const void *user, uint64_t size, bool nonblock,
                      bool atomic);

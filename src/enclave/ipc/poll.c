@@ -9,7 +9,8 @@
 
 #define HOST_ON_STACK 16u
 
-/* One look at everything; leaves waiters on the queues if wait. Host handles are collected, in order. */
+/* One look at everything; leaves waiters on the queues if wait. Host handles are collected, in
+ * order. */
 static int look(struct poll_entry *entries, uint32_t count, bool wait, struct ocall_pollfd *fds,
                 uint32_t *ret_host)
 {

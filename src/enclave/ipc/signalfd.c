@@ -1,6 +1,6 @@
 /*
- * signalfd(2), signalfd4(2). As on Linux, what can be read are the signals of the *reading* thread and the
- * process's. Tier: enclave.
+ * signalfd(2), signalfd4(2). As on Linux, what can be read are the signals of the *reading* thread
+ * and the process's. Tier: enclave.
  */
 #include <linux/signal.h>
 

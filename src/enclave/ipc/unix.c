@@ -18,7 +18,7 @@ struct pair;
 struct end {
     struct pair *pair;
     struct stream in;
-    struct waitq queue; /* whatever changes for this end */
+    struct waitq queue;         /* whatever changes for this end */
     bool read_shut, write_shut; /* changed under pair->lock */
     uint64_t ino;
 };

@@ -1,5 +1,6 @@
 /*
- * Connected pairs of AF_UNIX stream sockets (socketpair(2)): two streams, one each way. Tier: enclave.
+ * Connected pairs of AF_UNIX stream sockets (socketpair(2)): two streams, one each way. Tier:
+ * enclave.
  */
 #pragma once
 

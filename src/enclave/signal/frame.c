@@ -1,6 +1,6 @@
 /*
- * The frame of a signal handler: what Linux puts on the stack, byte for byte (arch/x86/kernel/signal_64.c;
- * docs/signals.md draws it), and the way back. Tier: enclave.
+ * The frame of a signal handler: what Linux puts on the stack, byte for byte
+ * (arch/x86/kernel/signal_64.c; docs/signals.md draws it), and the way back. Tier: enclave.
  *
  * The program's vector state is live in the CPU here (the library OS uses general registers only).
  */
@@ -14,13 +14,13 @@
 #include "mm/uaccess.h"
 #include "signal/state.h"
 
-#define RED_ZONE    128u
-#define XSAVE_SIZE  2688u /* x87, SSE, AVX, AVX-512, as entry.S */
-#define XSAVE_MASK  0xe7u
-#define HEADER_AT   512u
-#define SW_AT       464u
-#define MXCSR_AT    24u
-#define MXCSR_MASK_AT 28u
+#define RED_ZONE           128u
+#define XSAVE_SIZE         2688u /* x87, SSE, AVX, AVX-512, as entry.S */
+#define XSAVE_MASK         0xe7u
+#define HEADER_AT          512u
+#define SW_AT              464u
+#define MXCSR_AT           24u
+#define MXCSR_MASK_AT      28u
 #define MXCSR_MASK_DEFAULT 0xffbfu
 
 /* rflags the program may set by sigreturn (FIX_EFLAGS), and those a handler starts without. */
@@ -45,7 +45,7 @@ struct vectors {
     uint32_t magic2; /* right behind the image; for a smaller one it lies in image */
 } ALIGNED(64);
 
-/* --- vectors ---------------------------------------------------------------------------------------- */
+/* --- vectors ---------------------------------------------------------------------------------- */
 
 static uint64_t xfeatures(void)
 {
@@ -54,7 +54,8 @@ static uint64_t xfeatures(void)
     return lo & XSAVE_MASK;
 }
 
-/* Bytes of the image: up to the end of the last component (SDM vol. 1, 13.4; AMD's are not larger). */
+/* Bytes of the image: up to the end of the last component (SDM vol. 1, 13.4; AMD's are not larger).
+ */
 static uint32_t image_size(uint64_t features)
 {
     if (features & 0xe0)
@@ -65,22 +66,16 @@ static uint32_t image_size(uint64_t features)
 static void vectors_save(struct vectors *v, uint64_t features)
 {
     memset(v, 0, sizeof(*v));
-    __asm__ volatile("xsave64 %0"
-                     : "+m"(v->image)
-                     : "a"((uint32_t)features), "d"(0)
-                     : "memory");
+    __asm__ volatile("xsave64 %0" : "+m"(v->image) : "a"((uint32_t)features), "d"(0) : "memory");
 }
 
 static void vectors_load(const struct vectors *v, uint64_t features)
 {
-    __asm__ volatile("xrstor64 %0"
-                     :
-                     : "m"(v->image), "a"((uint32_t)features), "d"(0)
-                     : "memory");
+    __asm__ volatile("xrstor64 %0" : : "m"(v->image), "a"((uint32_t)features), "d"(0) : "memory");
 }
 
-/* Makes an image that XRSTOR accepts of whatever it holds (SDM vol. 1, 13.8.2). valid: components that
- * count; the others become initial. */
+/* Makes an image that XRSTOR accepts of whatever it holds (SDM vol. 1, 13.8.2). valid: components
+ * that count; the others become initial. */
 static void vectors_make_safe(struct vectors *v, uint64_t valid)
 {
     uint64_t header[8] = { 0 };
@@ -161,7 +156,7 @@ static int vectors_pop(uint64_t at)
     return 0;
 }
 
-/* --- the frame -------------------------------------------------------------------------------------- */
+/* --- the frame -------------------------------------------------------------------------------- */
 
 bool signal_on_stack(const struct thread *thread, uint64_t sp)
 {
@@ -199,13 +194,30 @@ static void fill_context(struct ucontext *uc, const struct regs *regs, uint64_t 
     uc->uc_stack.ss_flags = (int)thread->signal.stack_flags;
     uc->uc_sigmask = mask;
     uc->uc_mcontext = (struct sigcontext){
-        .r8 = regs->r8, .r9 = regs->r9, .r10 = regs->r10, .r11 = regs->r11,
-        .r12 = regs->r12, .r13 = regs->r13, .r14 = regs->r14, .r15 = regs->r15,
-        .rdi = regs->rdi, .rsi = regs->rsi, .rbp = regs->rbp, .rbx = regs->rbx,
-        .rdx = regs->rdx, .rax = regs->rax, .rcx = regs->rcx, .rsp = regs->rsp,
-        .rip = regs->rip, .eflags = regs->rflags, .cs = USER_CS, .ss = USER_SS,
-        .err = private->fault_error, .trapno = private->fault_vector,
-        .oldmask = mask, .cr2 = private->fault_address,
+        .r8 = regs->r8,
+        .r9 = regs->r9,
+        .r10 = regs->r10,
+        .r11 = regs->r11,
+        .r12 = regs->r12,
+        .r13 = regs->r13,
+        .r14 = regs->r14,
+        .r15 = regs->r15,
+        .rdi = regs->rdi,
+        .rsi = regs->rsi,
+        .rbp = regs->rbp,
+        .rbx = regs->rbx,
+        .rdx = regs->rdx,
+        .rax = regs->rax,
+        .rcx = regs->rcx,
+        .rsp = regs->rsp,
+        .rip = regs->rip,
+        .eflags = regs->rflags,
+        .cs = USER_CS,
+        .ss = USER_SS,
+        .err = private->fault_error,
+        .trapno = private->fault_vector,
+        .oldmask = mask,
+        .cr2 = private->fault_address,
     };
 }
 
@@ -270,10 +282,22 @@ int signal_frame_pop(struct regs *regs)
         return ret;
 
     *regs = (struct regs){
-        .r8 = sc->r8, .r9 = sc->r9, .r10 = sc->r10, .r11 = sc->r11,
-        .r12 = sc->r12, .r13 = sc->r13, .r14 = sc->r14, .r15 = sc->r15,
-        .rdi = sc->rdi, .rsi = sc->rsi, .rbp = sc->rbp, .rbx = sc->rbx,
-        .rdx = sc->rdx, .rax = sc->rax, .rcx = sc->rcx, .rsp = sc->rsp,
+        .r8 = sc->r8,
+        .r9 = sc->r9,
+        .r10 = sc->r10,
+        .r11 = sc->r11,
+        .r12 = sc->r12,
+        .r13 = sc->r13,
+        .r14 = sc->r14,
+        .r15 = sc->r15,
+        .rdi = sc->rdi,
+        .rsi = sc->rsi,
+        .rbp = sc->rbp,
+        .rbx = sc->rbx,
+        .rdx = sc->rdx,
+        .rax = sc->rax,
+        .rcx = sc->rcx,
+        .rsp = sc->rsp,
         .rip = sc->rip,
         .rflags = (regs->rflags & ~(uint64_t)FLAGS_USER) | (sc->eflags & FLAGS_USER),
         .orig_rax = UINT64_MAX,

@@ -16,16 +16,16 @@
 #include "thread/threads.h"
 #include "thread/timer.h"
 
-#define BITS(a, b, c, d, e, f)                                                                     \
+#define BITS(a, b, c, d, e, f) \
     (SIGNAL_BIT(a) | SIGNAL_BIT(b) | SIGNAL_BIT(c) | SIGNAL_BIT(d) | SIGNAL_BIT(e) | SIGNAL_BIT(f))
 #define FAULTS BITS(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
 /* Stopping is not supported: those signals do nothing by default. */
-#define DEFAULT_IGNORED                                                                            \
-    (BITS(SIGCHLD, SIGURG, SIGWINCH, SIGCONT, SIGSTOP, SIGTSTP) | SIGNAL_BIT(SIGTTIN) |            \
+#define DEFAULT_IGNORED                                                                 \
+    (BITS(SIGCHLD, SIGURG, SIGWINCH, SIGCONT, SIGSTOP, SIGTSTP) | SIGNAL_BIT(SIGTTIN) | \
      SIGNAL_BIT(SIGTTOU))
 /* What the host may raise at all; the manifest may name fewer. */
-#define HOST_ALLOWED                                                                               \
-    (BITS(SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGWINCH, SIGUSR1) | SIGNAL_BIT(SIGUSR2) |             \
+#define HOST_ALLOWED                                                                   \
+    (BITS(SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGWINCH, SIGUSR1) | SIGNAL_BIT(SIGUSR2) | \
      SIGNAL_BIT(SIGCONT))
 
 #define SYS_RESTART_SYSCALL 219
@@ -38,7 +38,7 @@ bool signal_default_ignored(int number)
     return SIGNAL_BIT(number) & DEFAULT_IGNORED;
 }
 
-/* --- pending sets; the lock is held ---------------------------------------------------------------- */
+/* --- pending sets; the lock is held ----------------------------------------------------------- */
 
 static bool is_ignored(int number)
 {
@@ -55,7 +55,8 @@ static void set_push(struct signal_set *set, struct signal_entry *entry)
     g_signal.queued++;
 }
 
-/* Takes the first entry of that number off; NULL if there is none. *ret_more: there is another one. */
+/* Takes the first entry of that number off; NULL if there is none. *ret_more: there is another one.
+ */
 static struct signal_entry *set_pull(struct signal_set *set, int number, bool *ret_more)
 {
     struct signal_entry *found = NULL, *before = NULL, *previous = NULL;
@@ -129,7 +130,7 @@ static void flush_thread(struct thread *thread, void *arg)
     if (!private)
         return;
     if (private->forced && SIGNAL_BIT(private->forced_info.number) & flush->numbers)
-        private->forced = false;
+    private->forced = false;
     flush->chain = flush_one(&private->set, flush->numbers, flush->chain);
 }
 
@@ -150,7 +151,7 @@ void signal_entries_free(struct signal_entry *entries)
     }
 }
 
-/* --- who gets it ------------------------------------------------------------------------------------ */
+/* --- who gets it ------------------------------------------------------------------------------ */
 
 static uint64_t pending_for(const struct thread *thread)
 {
@@ -283,7 +284,7 @@ void signal_force(struct thread *thread, const struct signal_info *info)
     set_work(thread);
 }
 
-/* --- masks ------------------------------------------------------------------------------------------ */
+/* --- masks ------------------------------------------------------------------------------------ */
 
 /* Somebody else may have to take what this thread blocks now. */
 static void retarget(uint64_t blocked)
@@ -327,7 +328,7 @@ void signal_mask_restore(void)
     signal_set_mask(signal->saved_mask);
 }
 
-/* --- threads ---------------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 
 int signal_thread_init(struct thread *thread, uint64_t mask)
 {
@@ -364,7 +365,7 @@ void restart_set(restart_fn *fn, const uint64_t args[static RESTART_ARGS])
     memcpy(private->restart_args, args, sizeof(private->restart_args));
 }
 
-/* --- the host --------------------------------------------------------------------------------------- */
+/* --- the host --------------------------------------------------------------------------------- */
 
 void signal_collect_host(void)
 {
@@ -378,14 +379,14 @@ static void collect(void)
     if (signal_host_any()) {
         uint64_t came = signal_host_take() & HOST_ALLOWED & process_node()->async_signals;
         for (; came; came &= came - 1)
-            signal_send_process(&(struct signal_info){ .number = __builtin_ctzll(came) + 1,
-                                                       .code = SI_KERNEL });
+            signal_send_process(
+                &(struct signal_info){ .number = __builtin_ctzll(came) + 1, .code = SI_KERNEL });
     }
     if (timer_due())
         timer_run();
 }
 
-/* --- delivery --------------------------------------------------------------------------------------- */
+/* --- delivery --------------------------------------------------------------------------------- */
 
 bool signal_deliverable(const struct thread *thread)
 {
@@ -394,8 +395,8 @@ bool signal_deliverable(const struct thread *thread)
     collect();
     if (!(pending_for(thread) & ~mask_of(thread)))
         return false;
-    /* Who asks is about to give up a call, and somebody must translate its ERESTART*, also if another
-     * thread takes the signal. */
+    /* Who asks is about to give up a call, and somebody must translate its ERESTART*, also if
+     * another thread takes the signal. */
     set_work(current());
     return true;
 }
@@ -446,9 +447,7 @@ static void finish_call(struct regs *regs, bool handler, uint64_t flags)
         else
             restart_call(regs, regs->orig_rax);
         break;
-    case ERESTARTNOINTR:
-        restart_call(regs, regs->orig_rax);
-        break;
+    case ERESTARTNOINTR: restart_call(regs, regs->orig_rax); break;
     case ERESTARTNOHAND:
         if (handler)
             regs->rax = (uint64_t)-EINTR;
@@ -461,8 +460,7 @@ static void finish_call(struct regs *regs, bool handler, uint64_t flags)
         else
             restart_call(regs, SYS_RESTART_SYSCALL);
         break;
-    default:
-        break;
+    default: break;
     }
     regs->orig_rax = UINT64_MAX;
 }
@@ -474,8 +472,8 @@ static void enter_handler(struct regs *regs, const struct signal_info *info,
     struct thread *thread = current();
     finish_call(regs, true, action->flags);
 
-    uint64_t mask = thread->signal.have_saved_mask ? thread->signal.saved_mask
-                                                   : thread->signal.mask;
+    uint64_t mask =
+        thread->signal.have_saved_mask ? thread->signal.saved_mask : thread->signal.mask;
     if (!(action->flags & SA_RESTORER) || !signal_frame_push(regs, info, action, mask)) {
         if (info->number == SIGSEGV)
             process_killed(SIGSEGV);

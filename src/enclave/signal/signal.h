@@ -13,13 +13,14 @@
 /* What siginfo carries besides number and code. */
 struct signal_info {
     int32_t number, code;
-    uint64_t address;   /* faults */
-    int32_t pid, uid;   /* kill, tgkill, sigqueue */
-    uint64_t value;     /* sigqueue, timers */
+    uint64_t address;            /* faults */
+    int32_t pid, uid;            /* kill, tgkill, sigqueue */
+    uint64_t value;              /* sigqueue, timers */
     uint64_t error_code, vector; /* for the ucontext of faults */
 };
 
-/* A synchronous fault of the program: delivered now even if blocked (then the process is killed). */
+/* A synchronous fault of the program: delivered now even if blocked (then the process is killed).
+ */
 void signal_force(struct thread *thread, const struct signal_info *info);
 /* To one thread (tgkill, pthread_kill) or to the process (kill, host, timers). */
 void signal_send_thread(struct thread *thread, const struct signal_info *info);
@@ -30,8 +31,8 @@ void signal_collect_host(void);
 /* Anything unblocked pending for this thread? */
 bool signal_deliverable(const struct thread *thread);
 /* On the way back to the program, when THREAD_WORK_SIGNAL is set: builds the handler's frame and
- * changes regs (setting regs->full), applies the default action, or restarts the system call (regs->
- * orig_rax, regs->rax == -ERESTART*). */
+ * changes regs (setting regs->full), applies the default action, or restarts the system call
+ * (regs-> orig_rax, regs->rax == -ERESTART*). */
 void signal_deliver(struct regs *regs);
 /* thread->work |= THREAD_WORK_SIGNAL where needed, after mask or pending changed. */
 void signal_update(struct thread *thread);

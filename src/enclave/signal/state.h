@@ -1,5 +1,6 @@
 /*
- * The state of signals, between the files of signal/ and sys/signal.c. docs/signals.md. Tier: enclave.
+ * The state of signals, between the files of signal/ and sys/signal.c. docs/signals.md. Tier:
+ * enclave.
  */
 #pragma once
 
@@ -15,10 +16,10 @@
 #include "thread/restart.h"
 #include "thread/wait.h"
 
-#define SIGNAL_MAX       64
-#define SIGNAL_BIT(n)    (1ull << ((n) - 1))
+#define SIGNAL_MAX        64
+#define SIGNAL_BIT(n)     (1ull << ((n)-1))
 #define SIGNAL_UNMASKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
-#define SIGNAL_QUEUE_MAX 4096u
+#define SIGNAL_QUEUE_MAX  4096u
 
 /* As the program gives it to rt_sigaction (struct sigaction of <asm/signal.h>, with numbers). */
 struct signal_action {
@@ -45,8 +46,8 @@ struct signal_set {
 
 /* thread->signal.private, from signal_thread_init to signal_thread_done. */
 struct signal_private {
-    struct signal_set set;       /* bits: thread->signal.pending */
-    bool forced;                 /* forced_info is pending: a fault */
+    struct signal_set set; /* bits: thread->signal.pending */
+    bool forced;           /* forced_info is pending: a fault */
     struct signal_info forced_info;
     uint64_t fault_vector, fault_error, fault_address; /* of the last fault, for every ucontext */
     restart_fn *restart;
@@ -75,14 +76,16 @@ void signal_thread_free(struct thread *thread);
 /* Calling thread ends: its own signals are dropped, the process's go to others. */
 void signal_thread_done(void);
 
-/* Of the calling thread; SIGKILL and SIGSTOP stay unblocked. Signals it no longer takes go to others. */
+/* Of the calling thread; SIGKILL and SIGSTOP stay unblocked. Signals it no longer takes go to
+ * others. */
 void signal_set_mask(uint64_t mask);
 /* For the length of one call: mask now, the old one again at signal_mask_restore or at delivery. */
 void signal_mask_swap(uint64_t mask);
 /* The call ends without having been interrupted. */
 void signal_mask_restore(void);
 
-/* Takes one pending signal of the set, thread's own first, faults first, lowest first. Its number, 0. */
+/* Takes one pending signal of the set, thread's own first, faults first, lowest first. Its number,
+ * 0. */
 int signal_take(struct thread *thread, uint64_t set, struct signal_info *ret);
 /* As the senders of signal.h, -EAGAIN when the queue is full (sigqueue). */
 MUST_CHECK int signal_queue(struct thread *thread, const struct signal_info *info);

@@ -22,7 +22,8 @@ static uint32_t *word_of(uint64_t arg)
     return (uint32_t *)(uintptr_t)arg;
 }
 
-/* How many waiters an int argument of the program admits: negative is no limit (as the kernel's int). */
+/* How many waiters an int argument of the program admits: negative is no limit (as the kernel's
+ * int). */
 static uint32_t count_of(uint64_t arg)
 {
     int32_t count = (int32_t)arg;
@@ -48,7 +49,8 @@ static int64_t wait_from(uint64_t user, uint32_t value, uint32_t bitset, uint64_
     return -ERESTART_RESTARTBLOCK;
 }
 
-/* Linux: the operation is in bits 28-30, the comparison in 24-27; the operands are signed 12 bits. */
+/* Linux: the operation is in bits 28-30, the comparison in 24-27; the operands are signed 12 bits.
+ */
 static int wake_op(uint32_t *user, uint32_t code, bool *ret_matches)
 {
     uint32_t op = code >> 28 & 7, compare = code >> 24 & 15;
@@ -90,7 +92,8 @@ static int wake_op(uint32_t *user, uint32_t code, bool *ret_matches)
     return 0;
 }
 
-/* Deadline of an operation that waits: NULL is never; WAIT counts from now, the others are absolute. */
+/* Deadline of an operation that waits: NULL is never; WAIT counts from now, the others are
+ * absolute. */
 static int deadline_of(uint32_t op, bool realtime, uint64_t arg, uint64_t *ret)
 {
     *ret = OCALL_NEVER;
@@ -178,13 +181,9 @@ int64_t sys_futex(const struct sysargs *args)
             return ret;
         ret = futex_lock_pi(user, deadline, false);
         return ret == -EINTR ? -ERESTARTNOINTR : ret;
-    case FUTEX_TRYLOCK_PI:
-        return futex_lock_pi(user, OCALL_NEVER, true);
-    case FUTEX_UNLOCK_PI:
-        return futex_unlock_pi(user);
-    default:
-        log_note("futex operation %u is not supported", op);
-        return -ENOSYS;
+    case FUTEX_TRYLOCK_PI: return futex_lock_pi(user, OCALL_NEVER, true);
+    case FUTEX_UNLOCK_PI: return futex_unlock_pi(user);
+    default: log_note("futex operation %u is not supported", op); return -ENOSYS;
     }
 }
 

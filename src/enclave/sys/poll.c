@@ -43,7 +43,7 @@ static uint64_t deadline_in(uint64_t ns)
     return ns == 0 ? 0 : clock_deadline(CLOCK_MONOTONIC, ns, false);
 }
 
-/* --- poll ------------------------------------------------------------------------------------------- */
+/* --- poll ------------------------------------------------------------------------------------- */
 
 static int64_t poll_fds(const struct pollfd *user, struct pollfd *fds, struct poll_entry *entries,
                         uint32_t count, uint64_t deadline)
@@ -114,7 +114,7 @@ int64_t sys_poll(const struct sysargs *args)
     return poll_until((const uint64_t[RESTART_ARGS]){ args->a[0], (uint32_t)args->a[1], deadline });
 }
 
-/* --- timeouts and masks ----------------------------------------------------------------------------- */
+/* --- timeouts and masks ----------------------------------------------------------------------- */
 
 static int get_timespec(uint64_t user, uint64_t *ret_deadline)
 {
@@ -181,7 +181,7 @@ int64_t sys_ppoll(const struct sysargs *args)
     return end_masked(result);
 }
 
-/* --- select ----------------------------------------------------------------------------------------- */
+/* --- select ----------------------------------------------------------------------------------- */
 
 struct sets {
     uint64_t *in, *out, *ex; /* words long each; in one allocation with what follows */

@@ -1,6 +1,6 @@
 /*
- * sched_*(2), getcpu(2), getpriority(2), membarrier(2), rseq(2). The host schedules; what the program
- * asks for is remembered at best. Tier: enclave.
+ * sched_*(2), getcpu(2), getpriority(2), membarrier(2), rseq(2). The host schedules; what the
+ * program asks for is remembered at best. Tier: enclave.
  */
 #include <asm/errno.h>
 #include <linux/sched.h>
@@ -15,15 +15,16 @@
 #include "thread/clock.h"
 #include "thread/threads.h"
 
-/* Threads that spin (OpenBLAS) call sched_yield without end: the host is asked now and then only. */
+/* Threads that spin (OpenBLAS) call sched_yield without end: the host is asked now and then only.
+ */
 #define YIELDS_PER_OCALL 16u
 #define AFFINITY_BYTES   128u /* 1,024 CPUs */
 
 sys_fn sys_sched_yield, sys_sched_getaffinity, sys_sched_setaffinity, sys_sched_getscheduler,
     sys_sched_setscheduler, sys_sched_getparam, sys_sched_setparam, sys_sched_getattr,
     sys_sched_setattr, sys_sched_get_priority_max, sys_sched_get_priority_min,
-    sys_sched_rr_get_interval, sys_getcpu, sys_getpriority, sys_setpriority, sys_membarrier, sys_rseq,
-    sys_ioprio_get, sys_ioprio_set;
+    sys_sched_rr_get_interval, sys_getcpu, sys_getpriority, sys_setpriority, sys_membarrier,
+    sys_rseq, sys_ioprio_get, sys_ioprio_set;
 
 static void *user_ptr(uint64_t arg)
 {
@@ -90,7 +91,7 @@ int64_t sys_sched_setaffinity(const struct sysargs *args)
     return any ? 0 : -EINVAL;
 }
 
-/* --- policies: SCHED_OTHER, priority 0 --------------------------------------------------------------- */
+/* --- policies: SCHED_OTHER, priority 0 -------------------------------------------------------- */
 
 static int policy_check(int policy, int priority)
 {
@@ -207,7 +208,7 @@ int64_t sys_getcpu(const struct sysargs *args)
     return ret;
 }
 
-/* --- nice: kept per process, without effect ------------------------------------------------------------ */
+/* --- nice: kept per process, without effect --------------------------------------------------- */
 
 static int32_t g_nice;
 
@@ -251,9 +252,10 @@ int64_t sys_ioprio_set(const struct sysargs *args UNUSED)
     return 0;
 }
 
-/* --- barriers ------------------------------------------------------------------------------------------- */
+/* --- barriers --------------------------------------------------------------------------------- */
 
-/* The host's word that all threads were interrupted would have to be believed: as a kernel without it. */
+/* The host's word that all threads were interrupted would have to be believed: as a kernel without
+ * it. */
 int64_t sys_membarrier(const struct sysargs *args UNUSED)
 {
     return -ENOSYS;

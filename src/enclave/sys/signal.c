@@ -32,7 +32,7 @@ static bool number_ok(int number)
     return number >= 1 && number <= SIGNAL_MAX;
 }
 
-/* --- actions and masks ------------------------------------------------------------------------------ */
+/* --- actions and masks ------------------------------------------------------------------------ */
 
 int64_t sys_rt_sigaction(const struct sysargs *args)
 {
@@ -57,7 +57,7 @@ int64_t sys_rt_sigaction(const struct sysargs *args)
         g_signal.actions[number] = new;
         /* POSIX 3.3.1.3: setting an action to ignore drops what is pending, blocked or not. */
         if (new.handler == HANDLER_IGNORE ||
-            (new.handler == HANDLER_DEFAULT && signal_default_ignored(number)))
+            (new.handler == HANDLER_DEFAULT &&signal_default_ignored(number)))
             dropped = signal_flush(SIGNAL_BIT(number));
     }
     lock_drop(&g_signal.lock);
@@ -176,14 +176,13 @@ int64_t sys_rt_sigtimedwait(const struct sysargs *args)
     return number;
 }
 
-/* --- sending ---------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static struct signal_info own_info(int number, int code)
 {
-    return (struct signal_info){ .number = number,
-                                 .code = code,
-                                 .pid = process_pid(),
-                                 .uid = (int32_t)process_node()->uid };
+    return (struct signal_info){
+        .number = number, .code = code, .pid = process_pid(), .uid = (int32_t)process_node()->uid
+    };
 }
 
 static bool pid_is_ours(int32_t pid)
@@ -283,7 +282,7 @@ int64_t sys_rt_tgsigqueueinfo(const struct sysargs *args)
     return send_to((int32_t)args->a[1], number, &info);
 }
 
-/* --- frames ----------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 int64_t sys_rt_sigreturn(const struct sysargs *args)
 {
@@ -316,7 +315,7 @@ int64_t sys_sigaltstack(const struct sysargs *args)
             return ret;
         if (on_stack && !(signal->stack_flags & SS_AUTODISARM))
             return -EPERM;
-        uint32_t flags = (uint32_t)new.ss_flags, mode = flags & ~SS_AUTODISARM;
+        uint32_t flags = (uint32_t) new.ss_flags, mode = flags & ~SS_AUTODISARM;
         if (mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0)
             return -EINVAL;
         if (mode == SS_DISABLE) {
@@ -324,7 +323,7 @@ int64_t sys_sigaltstack(const struct sysargs *args)
         } else {
             if (new.ss_size < MINSIGSTKSZ)
                 return -ENOMEM;
-            signal->stack_base = (uint64_t)(uintptr_t)new.ss_sp;
+            signal->stack_base = (uint64_t)(uintptr_t) new.ss_sp;
             signal->stack_size = new.ss_size;
         }
         signal->stack_flags = flags;

@@ -14,7 +14,7 @@
 #include "sys/sys.h"
 #include "thread/threads.h"
 
-#define AF_UNIX_FAMILY 1
+#define AF_UNIX_FAMILY   1
 #define SOCK_STREAM_TYPE 1u
 #define SOCK_TYPE_MASK   0xfu
 #define IOV_MAX          1024u
@@ -24,15 +24,15 @@
 #define MSG_WAITALL_FLAG  0x100u
 #define MSG_NOSIGNAL_FLAG 0x4000u
 
-#define SOL_SOCKET_LEVEL 1
-#define SO_TYPE_OPT      3
-#define SO_ERROR_OPT     4
-#define SO_SNDBUF_OPT    7
-#define SO_RCVBUF_OPT    8
-#define SO_PEERCRED_OPT  17
+#define SOL_SOCKET_LEVEL  1
+#define SO_TYPE_OPT       3
+#define SO_ERROR_OPT      4
+#define SO_SNDBUF_OPT     7
+#define SO_RCVBUF_OPT     8
+#define SO_PEERCRED_OPT   17
 #define SO_ACCEPTCONN_OPT 30
-#define SO_PROTOCOL_OPT  38
-#define SO_DOMAIN_OPT    39
+#define SO_PROTOCOL_OPT   38
+#define SO_DOMAIN_OPT     39
 
 sys_fn sys_socket, sys_socketpair, sys_connect, sys_accept, sys_accept4, sys_bind, sys_listen,
     sys_sendto, sys_recvfrom, sys_sendmsg, sys_recvmsg, sys_sendmmsg, sys_recvmmsg, sys_shutdown,
@@ -65,7 +65,7 @@ static struct file *get_socket(uint64_t fd, int *ret_error)
     return file;
 }
 
-/* --- making ----------------------------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 int64_t sys_socket(const struct sysargs *args)
 {
@@ -73,7 +73,8 @@ int64_t sys_socket(const struct sysargs *args)
     int family = (int)args->a[0];
     audit(OCALL_AUDIT_NET, EACCES, args->a[0], NULL, 0);
     if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
-        log_note("the program asked for a socket of family %d: networking is not supported", family);
+        log_note("the program asked for a socket of family %d: networking is not supported",
+                 family);
     return family < 0 || family > 45 ? -EAFNOSUPPORT : -EACCES;
 }
 
@@ -146,7 +147,7 @@ int64_t sys_listen(const struct sysargs *args)
     return refuse_call(args, -EINVAL);
 }
 
-/* --- sending and receiving -------------------------------------------------------------------------- */
+/* --- sending and receiving -------------------------------------------------------------------- */
 
 /* Bytes received into all of the buffers. */
 static int64_t receive(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags)
@@ -298,7 +299,7 @@ int64_t sys_shutdown(const struct sysargs *args)
     return 0;
 }
 
-/* --- names and options ------------------------------------------------------------------------------ */
+/* --- names and options ------------------------------------------------------------------------ */
 
 /* sockaddr_un without a path. */
 static int64_t put_name(const struct sysargs *args)

@@ -15,9 +15,9 @@
 
 #define TICKS_PER_SEC 100u /* AT_CLKTCK */
 
-sys_fn sys_clock_gettime, sys_clock_getres, sys_clock_settime, sys_clock_adjtime,
-    sys_gettimeofday, sys_settimeofday, sys_adjtimex, sys_time, sys_nanosleep, sys_clock_nanosleep,
-    sys_times, sys_getrusage;
+sys_fn sys_clock_gettime, sys_clock_getres, sys_clock_settime, sys_clock_adjtime, sys_gettimeofday,
+    sys_settimeofday, sys_adjtimex, sys_time, sys_nanosleep, sys_clock_nanosleep, sys_times,
+    sys_getrusage;
 
 static void *user_ptr(uint64_t arg)
 {
@@ -90,7 +90,7 @@ int64_t sys_time(const struct sysargs *args)
     return ret < 0 ? ret : now;
 }
 
-/* --- sleeping --------------------------------------------------------------------------------------- */
+/* --- sleeping --------------------------------------------------------------------------------- */
 
 static int sleep_until(uint64_t deadline)
 {
@@ -132,8 +132,8 @@ int64_t sys_nanosleep(const struct sysargs *args)
     int ret = get_time(args->a[0], &ns);
     if (ret < 0)
         return ret;
-    return sleep_relative((const uint64_t[RESTART_ARGS]){
-        clock_deadline(CLOCK_MONOTONIC, ns, false), args->a[1] });
+    return sleep_relative(
+        (const uint64_t[RESTART_ARGS]){ clock_deadline(CLOCK_MONOTONIC, ns, false), args->a[1] });
 }
 
 /* On a CPU clock: sleeps in real time for what is missing, until nothing is. */
@@ -173,7 +173,7 @@ int64_t sys_clock_nanosleep(const struct sysargs *args)
     return sleep_relative((const uint64_t[RESTART_ARGS]){ deadline, args->a[3] });
 }
 
-/* --- what was used ---------------------------------------------------------------------------------- */
+/* --- what was used ---------------------------------------------------------------------------- */
 
 int64_t sys_getrusage(const struct sysargs *args)
 {

@@ -1,8 +1,8 @@
 /*
  * alarm(2), setitimer(2), timer_create(2) and their kin. Tier: enclave.
  *
- * ITIMER_VIRTUAL and ITIMER_PROF both run on the process's CPU clock: the host does not tell user and
- * system time apart for the enclave.
+ * ITIMER_VIRTUAL and ITIMER_PROF both run on the process's CPU clock: the host does not tell user
+ * and system time apart for the enclave.
  */
 #include <asm/errno.h>
 #include <linux/signal.h>
@@ -30,7 +30,7 @@ static void *user_ptr(uint64_t arg)
     return (void *)(uintptr_t)arg;
 }
 
-/* --- interval timers -------------------------------------------------------------------------------- */
+/* --- interval timers -------------------------------------------------------------------------- */
 
 struct itimer {
     struct clock_timer timer; /* first */
@@ -43,9 +43,9 @@ static void itimer_fire(struct clock_timer *timer, uint64_t expirations UNUSED)
     signal_send_process(&(struct signal_info){ .number = itimer->number, .code = SI_KERNEL });
 }
 
-#define ITIMER(id, signal)                                                                         \
-    {                                                                                              \
-        .timer = { .clock = (id) }, .number = (signal)                                             \
+#define ITIMER(id, signal)                             \
+    {                                                  \
+        .timer = { .clock = (id) }, .number = (signal) \
     }
 static struct itimer g_itimers[] = {
     [ITIMER_REAL] = ITIMER(CLOCK_MONOTONIC, SIGALRM),
@@ -122,7 +122,7 @@ int64_t sys_alarm(const struct sysargs *args)
     return (int64_t)(left && !sec ? 1 : sec);
 }
 
-/* --- POSIX timers ----------------------------------------------------------------------------------- */
+/* --- POSIX timers ----------------------------------------------------------------------------- */
 
 struct posix_timer {
     struct clock_timer timer; /* first */

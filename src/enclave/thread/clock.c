@@ -2,10 +2,10 @@
  * Clocks (border.h: clock_monotonic, clock_realtime). Tier: enclave.
  *
  * The host's clock and the time stamp counter are both the host's to lie about; what the enclave
- * itself promises is that monotonic time never goes back, in no thread. A read costs a host call until
- * two of them, CALIBRATE_NS apart, have told the counter's rate; from then on it costs none, but for
- * one synchronisation per interval, which corrects rate and offset. A counter that jumps against
- * the host's clock too often is given up.
+ * itself promises is that monotonic time never goes back, in no thread. A read costs a host call
+ * until two of them, CALIBRATE_NS apart, have told the counter's rate; from then on it costs none,
+ * but for one synchronisation per interval, which corrects rate and offset. A counter that jumps
+ * against the host's clock too often is given up.
  */
 #include "thread/clock.h"
 
@@ -16,16 +16,18 @@
 #include "thread/lock.h"
 #include "thread/threads.h"
 
-#define CALIBRATE_NS     1000000ull     /* first window: 1 ms */
-#define SYNC_FIRST_NS    10000000ull    /* then after 10 ms, 80 ms, 640 ms, ... */
-#define SYNC_MAX_NS      1000000000ull  /* every second in the end */
-#define WINDOW_MAX_NS    16000000000ull /* the rate is taken over at most so long */
-#define JUMP_NS          1000000ull     /* a deviation beyond this, and beyond 1/1024 of the time since
-                                           the last synchronisation, is a jump */
-#define JUMPS_MAX        16
-#define TRIES            4              /* host calls per synchronisation; the shortest one counts */
-#define TSC_MAX          (1ull << 62)
-#define CALIBRATE_TICKS  (1ull << 21)   /* no second sample before that, at most 42 ms after the first */
+#define CALIBRATE_NS  1000000ull     /* first window: 1 ms */
+#define SYNC_FIRST_NS 10000000ull    /* then after 10 ms, 80 ms, 640 ms, ... */
+#define SYNC_MAX_NS   1000000000ull  /* every second in the end */
+#define WINDOW_MAX_NS 16000000000ull /* the rate is taken over at most so long */
+#define JUMP_NS                                                                \
+    1000000ull /* a deviation beyond this, and beyond 1/1024 of the time since \
+                  the last synchronisation, is a jump */
+#define JUMPS_MAX 16
+#define TRIES     4 /* host calls per synchronisation; the shortest one counts */
+#define TSC_MAX   (1ull << 62)
+#define CALIBRATE_TICKS \
+    (1ull << 21) /* no second sample before that, at most 42 ms after the first */
 
 /* What a reader needs, under a sequence counter. */
 struct clock_line {
@@ -40,7 +42,7 @@ static struct {
     struct clock_line line;
     uint64_t last; /* the highest monotonic time ever answered */
 
-    struct lock lock; /* what follows, and writing */
+    struct lock lock;             /* what follows, and writing */
     uint64_t first_tsc, first_ns; /* begin of the rate's window */
     uint64_t interval_ns;
     uint32_t jumps;
@@ -146,8 +148,8 @@ static void synchronise(void)
         line.rate = rate_of(window_ns, tsc - g_clock.first_tsc);
     if (line.rate) {
         line.next = ((g_clock.interval_ns << 24) / line.rate) << 8;
-        g_clock.interval_ns = g_clock.interval_ns * 8 < SYNC_MAX_NS ? g_clock.interval_ns * 8
-                                                                    : SYNC_MAX_NS;
+        g_clock.interval_ns =
+            g_clock.interval_ns * 8 < SYNC_MAX_NS ? g_clock.interval_ns * 8 : SYNC_MAX_NS;
         if (window_ns > WINDOW_MAX_NS) {
             g_clock.first_tsc = tsc - (tsc - g_clock.first_tsc) / 2;
             g_clock.first_ns = ns - window_ns / 2;
@@ -163,8 +165,9 @@ static bool try_lock(struct lock *lock)
                                        __ATOMIC_RELAXED);
 }
 
-/* Never answers less than was answered before, to anybody. This is also why RDTSC needs no fence: who
- * has seen the effect of something that happened after another thread's answer sees that answer too. */
+/* Never answers less than was answered before, to anybody. This is also why RDTSC needs no fence:
+ * who has seen the effect of something that happened after another thread's answer sees that answer
+ * too. */
 static uint64_t clamp(uint64_t ns)
 {
     uint64_t last = __atomic_load_n(&g_clock.last, __ATOMIC_RELAXED);
@@ -233,17 +236,13 @@ int clock_read(int32_t id, uint64_t *ret)
     case CLOCK_MONOTONIC_RAW:
     case CLOCK_MONOTONIC_COARSE:
     case CLOCK_BOOTTIME: /* time suspended is not counted */
-    case CLOCK_BOOTTIME_ALARM:
-        *ret = clock_monotonic();
-        return 0;
+    case CLOCK_BOOTTIME_ALARM: *ret = clock_monotonic(); return 0;
     case CLOCK_PROCESS_CPUTIME_ID:
-    case CLOCK_THREAD_CPUTIME_ID:
-        *ret = clock_host((uint32_t)id);
-        return 0;
-    default:
-        break;
+    case CLOCK_THREAD_CPUTIME_ID: *ret = clock_host((uint32_t)id); return 0;
+    default: break;
     }
-    /* CPU clocks by number: ~pid in the upper bits, bit 2 set for a thread, 0-2 of the rest the kind. */
+    /* CPU clocks by number: ~pid in the upper bits, bit 2 set for a thread, 0-2 of the rest the
+     * kind. */
     if (id < 0 && (id & 3) < 3) {
         int32_t pid = ~(id >> 3);
         bool thread = id & 4;

@@ -1,5 +1,6 @@
 /*
- * The enclave's clocks; clock_monotonic() and clock_realtime() stand in border/border.h. Tier: enclave.
+ * The enclave's clocks; clock_monotonic() and clock_realtime() stand in border/border.h. Tier:
+ * enclave.
  */
 #pragma once
 
@@ -9,7 +10,7 @@
 
 #include "core/attr.h"
 
-#define NSEC_PER_SEC 1000000000ull
+#define NSEC_PER_SEC             1000000000ull
 /* As linux/time.h, whose struct timeval and friends are of no use here. */
 #define CLOCK_REALTIME           0
 #define CLOCK_MONOTONIC          1
@@ -29,8 +30,8 @@ void clock_init(void);
 /* The host's word for a CLOCK_* of OCALL_CLOCK, ns; 0 if it gives none. */
 uint64_t clock_host(uint32_t id);
 
-/* Nanoseconds now of one of the program's clocks (also per-process and per-thread CPU clocks of this
- * process, CLOCK_* or made by MAKE_PROCESS_CPUCLOCK). -EINVAL. */
+/* Nanoseconds now of one of the program's clocks (also per-process and per-thread CPU clocks of
+ * this process, CLOCK_* or made by MAKE_PROCESS_CPUCLOCK). -EINVAL. */
 MUST_CHECK int clock_read(int32_t id, uint64_t *ret);
 /* A time of clock id (CLOCK_REALTIME or any that runs as monotonic does) as a deadline for
  * thread_park. ns from now, or absolute. Never OCALL_NEVER unless it overflows. */

@@ -13,7 +13,8 @@ static bool is_cpu(const struct clock_timer *timer)
            timer->clock == CLOCK_THREAD_CPUTIME_ID;
 }
 
-/* Several threads may use up CPU time faster than real time passes: looks twice as often as needed. */
+/* Several threads may use up CPU time faster than real time passes: looks twice as often as needed.
+ */
 static void arm_cpu(struct clock_timer *timer, uint64_t missing)
 {
     uint64_t wait = missing / 2 > CPU_LOOK_NS ? missing / 2 : CPU_LOOK_NS;

@@ -1,7 +1,7 @@
 /*
- * Timers on one of the program's clocks: what setitimer, timer_create and timerfd_create have in common.
- * CPU clocks are the host's word and are looked at in real time: never early, some milliseconds late.
- * Tier: enclave. Thread-safe.
+ * Timers on one of the program's clocks: what setitimer, timer_create and timerfd_create have in
+ * common. CPU clocks are the host's word and are looked at in real time: never early, some
+ * milliseconds late. Tier: enclave. Thread-safe.
  */
 #pragma once
 

@@ -3,8 +3,8 @@
  * futexes are alike, there being one address space. Tier: enclave.
  *
  * FUTEX_WAIT looks at the word *after* it has queued itself, without a lock (program memory may
- * fault). A waiter that then finds another value leaves; if a wake reached it in between, that wake was
- * meant for somebody who waits in earnest, so it passes it on.
+ * fault). A waiter that then finds another value leaves; if a wake reached it in between, that wake
+ * was meant for somebody who waits in earnest, so it passes it on.
  */
 #include "thread/futex.h"
 
@@ -39,7 +39,8 @@ static struct futex_waiter *futex_waiter(struct waiter *waiter)
     return (struct futex_waiter *)(void *)waiter;
 }
 
-/* --- queues, bucket locked ---------------------------------------------------------------------- */
+/* --- queues, bucket locked ----------------------------------------------------------------------
+ */
 
 static void push(struct waitq *bucket, struct waiter *waiter)
 {
@@ -81,7 +82,7 @@ static void drop_two(struct waitq *a, struct waitq *b)
         lock_drop(&b->lock);
 }
 
-/* --- wait and wake -------------------------------------------------------------------------------- */
+/* --- wait and wake ---------------------------------------------------------------------------- */
 
 static bool is_woken(const struct futex_waiter *self)
 {
@@ -172,7 +173,7 @@ uint32_t futex_requeue(const uint32_t *user, const uint32_t *target, uint32_t wa
     return woken;
 }
 
-/* --- priority inheritance ------------------------------------------------------------------------- */
+/* --- priority inheritance --------------------------------------------------------------------- */
 
 /* Takes the word if it is free, else marks it contended. 1: ours, 0: somebody else's, or errno. */
 static int pi_try(uint32_t *user, uint32_t tid, bool mark)
@@ -183,8 +184,8 @@ static int pi_try(uint32_t *user, uint32_t tid, bool mark)
         uint32_t owner = word & FUTEX_TID_MASK;
         if (owner == tid)
             return -EDEADLK;
-        uint32_t want = owner ? word | FUTEX_WAITERS
-                              : tid | (word & (FUTEX_WAITERS | FUTEX_OWNER_DIED));
+        uint32_t want =
+            owner ? word | FUTEX_WAITERS : tid | (word & (FUTEX_WAITERS | FUTEX_OWNER_DIED));
         if (owner && (!mark || word == want))
             return 0;
         uint32_t seen;
@@ -196,7 +197,8 @@ static int pi_try(uint32_t *user, uint32_t tid, bool mark)
     return ret;
 }
 
-/* All who wait for the lock look again. They stay queued; who does not get it marks it contended. */
+/* All who wait for the lock look again. They stay queued; who does not get it marks it contended.
+ */
 static void pi_wake(const uint32_t *user)
 {
     uint64_t address = (uint64_t)(uintptr_t)user;
@@ -248,7 +250,7 @@ int futex_unlock_pi(uint32_t *user)
     return ret;
 }
 
-/* --- robust lists --------------------------------------------------------------------------------- */
+/* --- robust lists ----------------------------------------------------------------------------- */
 
 /* One lock word of a dead thread: marks it and wakes one who waits for it. */
 static void owner_died(uint32_t *user, uint32_t tid, bool pi, bool pending)

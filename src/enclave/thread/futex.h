@@ -24,5 +24,6 @@ uint32_t futex_requeue(const uint32_t *user, const uint32_t *target, uint32_t wa
 /* Priority inheritance as a protocol, without priorities: the word holds the owner's tid. */
 MUST_CHECK int futex_lock_pi(uint32_t *user, uint64_t deadline, bool only_try);
 MUST_CHECK int futex_unlock_pi(uint32_t *user);
-/* A thread ends: hands on what its robust list (address of struct robust_list_head) says it held. */
+/* A thread ends: hands on what its robust list (address of struct robust_list_head) says it held.
+ */
 void futex_robust_exit(uint64_t list, uint32_t tid);

@@ -1,7 +1,7 @@
 /*
  * Locks of the library OS: spin a little, then let the host run somebody else. Held only for short,
- * bounded work; never across an OCALL that blocks, a park or a copy from or to program memory. Zero is
- * unlocked. Tier: enclave.
+ * bounded work; never across an OCALL that blocks, a park or a copy from or to program memory. Zero
+ * is unlocked. Tier: enclave.
  */
 #pragma once
 
@@ -23,5 +23,5 @@ static inline void lock_drop_p(struct lock **lock)
 /* Takes the lock until the end of the scope. */
 #define LOCKED_CAT2(a, b) a##b
 #define LOCKED_CAT(a, b)  LOCKED_CAT2(a, b)
-#define LOCKED(l)                                                                                  \
+#define LOCKED(l) \
     CLEANUP(lock_drop_p) UNUSED struct lock *LOCKED_CAT(locked_, __LINE__) = (lock_take(l), (l))

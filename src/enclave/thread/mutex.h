@@ -1,7 +1,7 @@
 /*
  * Mutexes: unlike thread/lock.h they may be held across copies from and to program memory and other
- * OCALLs that end soon, and the waiting thread sleeps. Never held while waiting for another thread of the
- * program. Taken before locks. Zero is unlocked. Tier: enclave.
+ * OCALLs that end soon, and the waiting thread sleeps. Never held while waiting for another thread
+ * of the program. Taken before locks. Zero is unlocked. Tier: enclave.
  */
 #pragma once
 

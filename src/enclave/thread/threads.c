@@ -6,9 +6,9 @@
  *   starting    used, state NEW           OCALL_THREAD_START; the host enters; entry.S: RUNNING
  *   running     used, state RUNNING/OCALL
  *   leaving     !used, state RUNNING      thread_exit(): still runs on the area's stack
- *   free        thread_leave sets NEW as its last act; the CPU refuses an entry until EEXIT is done,
- *               and the host tries again
- * An area's fields are overwritten only while it is free, i.e. when nobody runs on it.
+ *   free        thread_leave sets NEW as its last act; the CPU refuses an entry until EEXIT is
+ * done, and the host tries again An area's fields are overwritten only while it is free, i.e. when
+ * nobody runs on it.
  */
 #include "thread/threads.h"
 
@@ -25,8 +25,8 @@
 #include "thread/lock.h"
 #include "thread/wait.h"
 
-#define TID_FIRST 100 /* not 1: programs take that for init */
-#define TID_LIMIT 4194304
+#define TID_FIRST     100 /* not 1: programs take that for init */
+#define TID_LIMIT     4194304
 /* How often to look again for an area whose thread is about to leave it. */
 #define LEAVING_TRIES 2000
 
@@ -54,7 +54,7 @@ uint32_t threads_used(void)
     return __atomic_load_n(&g_threads.used, __ATOMIC_RELAXED);
 }
 
-/* --- the table; the lock is held -------------------------------------------------------------------- */
+/* --- the table; the lock is held -------------------------------------------------------------- */
 
 static struct thread *find(int32_t tid)
 {
@@ -101,7 +101,7 @@ void threads_each(void (*fn)(struct thread *thread, void *arg), void *arg)
     }
 }
 
-/* --- starting ----------------------------------------------------------------------------------------- */
+/* --- starting --------------------------------------------------------------------------------- */
 
 /* A free area, marked used; NULL. *ret_leaving: one is about to become free. */
 static struct thread *allot(bool *ret_leaving)
@@ -168,14 +168,14 @@ int thread_start(struct thread *thread)
 {
     __atomic_store_n(&thread->start_wanted, true, __ATOMIC_RELEASE);
     int64_t r = border_call1(OCALL_THREAD_START, 0, thread->index);
-    /* A host that says no and enters it all the same: who takes start_wanted away, wins. If the thread
-     * did, it runs, and what belongs to it must not be freed. */
+    /* A host that says no and enters it all the same: who takes start_wanted away, wins. If the
+     * thread did, it runs, and what belongs to it must not be freed. */
     if (r < 0 && __atomic_exchange_n(&thread->start_wanted, false, __ATOMIC_ACQ_REL))
         return -EAGAIN;
     return 0;
 }
 
-/* --- ending ------------------------------------------------------------------------------------------- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 /* The main thread's host thread is where signals and the alarm arrive: it stays. */
 static NORETURN void main_stays(void)

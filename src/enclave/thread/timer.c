@@ -6,8 +6,9 @@
 #include "border/border.h"
 #include "thread/lock.h"
 
-/* The host's clock and ours differ a little: it shall rather be late. If it is early nevertheless, but
- * by less than EARLY_NS, it is told again; beyond that the next OCALL or park finds the timer due. */
+/* The host's clock and ours differ a little: it shall rather be late. If it is early nevertheless,
+ * but by less than EARLY_NS, it is told again; beyond that the next OCALL or park finds the timer
+ * due. */
 #define SLACK_NS 5000
 #define EARLY_NS 100000
 

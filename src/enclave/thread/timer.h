@@ -12,7 +12,7 @@ struct timer {
     uint64_t deadline; /* monotonic ns */
     uint64_t interval; /* 0: once */
     bool armed;
-    uint32_t running;  /* calls of fn under way */
+    uint32_t running; /* calls of fn under way */
     /* Called without locks by whoever finds it due; expirations >= 1 since the last call. */
     void (*fn)(struct timer *timer, uint64_t expirations);
 };

@@ -14,12 +14,13 @@
  *   B. W sets wake before S's second look: S does not sleep.
  *   C. W sets wake after it: then W sees parked = 1 and calls the host, whose event word is sticky:
  *      OCALL_PARK returns whether it began before or after.
- *   D. S is woken by something else meanwhile and leaves: wake or the event stays set, and the next park
- *      returns early once. Every caller of thread_park looks at its condition again.
- * Signals are the same with work (THREAD_WORK_SIGNAL, _EXIT) in the place of wake.
+ *   D. S is woken by something else meanwhile and leaves: wake or the event stays set, and the next
+ * park returns early once. Every caller of thread_park looks at its condition again. Signals are
+ * the same with work (THREAD_WORK_SIGNAL, _EXIT) in the place of wake.
  *
- * The host may return from OCALL_PARK at any time: S looks again and goes back to sleep; it believes in
- * a deadline only by the enclave's own clock. A host that never returns has stopped the thread.
+ * The host may return from OCALL_PARK at any time: S looks again and goes back to sleep; it
+ * believes in a deadline only by the enclave's own clock. A host that never returns has stopped the
+ * thread.
  */
 #include "thread/wait.h"
 
@@ -112,7 +113,8 @@ uint32_t waitq_wake(struct waitq *queue, uint32_t max)
     return woken;
 }
 
-/* One way round of a park: 1: leave with *ret, 0: sleep (parked is set, take it back afterwards). */
+/* One way round of a park: 1: leave with *ret, 0: sleep (parked is set, take it back afterwards).
+ */
 static bool before_sleep(struct thread *thread, uint64_t deadline, int *ret)
 {
     if (__atomic_exchange_n(&thread->wake, 0, __ATOMIC_SEQ_CST)) {

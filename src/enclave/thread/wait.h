@@ -1,8 +1,8 @@
 /*
- * Waiting. A thread that waits puts a waiter on every queue it waits for, looks at its condition, then
- * parks; whoever changes the condition wakes the queue. A wake between the look and the park is not
- * lost. A mutex, and a fault on program memory, may use up a wake: after either, look at the condition
- * again before parking. Tier: enclave.
+ * Waiting. A thread that waits puts a waiter on every queue it waits for, looks at its condition,
+ * then parks; whoever changes the condition wakes the queue. A wake between the look and the park
+ * is not lost. A mutex, and a fault on program memory, may use up a wake: after either, look at the
+ * condition again before parking. Tier: enclave.
  */
 #pragma once
 
@@ -17,11 +17,11 @@ struct waiter {
     struct waiter *next, *prev;
     struct waitq *queue; /* NULL: on none */
     struct thread *thread;
-    uint64_t key;        /* for the queue's owner (futex bitset, poll entry) */
+    uint64_t key; /* for the queue's owner (futex bitset, poll entry) */
     bool woken;
-    /* Not NULL: called instead of waking thread, which may be NULL then, with the queue locked. It may take
-     * nothing but the locks of other queues further out (epoll in epoll), and the waiter stays on
-     * its queue until waitq_remove. */
+    /* Not NULL: called instead of waking thread, which may be NULL then, with the queue locked. It
+     * may take nothing but the locks of other queues further out (epoll in epoll), and the waiter
+     * stays on its queue until waitq_remove. */
     void (*notify)(struct waiter *waiter);
 };
 
@@ -37,8 +37,8 @@ void waitq_remove(struct waiter *waiter);
 /* Wakes up to max waiters, oldest first, taking them off; returns how many. */
 uint32_t waitq_wake(struct waitq *queue, uint32_t max);
 
-/* Waits for thread_unpark. Call it without locks. deadline: monotonic ns, OCALL_NEVER. 0 woken (also spuriously),
- * -ETIMEDOUT, -EINTR when a signal is to be delivered or the process ends. */
+/* Waits for thread_unpark. Call it without locks. deadline: monotonic ns, OCALL_NEVER. 0 woken
+ * (also spuriously), -ETIMEDOUT, -EINTR when a signal is to be delivered or the process ends. */
 MUST_CHECK int thread_park(uint64_t deadline);
 /* The same, waiting for host handles too (OCALL_POLL); fds is updated; > 0: some are ready. */
 MUST_CHECK int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline);

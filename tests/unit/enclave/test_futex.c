@@ -76,7 +76,7 @@ static void test_timeouts(void **state UNUSED)
     assert_int_equal(FUTEX(PTR(&word), NUM(FUTEX_WAIT), NUM(0), PTR(&invalid)), -EINVAL);
 }
 
-/* --- wake order, bitsets, requeue --------------------------------------------------------------------- */
+/* --- wake order, bitsets, requeue ------------------------------------------------------------- */
 
 struct sleeper {
     struct thr thr;
@@ -137,13 +137,12 @@ static void test_requeue(void **state UNUSED)
     uint32_t words[64] = { 0 }, order;
     struct sleeper s[4];
     start_sleepers(s, 4, &words[0], &order);
-    assert_int_equal(FUTEX(PTR(&words[0]), NUM(FUTEX_CMP_REQUEUE), NUM(1), NUM(2), PTR(&words[40]),
-                           NUM(7)),
-                     -EAGAIN);
+    assert_int_equal(
+        FUTEX(PTR(&words[0]), NUM(FUTEX_CMP_REQUEUE), NUM(1), NUM(2), PTR(&words[40]), NUM(7)),
+        -EAGAIN);
     /* One wakes, two move, one stays. */
-    assert_int_equal(FUTEX(PTR(&words[0]), NUM(FUTEX_CMP_REQUEUE), NUM(1), NUM(2), PTR(&words[40]),
-                           NUM(0)),
-                     3);
+    assert_int_equal(
+        FUTEX(PTR(&words[0]), NUM(FUTEX_CMP_REQUEUE), NUM(1), NUM(2), PTR(&words[40]), NUM(0)), 3);
     thr_join(&s[0].thr);
     assert_int_equal(FUTEX(PTR(&words[40]), NUM(FUTEX_WAKE), NUM(9)), 2);
     thr_join(&s[1].thr);
@@ -179,7 +178,8 @@ static void test_wake_op(void **state UNUSED)
         second = wake_ops[i].before;
         uint32_t code = wake_ops[i].op << 28 | wake_ops[i].compare << 24 |
                         wake_ops[i].operand << 12 | wake_ops[i].against;
-        int64_t got = FUTEX(PTR(&first), NUM(FUTEX_WAKE_OP), NUM(1), NUM(1), PTR(&second), NUM(code));
+        int64_t got =
+            FUTEX(PTR(&first), NUM(FUTEX_WAKE_OP), NUM(1), NUM(1), PTR(&second), NUM(code));
         if (got != wake_ops[i].wakes || second != wake_ops[i].after)
             fail_msg("%s: woke %ld, word %u", wake_ops[i].name, got, second);
         FUTEX(PTR(&second), NUM(FUTEX_WAKE), NUM(1));
@@ -187,7 +187,7 @@ static void test_wake_op(void **state UNUSED)
     }
 }
 
-/* --- no lost wake-up ---------------------------------------------------------------------------------- */
+/* --- no lost wake-up -------------------------------------------------------------------------- */
 
 /* A lock as glibc's lll_lock: 0 free, 1 taken, 2 contended. */
 static void futex_lock(uint32_t *word)
@@ -344,7 +344,7 @@ static void test_no_more_areas(void **state UNUSED)
         thr_join(&thr[i]);
 }
 
-/* --- robust lists ------------------------------------------------------------------------------------- */
+/* --- robust lists ----------------------------------------------------------------------------- */
 
 struct robust {
     struct robust_list_head head;
@@ -397,18 +397,12 @@ static void test_robust(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_timeouts),
-        cmocka_unit_test(test_wakes_in_order),
-        cmocka_unit_test(test_bitset),
-        cmocka_unit_test(test_requeue),
-        cmocka_unit_test(test_wake_op),
-        cmocka_unit_test(test_stress),
-        cmocka_unit_test(test_mutex_stress),
-        cmocka_unit_test(test_pi_stress),
-        cmocka_unit_test(test_host_does_not_park),
-        cmocka_unit_test(test_areas_are_reused),
-        cmocka_unit_test(test_no_more_areas),
+        cmocka_unit_test(test_refused),          cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_wakes_in_order),   cmocka_unit_test(test_bitset),
+        cmocka_unit_test(test_requeue),          cmocka_unit_test(test_wake_op),
+        cmocka_unit_test(test_stress),           cmocka_unit_test(test_mutex_stress),
+        cmocka_unit_test(test_pi_stress),        cmocka_unit_test(test_host_does_not_park),
+        cmocka_unit_test(test_areas_are_reused), cmocka_unit_test(test_no_more_areas),
         cmocka_unit_test(test_robust),
     };
     return cmocka_run_group_tests(tests, thr_setup, NULL);

@@ -81,7 +81,7 @@ static bool had_sigpipe(void)
     return set >> (SIGPIPE - 1) & 1;
 }
 
-/* --- pipes -------------------------------------------------------------------------------------------- */
+/* --- pipes ------------------------------------------------------------------------------------ */
 
 static void test_pipe_basics(void **state UNUSED)
 {
@@ -208,7 +208,8 @@ static void test_blocking_copy(void **state UNUSED)
         uint8_t buf[9000];
         uint64_t sum = 0, total = 0;
         make_pipe(fds, 0);
-        struct copy c = { .fd = fds[1], .size = chunks[k][0] == 1 ? 3000 : 400000,
+        struct copy c = { .fd = fds[1],
+                          .size = chunks[k][0] == 1 ? 3000 : 400000,
                           .chunk = chunks[k][0] };
         thr_start(&c.thr, produce, &c);
         int64_t n;
@@ -293,7 +294,7 @@ static void test_records_are_whole(void **state UNUSED)
     close_both(fds);
 }
 
-/* --- event descriptors ----------------------------------------------------------------------------------- */
+/* --- event descriptors ------------------------------------------------------------------------ */
 
 static void test_eventfd(void **state UNUSED)
 {
@@ -347,7 +348,7 @@ static void test_eventfd_wakes(void **state UNUSED)
     fd_close(c.fd);
 }
 
-/* --- socket pairs ------------------------------------------------------------------------------------------ */
+/* --- socket pairs ----------------------------------------------------------------------------- */
 
 static void make_sockets(int32_t fds[2], uint64_t type)
 {
@@ -357,9 +358,12 @@ static void make_sockets(int32_t fds[2], uint64_t type)
 static void test_socketpair_refused(void **state UNUSED)
 {
     int32_t fds[2];
-    assert_int_equal(CALL(sys_socketpair, NUM(AF_INET), NUM(SOCK_STREAM), NUM(0), PTR(fds)), -EAFNOSUPPORT);
-    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_DGRAM), NUM(0), PTR(fds)), -ESOCKTNOSUPPORT);
-    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(7), PTR(fds)), -EPROTONOSUPPORT);
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_INET), NUM(SOCK_STREAM), NUM(0), PTR(fds)),
+                     -EAFNOSUPPORT);
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_DGRAM), NUM(0), PTR(fds)),
+                     -ESOCKTNOSUPPORT);
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(7), PTR(fds)),
+                     -EPROTONOSUPPORT);
     assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(0), NUM(8)), -EFAULT);
     assert_int_equal(CALL(sys_socket, NUM(AF_INET), NUM(SOCK_STREAM), NUM(0)), -EACCES);
     assert_int_equal(CALL(sys_socket, NUM(99), NUM(SOCK_STREAM), NUM(0)), -EAFNOSUPPORT);
@@ -391,11 +395,14 @@ static void test_socketpair(void **state UNUSED)
     assert_memory_equal(buf + 10, "def", 3);
     iov[1].iov_len = 3;
     assert_int_equal(CALL(sys_sendmsg, NUM(fds[1]), PTR(&message), NUM(0)), 6);
-    assert_int_equal(CALL(sys_recvfrom, NUM(fds[0]), PTR(buf), NUM(sizeof(buf)), NUM(MSG_DONTWAIT)), 6);
+    assert_int_equal(CALL(sys_recvfrom, NUM(fds[0]), PTR(buf), NUM(sizeof(buf)), NUM(MSG_DONTWAIT)),
+                     6);
 
     int32_t type = 0;
     uint32_t size = sizeof(type);
-    assert_int_equal(CALL(sys_getsockopt, NUM(fds[0]), NUM(SOL_SOCKET), NUM(SO_TYPE), PTR(&type), PTR(&size)), 0);
+    assert_int_equal(
+        CALL(sys_getsockopt, NUM(fds[0]), NUM(SOL_SOCKET), NUM(SO_TYPE), PTR(&type), PTR(&size)),
+        0);
     assert_int_equal(type, SOCK_STREAM);
     close_both(fds);
 }

@@ -20,13 +20,14 @@
 #include "vfs/kstat.h"
 
 sys_fn sys_pipe2, sys_eventfd2, sys_poll, sys_ppoll, sys_select, sys_pselect6, sys_epoll_create1,
-    sys_epoll_ctl, sys_epoll_wait, sys_epoll_pwait, sys_tgkill, sys_rt_sigaction, sys_rt_sigprocmask;
+    sys_epoll_ctl, sys_epoll_wait, sys_epoll_pwait, sys_tgkill, sys_rt_sigaction,
+    sys_rt_sigprocmask;
 
 static int64_t do_io(int fd, void *buf, uint64_t size, bool write)
 {
     struct file *file = fd_get(fd);
-    int64_t ret = write ? file->ops->write(file, buf, size, NULL)
-                        : file->ops->read(file, buf, size, NULL);
+    int64_t ret =
+        write ? file->ops->write(file, buf, size, NULL) : file->ops->read(file, buf, size, NULL);
     file_unref(file);
     return ret;
 }
@@ -43,7 +44,7 @@ static void get(int fd)
     assert_int_equal(do_io(fd, &c, 1, false), 1);
 }
 
-/* --- a file whose readiness the host knows ---------------------------------------------------------------- */
+/* --- a file whose readiness the host knows ---------------------------------------------------- */
 
 static int handle_of(struct file *file)
 {
@@ -56,7 +57,9 @@ static uint32_t never_asked(struct file *file UNUSED, struct waiter *waiter UNUS
     return 0;
 }
 
-static const struct file_ops g_host_ops = { .name = "host", .host_handle = handle_of, .poll = never_asked };
+static const struct file_ops g_host_ops = { .name = "host",
+                                            .host_handle = handle_of,
+                                            .poll = never_asked };
 
 static int install_host(int handle)
 {
@@ -76,7 +79,9 @@ static uint32_t always(struct file *file UNUSED, struct waiter *waiter UNUSED)
 }
 
 static const struct file_ops g_plain_ops = { .name = "plain" };
-static const struct file_ops g_regular_ops = { .name = "regular", .fstat = regular_stat, .poll = always };
+static const struct file_ops g_regular_ops = { .name = "regular",
+                                               .fstat = regular_stat,
+                                               .poll = always };
 
 static int32_t g_pipe[2];
 
@@ -111,11 +116,13 @@ static void act_later(void *arg)
         put(l->fd);
 }
 
-/* --- poll ------------------------------------------------------------------------------------------------- */
+/* --- poll ------------------------------------------------------------------------------------- */
 
 static void test_poll(void **state UNUSED)
 {
-    struct pollfd fds[3] = { { g_pipe[0], POLLIN, 0 }, { g_pipe[1], POLLOUT, 0 }, { -1, POLLIN, 9 } };
+    struct pollfd fds[3] = { { g_pipe[0], POLLIN, 0 },
+                             { g_pipe[1], POLLOUT, 0 },
+                             { -1, POLLIN, 9 } };
     assert_int_equal(CALL(sys_poll, PTR(fds), NUM(3), NUM(0)), 1);
     assert_int_equal(fds[0].revents, 0);
     assert_int_equal(fds[1].revents, POLLOUT);
@@ -196,7 +203,7 @@ static void test_many_poll(void **state UNUSED)
     }
 }
 
-/* --- select ----------------------------------------------------------------------------------------------- */
+/* --- select ----------------------------------------------------------------------------------- */
 
 static void test_select(void **state UNUSED)
 {
@@ -206,7 +213,8 @@ static void test_select(void **state UNUSED)
     FD_ZERO(&out);
     FD_SET(g_pipe[0], &in);
     FD_SET(g_pipe[1], &out);
-    assert_int_equal(CALL(sys_select, NUM(g_pipe[1] + 1), PTR(&in), PTR(&out), NUM(0), PTR(&tv)), 1);
+    assert_int_equal(CALL(sys_select, NUM(g_pipe[1] + 1), PTR(&in), PTR(&out), NUM(0), PTR(&tv)),
+                     1);
     assert_false(FD_ISSET(g_pipe[0], &in));
     assert_true(FD_ISSET(g_pipe[1], &out));
     assert_true(tv.tv_usec > 0);
@@ -220,7 +228,8 @@ static void test_select(void **state UNUSED)
     FD_SET(g_pipe[0], &in);
     struct timespec ts = { 5, 0 };
     uint64_t mask = ~0ull, pair[2] = { PTR(&mask), 8 };
-    assert_int_equal(CALL(sys_pselect6, NUM(g_pipe[0] + 1), PTR(&in), NUM(0), NUM(0), PTR(&ts), PTR(pair)), 1);
+    assert_int_equal(
+        CALL(sys_pselect6, NUM(g_pipe[0] + 1), PTR(&in), NUM(0), NUM(0), PTR(&ts), PTR(pair)), 1);
     assert_int_equal(current()->signal.mask, 0);
 
     FD_SET(200, &in);
@@ -230,7 +239,7 @@ static void test_select(void **state UNUSED)
     assert_int_equal(CALL(sys_select, NUM(0), NUM(0), NUM(0), NUM(0), PTR(&tv)), -EINVAL);
 }
 
-/* --- epoll ------------------------------------------------------------------------------------------------ */
+/* --- epoll ------------------------------------------------------------------------------------ */
 
 static int g_ep;
 
@@ -269,11 +278,16 @@ static void test_epoll_arguments(void **state UNUSED)
         int which; /* 0 the pipe, 1 itself, 2 closed, 3 regular */
         int64_t want;
     } rows[] = {
-        { "mod before add", EPOLL_CTL_MOD, 0, -ENOENT }, { "del before add", EPOLL_CTL_DEL, 0, -ENOENT },
-        { "add", EPOLL_CTL_ADD, 0, 0 },                  { "add twice", EPOLL_CTL_ADD, 0, -EEXIST },
-        { "mod", EPOLL_CTL_MOD, 0, 0 },                  { "del", EPOLL_CTL_DEL, 0, 0 },
-        { "itself", EPOLL_CTL_ADD, 1, -EINVAL },         { "closed", EPOLL_CTL_ADD, 2, -EBADF },
-        { "regular", EPOLL_CTL_ADD, 3, -EPERM },         { "unknown", 9, 0, -EINVAL },
+        { "mod before add", EPOLL_CTL_MOD, 0, -ENOENT },
+        { "del before add", EPOLL_CTL_DEL, 0, -ENOENT },
+        { "add", EPOLL_CTL_ADD, 0, 0 },
+        { "add twice", EPOLL_CTL_ADD, 0, -EEXIST },
+        { "mod", EPOLL_CTL_MOD, 0, 0 },
+        { "del", EPOLL_CTL_DEL, 0, 0 },
+        { "itself", EPOLL_CTL_ADD, 1, -EINVAL },
+        { "closed", EPOLL_CTL_ADD, 2, -EBADF },
+        { "regular", EPOLL_CTL_ADD, 3, -EPERM },
+        { "unknown", 9, 0, -EINVAL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         int fd = (int[]){ g_pipe[0], g_ep, 99, regular }[rows[i].which];
@@ -467,7 +481,8 @@ static void run_ping_pong(uint32_t mode)
     for (int i = 0; i < PAIRS; i++) {
         assert_int_equal(CALL(sys_pipe2, PTR(players[i].to_us), NUM(0)), 0);
         assert_int_equal(CALL(sys_pipe2, PTR(players[i].from_us), NUM(0)), 0);
-        assert_int_equal(control(g_ep, EPOLL_CTL_ADD, players[i].from_us[0], EPOLLIN | mode, (uint64_t)i), 0);
+        assert_int_equal(
+            control(g_ep, EPOLL_CTL_ADD, players[i].from_us[0], EPOLLIN | mode, (uint64_t)i), 0);
         thr_start(&players[i].thr, answer, &players[i]);
         put(players[i].to_us[1]);
     }
@@ -499,7 +514,7 @@ static void test_ping_pong(void **state UNUSED)
     run_ping_pong(EPOLLET);
 }
 
-/* --- signals ---------------------------------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 struct blocked {
     struct thr thr;
@@ -516,14 +531,17 @@ static void block_in(void *arg)
     uint64_t none = 0, all = 1ull << (SIGUSR1 - 1), pair[2] = { PTR(&none), 8 };
     fd_set in;
     FD_ZERO(&in);
-    CALL(sys_rt_sigprocmask, NUM(SIG_SETMASK), b->how >= 3 ? PTR(&all) : PTR(&none), NUM(0), NUM(8));
+    CALL(sys_rt_sigprocmask, NUM(SIG_SETMASK), b->how >= 3 ? PTR(&all) : PTR(&none), NUM(0),
+         NUM(8));
     switch (b->how) {
     case 0: b->ret = CALL(sys_poll, PTR(fds), NUM(1), NUM(-1)); break;
     case 1: b->ret = CALL(sys_select, NUM(0), NUM(0), NUM(0), NUM(0), NUM(0)); break;
     case 2: b->ret = wait_ep(g_ep, events, 1, -1); break;
     case 3: b->ret = CALL(sys_ppoll, PTR(fds), NUM(1), NUM(0), PTR(&none), NUM(8)); break;
     case 4: b->ret = CALL(sys_pselect6, NUM(0), NUM(0), NUM(0), NUM(0), NUM(0), PTR(pair)); break;
-    case 5: b->ret = CALL(sys_epoll_pwait, NUM(g_ep), PTR(events), NUM(1), NUM(-1), PTR(&none), NUM(8)); break;
+    case 5:
+        b->ret = CALL(sys_epoll_pwait, NUM(g_ep), PTR(events), NUM(1), NUM(-1), PTR(&none), NUM(8));
+        break;
     }
     b->kept_mask = current()->signal.have_saved_mask == (b->how >= 3);
 }

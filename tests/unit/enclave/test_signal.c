@@ -18,16 +18,17 @@
 uint64_t signal_frame_size(void); /* signal/state.h, whose kernel headers clash with libc's */
 
 sys_fn sys_rt_sigaction, sys_rt_sigprocmask, sys_rt_sigpending, sys_rt_sigsuspend,
-    sys_rt_sigtimedwait, sys_rt_sigqueueinfo, sys_rt_sigreturn, sys_sigaltstack, sys_kill, sys_tgkill,
-    sys_tkill, sys_pause, sys_nanosleep, sys_futex, sys_restart_syscall, sys_gettid, sys_pipe2;
+    sys_rt_sigtimedwait, sys_rt_sigqueueinfo, sys_rt_sigreturn, sys_sigaltstack, sys_kill,
+    sys_tgkill, sys_tkill, sys_pause, sys_nanosleep, sys_futex, sys_restart_syscall, sys_gettid,
+    sys_pipe2;
 
-#define REALTIME 34
-#define HANDLER  0x123456000ull
-#define RESTORER 0x123457000ull
-#define BIT(n)   (1ull << ((n) - 1))
+#define REALTIME           34
+#define HANDLER            0x123456000ull
+#define RESTORER           0x123457000ull
+#define BIT(n)             (1ull << ((n)-1))
 #define KERNEL_SA_RESTORER 0x04000000u
-#define MAGIC1 0x46505853u
-#define MAGIC2 0x46505845u
+#define MAGIC1             0x46505853u
+#define MAGIC2             0x46505845u
 
 #define RESTART_SYS   512
 #define RESTART_NOINT 513
@@ -69,9 +70,24 @@ static uint64_t g_stack[4096];
 static struct regs program(void)
 {
     return (struct regs){
-        .r15 = 15, .r14 = 14, .r13 = 13, .r12 = 12, .rbp = 20, .rbx = 21, .r11 = 11, .r10 = 10,
-        .r9 = 9, .r8 = 8, .rax = 30, .rcx = 31, .rdx = 32, .rsi = 33, .rdi = 34,
-        .orig_rax = UINT64_MAX, .rip = 0x400123, .rflags = 0x246 | 1,
+        .r15 = 15,
+        .r14 = 14,
+        .r13 = 13,
+        .r12 = 12,
+        .rbp = 20,
+        .rbx = 21,
+        .r11 = 11,
+        .r10 = 10,
+        .r9 = 9,
+        .r8 = 8,
+        .rax = 30,
+        .rcx = 31,
+        .rdx = 32,
+        .rsi = 33,
+        .rdi = 34,
+        .orig_rax = UINT64_MAX,
+        .rip = 0x400123,
+        .rflags = 0x246 | 1,
         .rsp = PTR(&g_stack[4000]),
     };
 }
@@ -108,7 +124,7 @@ static int64_t do_return(struct regs *regs)
     return ret;
 }
 
-/* --- default actions ---------------------------------------------------------------------------------- */
+/* --- default actions -------------------------------------------------------------------------- */
 
 static void deliver_default(void *arg)
 {
@@ -119,8 +135,8 @@ static void deliver_default(void *arg)
 
 static void test_default_actions(void **state UNUSED)
 {
-    static const int ignored[] = { SIGCHLD, SIGURG, SIGWINCH, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU,
-                                   SIGSTOP };
+    static const int ignored[] = { SIGCHLD, SIGURG,  SIGWINCH, SIGCONT,
+                                   SIGTSTP, SIGTTIN, SIGTTOU,  SIGSTOP };
     for (int n = 1; n <= 64; n++) {
         int want = n;
         for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
@@ -176,7 +192,7 @@ static void test_kill_arguments(void **state UNUSED)
     assert_int_equal(CALL(sys_tkill, NUM(current()->tid), NUM(0)), 0);
 }
 
-/* --- the frame ---------------------------------------------------------------------------------------- */
+/* --- the frame -------------------------------------------------------------------------------- */
 
 static ucontext_t g_native;
 static struct _libc_fpstate g_native_fp;
@@ -265,7 +281,9 @@ static void test_vectors_survive(void **state UNUSED)
     signal_deliver(&regs);
     __asm__ volatile("ldmxcsr %0; pxor %%xmm15, %%xmm15" : : "m"(plain) : "xmm15");
     do_return(&regs);
-    __asm__ volatile("stmxcsr %0; movdqu %%xmm15, %1; ldmxcsr %2" : "=m"(mxcsr), "=m"(out) : "m"(plain));
+    __asm__ volatile("stmxcsr %0; movdqu %%xmm15, %1; ldmxcsr %2"
+                     : "=m"(mxcsr), "=m"(out)
+                     : "m"(plain));
     assert_int_equal(mxcsr, rounding);
     assert_memory_equal(in, out, sizeof(in));
 }
@@ -346,8 +364,11 @@ static void test_segv_on_alternate_stack(void **state UNUSED)
     set_action(SIGSEGV, HANDLER, SA_ONSTACK | SA_SIGINFO, 0);
     struct regs regs = program();
     regs.rsp = 0x1000; /* a stack that overflowed */
-    signal_force(current(), &(struct signal_info){ .number = SIGSEGV, .code = SEGV_ACCERR,
-                                                   .address = 0xff8, .vector = 14, .error_code = 6 });
+    signal_force(current(), &(struct signal_info){ .number = SIGSEGV,
+                                                   .code = SEGV_ACCERR,
+                                                   .address = 0xff8,
+                                                   .vector = 14,
+                                                   .error_code = 6 });
     signal_deliver(&regs);
     assert_true(in_handler(&regs));
     assert_true(regs.rsp > PTR(alternate) && regs.rsp < PTR(alternate) + sizeof(alternate));
@@ -389,12 +410,9 @@ static void test_altstack_arguments(void **state UNUSED)
         size_t size;
         int64_t want;
     } rows[] = {
-        { "too small", 0, 2047, -ENOMEM },
-        { "least", 0, 2048, 0 },
-        { "onstack given", SS_ONSTACK, 2048, 0 },
-        { "unknown flag", 8, 2048, -EINVAL },
-        { "autodisarm", (int)0x80000000u, 2048, 0 },
-        { "off needs no size", SS_DISABLE, 0, 0 },
+        { "too small", 0, 2047, -ENOMEM },           { "least", 0, 2048, 0 },
+        { "onstack given", SS_ONSTACK, 2048, 0 },    { "unknown flag", 8, 2048, -EINVAL },
+        { "autodisarm", (int)0x80000000u, 2048, 0 }, { "off needs no size", SS_DISABLE, 0, 0 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         stack_t ss = { .ss_sp = memory, .ss_size = rows[i].size, .ss_flags = rows[i].flags };
@@ -404,7 +422,7 @@ static void test_altstack_arguments(void **state UNUSED)
     }
 }
 
-/* --- restart ------------------------------------------------------------------------------------------ */
+/* --- restart ---------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -452,7 +470,7 @@ static void test_restart(void **state UNUSED)
     assert_int_equal(regs.rax, (uint64_t)-RESTART_SYS);
 }
 
-/* --- order, nesting, flags ---------------------------------------------------------------------------- */
+/* --- order, nesting, flags -------------------------------------------------------------------- */
 
 static int next_signal(struct regs *regs)
 {
@@ -462,7 +480,8 @@ static int next_signal(struct regs *regs)
 static void test_order(void **state UNUSED)
 {
     static const int sent[] = { SIGTERM, SIGHUP, REALTIME, SIGSEGV };
-    /* Frames nest: the last one built runs first, so handlers run in the reverse order of taking. */
+    /* Frames nest: the last one built runs first, so handlers run in the reverse order of taking.
+     */
     static const int run[] = { REALTIME, SIGTERM, SIGHUP, SIGSEGV };
     struct regs regs = program();
     for (size_t i = 0; i < ARRAY_SIZE(sent); i++) {
@@ -560,19 +579,23 @@ static void test_queue(void **state UNUSED)
     for (int i = 0; i < 3; i++) {
         info.si_value.sival_int = 100 + i;
         assert_int_equal(CALL(sys_rt_sigqueueinfo, NUM(process_pid()), NUM(40), PTR(&info)), 0);
-        assert_int_equal(CALL(sys_rt_sigqueueinfo, NUM(process_pid()), NUM(SIGUSR1), PTR(&info)), 0);
+        assert_int_equal(CALL(sys_rt_sigqueueinfo, NUM(process_pid()), NUM(SIGUSR1), PTR(&info)),
+                         0);
     }
     uint64_t set = BIT(40) | BIT(SIGUSR1);
     struct timespec no_time = { 0, 0 };
     siginfo_t got;
-    assert_int_equal(CALL(sys_rt_sigtimedwait, PTR(&set), PTR(&got), PTR(&no_time), NUM(8)), SIGUSR1);
+    assert_int_equal(CALL(sys_rt_sigtimedwait, PTR(&set), PTR(&got), PTR(&no_time), NUM(8)),
+                     SIGUSR1);
     assert_int_equal(got.si_value.sival_int, 100);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(CALL(sys_rt_sigtimedwait, PTR(&set), PTR(&got), PTR(&no_time), NUM(8)), 40);
+        assert_int_equal(CALL(sys_rt_sigtimedwait, PTR(&set), PTR(&got), PTR(&no_time), NUM(8)),
+                         40);
         assert_int_equal(got.si_value.sival_int, 100 + i);
         assert_int_equal(got.si_code, SI_QUEUE);
     }
-    assert_int_equal(CALL(sys_rt_sigtimedwait, PTR(&set), PTR(&got), PTR(&no_time), NUM(8)), -EAGAIN);
+    assert_int_equal(CALL(sys_rt_sigtimedwait, PTR(&set), PTR(&got), PTR(&no_time), NUM(8)),
+                     -EAGAIN);
 }
 
 static void test_queue_limit(void **state UNUSED)
@@ -593,7 +616,7 @@ static void test_queue_limit(void **state UNUSED)
     set_action(50, 1, 0, 0);
 }
 
-/* --- several threads ---------------------------------------------------------------------------------- */
+/* --- several threads -------------------------------------------------------------------------- */
 
 struct waiter_arg {
     struct thr thr;
@@ -645,7 +668,8 @@ static void test_blocking_passes_it_on(void **state UNUSED)
     thr_wait_parked(other.thr.thread);
     CALL(sys_kill, NUM(process_pid()), NUM(SIGUSR1)); /* nobody takes it */
     assert_int_equal(pending(), BIT(SIGUSR1));
-    /* The other one unblocks it by a directed one's handler... simply: it is woken and does not want it. */
+    /* The other one unblocks it by a directed one's handler... simply: it is woken and does not
+     * want it. */
     assert_int_equal(CALL(sys_futex, PTR(&other.word), NUM(1), NUM(1)), 1);
     thr_join(&other.thr);
     assert_int_equal(pending(), BIT(SIGUSR1));
@@ -661,7 +685,7 @@ static void test_blocking_passes_it_on(void **state UNUSED)
     thr_start(&takes.thr, sleep_on_word, &takes);
     thr_wait_parked(takes.thr.thread);
     CALL(sys_kill, NUM(process_pid()), NUM(SIGUSR1)); /* chosen: the main thread, us */
-    set_mask(BIT(SIGUSR1));                            /* ... and then we block it */
+    set_mask(BIT(SIGUSR1));                           /* ... and then we block it */
     thr_join(&takes.thr);
     assert_int_equal(takes.ret, -RESTART_SYS);
     assert_int_equal(pending(), 0);
@@ -710,7 +734,8 @@ static void suspend(void *arg)
     /* In the handler: the temporary mask and the signal; afterwards the old one. */
     w->word = current()->signal.mask == BIT(SIGUSR1);
     do_return(&regs);
-    w->word += current()->signal.mask == (BIT(SIGUSR1) | BIT(SIGHUP)) && (int64_t)regs.rax == -EINTR;
+    w->word +=
+        current()->signal.mask == (BIT(SIGUSR1) | BIT(SIGHUP)) && (int64_t)regs.rax == -EINTR;
 }
 
 static void test_sigsuspend(void **state UNUSED)
@@ -726,7 +751,8 @@ static void test_sigsuspend(void **state UNUSED)
     assert_int_equal(w.word, 2);
 }
 
-/* The signal that woke sigsuspend went to another thread: the old mask comes back, the call again. */
+/* The signal that woke sigsuspend went to another thread: the old mask comes back, the call again.
+ */
 static void test_saved_mask_without_handler(void **state UNUSED)
 {
     struct regs regs = program();
@@ -790,7 +816,7 @@ static void test_running_thread_is_interrupted(void **state UNUSED)
     thr_join(&w.thr);
 }
 
-/* --- the host ----------------------------------------------------------------------------------------- */
+/* --- the host --------------------------------------------------------------------------------- */
 
 static void test_host_signals(void **state UNUSED)
 {
@@ -798,10 +824,10 @@ static void test_host_signals(void **state UNUSED)
         int number;
         bool want;
     } rows[] = {
-        { SIGINT, true }, { SIGTERM, true }, { SIGHUP, true }, { SIGALRM, true }, { SIGUSR1, true },
-        { SIGUSR2, true }, { SIGSEGV, false }, { SIGFPE, false }, { SIGILL, false },
-        { SIGBUS, false }, { SIGCHLD, false }, { SIGPIPE, false }, { SIGKILL, false },
-        { SIGABRT, false }, { REALTIME, false }, { 64, false },
+        { SIGINT, true },   { SIGTERM, true },  { SIGHUP, true },    { SIGALRM, true },
+        { SIGUSR1, true },  { SIGUSR2, true },  { SIGSEGV, false },  { SIGFPE, false },
+        { SIGILL, false },  { SIGBUS, false },  { SIGCHLD, false },  { SIGPIPE, false },
+        { SIGKILL, false }, { SIGABRT, false }, { REALTIME, false }, { 64, false },
     };
     set_mask(~0ull);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

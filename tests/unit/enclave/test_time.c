@@ -1,4 +1,5 @@
-/* Clocks, sleeping, timers, timerfd, signalfd, scheduling (src/enclave/thread/{clock,timer,clock_timer}.c). */
+/* Clocks, sleeping, timers, timerfd, signalfd, scheduling
+ * (src/enclave/thread/{clock,timer,clock_timer}.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,12 +30,12 @@ sys_fn sys_clock_gettime, sys_clock_getres, sys_clock_settime, sys_gettimeofday,
     sys_nanosleep, sys_clock_nanosleep, sys_getrusage, sys_times, sys_alarm, sys_setitimer,
     sys_getitimer, sys_timer_create, sys_timer_settime, sys_timer_gettime, sys_timer_getoverrun,
     sys_timer_delete, sys_timerfd_create, sys_timerfd_settime, sys_timerfd_gettime, sys_signalfd4,
-    sys_rt_sigprocmask, sys_rt_sigpending, sys_rt_sigtimedwait, sys_rt_sigaction, sys_kill, sys_poll,
-    sys_sched_getaffinity, sys_sched_setaffinity, sys_sched_yield, sys_getcpu, sys_getpriority,
-    sys_setpriority, sys_sched_get_priority_max, sys_membarrier, sys_rseq;
+    sys_rt_sigprocmask, sys_rt_sigpending, sys_rt_sigtimedwait, sys_rt_sigaction, sys_kill,
+    sys_poll, sys_sched_getaffinity, sys_sched_setaffinity, sys_sched_yield, sys_getcpu,
+    sys_getpriority, sys_setpriority, sys_sched_get_priority_max, sys_membarrier, sys_rseq;
 
-#define MS 1000000ull
-#define BIT(n) (1ull << ((n) - 1))
+#define MS     1000000ull
+#define BIT(n) (1ull << ((n)-1))
 
 static uint64_t host_ns(clockid_t id)
 {
@@ -51,7 +52,7 @@ static int64_t do_read(int fd, void *buf, uint64_t size)
     return ret;
 }
 
-/* --- the clock -------------------------------------------------------------------------------------------- */
+/* --- the clock -------------------------------------------------------------------------------- */
 
 static void spin_ms(unsigned ms)
 {
@@ -83,8 +84,8 @@ static void test_clock_is_cheap(void **state UNUSED)
     for (int i = 0; i < 200000; i++)
         (void)clock_monotonic();
     uint64_t each = (host_ns(CLOCK_MONOTONIC) - before) * 100 / 200000;
-    print_message("clock_monotonic: %lu.%02lu ns, %lu host calls of 200000\n", each / 100, each % 100,
-                  g_thr_clock_calls - calls);
+    print_message("clock_monotonic: %lu.%02lu ns, %lu host calls of 200000\n", each / 100,
+                  each % 100, g_thr_clock_calls - calls);
     assert_true(g_thr_clock_calls - calls < 100);
 }
 
@@ -100,8 +101,8 @@ static void read_clock_many(void *arg)
     for (int i = 0; i < 20000 && !r->went_back; i++) {
         uint64_t seen = __atomic_load_n(r->shared, __ATOMIC_SEQ_CST), now = clock_monotonic();
         r->went_back = now < seen;
-        while (now > seen && !__atomic_compare_exchange_n(r->shared, &seen, now, false, __ATOMIC_SEQ_CST,
-                                                          __ATOMIC_SEQ_CST))
+        while (now > seen && !__atomic_compare_exchange_n(r->shared, &seen, now, false,
+                                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             ;
     }
 }
@@ -134,11 +135,11 @@ static void test_clock_calls(void **state UNUSED)
         const char *name;
         int64_t id, want;
     } rows[] = {
-        { "realtime", CLOCK_REALTIME, 0 }, { "monotonic", CLOCK_MONOTONIC, 0 },
-        { "raw", CLOCK_MONOTONIC_RAW, 0 }, { "coarse", CLOCK_REALTIME_COARSE, 0 },
-        { "boottime", CLOCK_BOOTTIME, 0 }, { "process", CLOCK_PROCESS_CPUTIME_ID, 0 },
-        { "thread", CLOCK_THREAD_CPUTIME_ID, 0 }, { "tai", CLOCK_TAI, 0 },
-        { "own by number", -1 * 8 + 6, 0 }, { "unknown", 12, -EINVAL },
+        { "realtime", CLOCK_REALTIME, 0 },          { "monotonic", CLOCK_MONOTONIC, 0 },
+        { "raw", CLOCK_MONOTONIC_RAW, 0 },          { "coarse", CLOCK_REALTIME_COARSE, 0 },
+        { "boottime", CLOCK_BOOTTIME, 0 },          { "process", CLOCK_PROCESS_CPUTIME_ID, 0 },
+        { "thread", CLOCK_THREAD_CPUTIME_ID, 0 },   { "tai", CLOCK_TAI, 0 },
+        { "own by number", -1 * 8 + 6, 0 },         { "unknown", 12, -EINVAL },
         { "another process", ~1 * 8 + 2, -EINVAL }, { "descriptor clock", 3 - 8, -EINVAL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -177,17 +178,19 @@ static void test_sleep(void **state UNUSED)
         before = host_ns(rows[i].id);
         uint64_t until = before + 15 * MS;
         ts = (struct timespec){ (time_t)(until / 1000 / MS), (long)(until % (1000 * MS)) };
-        assert_int_equal(CALL(sys_clock_nanosleep, NUM(rows[i].id), NUM(TIMER_ABSTIME), PTR(&ts), NUM(0)), 0);
+        assert_int_equal(
+            CALL(sys_clock_nanosleep, NUM(rows[i].id), NUM(TIMER_ABSTIME), PTR(&ts), NUM(0)), 0);
         if (host_ns(rows[i].id) + MS < until)
             fail_msg("%s: too early", rows[i].name);
-        assert_int_equal(CALL(sys_clock_nanosleep, NUM(rows[i].id), NUM(TIMER_ABSTIME), PTR(&ts), NUM(0)), 0);
+        assert_int_equal(
+            CALL(sys_clock_nanosleep, NUM(rows[i].id), NUM(TIMER_ABSTIME), PTR(&ts), NUM(0)), 0);
     }
     ts = (struct timespec){ -1, 0 };
     assert_int_equal(CALL(sys_nanosleep, PTR(&ts), NUM(0)), -EINVAL);
     assert_int_equal(CALL(sys_clock_nanosleep, NUM(77), NUM(0), PTR(&ts), NUM(0)), -EINVAL);
 }
 
-/* --- timers ----------------------------------------------------------------------------------------------- */
+/* --- timers ----------------------------------------------------------------------------------- */
 
 static int block_all(void **state UNUSED)
 {
@@ -256,7 +259,8 @@ static void test_cpu_timer(void **state UNUSED)
 static void test_posix_timer(void **state UNUSED)
 {
     siginfo_t info;
-    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = 40,
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL,
+                              .sigev_signo = 40,
                               .sigev_value.sival_int = 4711 };
     int32_t id = -1;
     assert_int_equal(CALL(sys_timer_create, NUM(CLOCK_MONOTONIC), PTR(&event), PTR(&id)), 0);
@@ -312,7 +316,8 @@ static void test_timerfd(void **state UNUSED)
     assert_int_equal(CALL(sys_timerfd_gettime, NUM(99), PTR(&old)), -EBADF);
     /* Absolute, in the past: at once. */
     value.it_value.tv_nsec = 1;
-    assert_int_equal(CALL(sys_timerfd_settime, NUM(fd), NUM(TFD_TIMER_ABSTIME), PTR(&value), NUM(0)), 0);
+    assert_int_equal(
+        CALL(sys_timerfd_settime, NUM(fd), NUM(TFD_TIMER_ABSTIME), PTR(&value), NUM(0)), 0);
     assert_int_equal(do_read(fd, &ticks, 8), 8);
     assert_int_equal(ticks, 1);
     fd_close(fd);
@@ -368,7 +373,7 @@ static void test_signalfd_wakes(void **state UNUSED)
     fd_close(fd);
 }
 
-/* --- scheduling ------------------------------------------------------------------------------------------- */
+/* --- scheduling ------------------------------------------------------------------------------- */
 
 static void test_sched(void **state UNUSED)
 {

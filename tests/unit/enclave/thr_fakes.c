@@ -37,7 +37,11 @@ static struct {
 } g_areas[THR_AREAS];
 static ALIGNED(4096) uint8_t g_blocks[THR_AREAS][OCALL_HEAD_SIZE + 65536];
 static struct manifest_node g_node = {
-    .cpu_count = 3, .fd_limit = FDS, .uid = 1000, .gid = 1000, .thread_count = THR_AREAS,
+    .cpu_count = 3,
+    .fd_limit = FDS,
+    .uid = 1000,
+    .gid = 1000,
+    .thread_count = THR_AREAS,
     .async_signals = UINT32_MAX,
 };
 
@@ -45,7 +49,7 @@ uint64_t g_thr_parks, g_thr_interrupts, g_thr_clock_calls;
 int64_t g_thr_clock_skew;
 bool g_thr_park_returns_at_once;
 
-/* --- process ---------------------------------------------------------------------------------------- */
+/* --- process ---------------------------------------------------------------------------------- */
 
 static __thread jmp_buf *g_death;
 static __thread int g_death_value;
@@ -96,7 +100,7 @@ struct thread *thread_at(uint32_t index)
     return (struct thread *)(void *)g_areas[index].page;
 }
 
-/* --- border ----------------------------------------------------------------------------------------- */
+/* --- border ----------------------------------------------------------------------------------- */
 
 void panic(const char *format, ...)
 {
@@ -211,7 +215,8 @@ static void *alarm_main(void *arg UNUSED)
 static void *thread_main(void *arg)
 {
     struct thread *thread = arg;
-    /* As the CPU: an area is entered only when whoever was there has left, and only if it was asked for. */
+    /* As the CPU: an area is entered only when whoever was there has left, and only if it was asked
+     * for. */
     while (__atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) != THREAD_STATE_NEW)
         sched_yield();
     syscall(SYS_arch_prctl, ARCH_SET_GS, thread);
@@ -297,7 +302,7 @@ void border_get(void *dst, uint64_t offset, uint64_t size)
     memcpy(dst, window() + offset, size);
 }
 
-/* --- memory ----------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 bool user_range_ok(const void *user, uint64_t size)
 {
@@ -370,7 +375,8 @@ int user_cmpxchg32(uint32_t *user, uint32_t expected, uint32_t desired, uint32_t
 {
     if (!user_range_ok(user, 4))
         return -EFAULT;
-    __atomic_compare_exchange_n(user, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    __atomic_compare_exchange_n(user, &expected, desired, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_SEQ_CST);
     *ret_old = expected;
     return 0;
 }
@@ -395,7 +401,7 @@ void heap_pages_free(void *pages, uint64_t count UNUSED)
     free(pages);
 }
 
-/* --- files ------------------------------------------------------------------------------------------ */
+/* --- files ------------------------------------------------------------------------------------ */
 
 static struct {
     pthread_mutex_t lock;
@@ -470,13 +476,12 @@ int thr_fd_count(void)
     return count;
 }
 
-/* --- the tests' side -------------------------------------------------------------------------------- */
+/* --- the tests' side -------------------------------------------------------------------------- */
 
 int thr_setup(void **state UNUSED)
 {
-    struct layout_params *params =
-        mmap((void *)LAYOUT_PARAMS, 4096, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    struct layout_params *params = mmap((void *)LAYOUT_PARAMS, 4096, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (params != PARAMS)
         return -1;
     params->thread_count = THR_AREAS;

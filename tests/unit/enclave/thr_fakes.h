@@ -1,7 +1,7 @@
 /*
- * The library OS's threads, signals and waiting, hosted: pthreads play the enclave's threads (GS points at
- * their thread block), and the host's part (OCALLs), the manifest, the heap and program memory are
- * fakes. Program memory is the test's own; addresses below THR_BAD_LIMIT fault.
+ * The library OS's threads, signals and waiting, hosted: pthreads play the enclave's threads (GS
+ * points at their thread block), and the host's part (OCALLs), the manifest, the heap and program
+ * memory are fakes. Program memory is the test's own; addresses below THR_BAD_LIMIT fault.
  */
 #pragma once
 
@@ -37,15 +37,15 @@ void thr_sleep_ms(unsigned ms);
 void thr_wait_parked(const struct thread *thread);
 
 /* What the host does. */
-void thr_host_signal(int number);           /* as the runtime: word in the block, then an interrupt */
-extern uint64_t g_thr_parks;                /* OCALL_PARK and OCALL_POLL made so far */
-extern uint64_t g_thr_interrupts;           /* OCALL_INTERRUPT */
-extern int64_t g_thr_clock_skew;            /* ns added to the host's monotonic clock */
-extern bool g_thr_park_returns_at_once;     /* a host that never sleeps */
+void thr_host_signal(int number);       /* as the runtime: word in the block, then an interrupt */
+extern uint64_t g_thr_parks;            /* OCALL_PARK and OCALL_POLL made so far */
+extern uint64_t g_thr_interrupts;       /* OCALL_INTERRUPT */
+extern int64_t g_thr_clock_skew;        /* ns added to the host's monotonic clock */
+extern bool g_thr_park_returns_at_once; /* a host that never sleeps */
 extern uint64_t g_thr_clock_calls;
 
-/* Runs fn expecting the process to be killed or to exit: the signal, or 1000 + status; -1 if it lived.
- * Only in the main test thread. */
+/* Runs fn expecting the process to be killed or to exit: the signal, or 1000 + status; -1 if it
+ * lived. Only in the main test thread. */
 int thr_dies(void (*fn)(void *), void *arg);
 
 /* Files made in the test: the descriptor table is the fakes'. */
