@@ -470,6 +470,9 @@ static bool is_forwarded(int signal_number)
 
 static void signals_take(struct sigaction saved[static NSIG])
 {
+    /* If it was ignored (and so it is for the program), no end would ever be told. */
+    const struct sigaction plain = { .sa_handler = SIG_DFL };
+    sigaction(SIGCHLD, &plain, &saved[SIGCHLD]);
     for (int n = 1; n < NSIG; n++) {
         struct sigaction action = { .sa_flags = SA_SIGINFO, .sa_sigaction = forward_signal };
         if (!is_forwarded(n) || sigaction(n, NULL, &saved[n]) < 0)
@@ -485,7 +488,7 @@ static void signals_give_back(const struct sigaction saved[static NSIG])
     const struct itimerval off = { { 0, 0 }, { 0, 0 } };
     setitimer(ITIMER_REAL, &off, NULL);
     for (int n = 1; n < NSIG; n++) {
-        if (is_forwarded(n))
+        if (is_forwarded(n) || n == SIGCHLD)
             sigaction(n, &saved[n], NULL);
     }
 }

@@ -399,6 +399,31 @@ def test_signals_to_the_own_group(record):
     assert trace.complete
 
 
+def test_ignored_signals(record):
+    """SIGCHLD and SIGINT ignored by whoever starts it: so they are for the program, and its end is
+    told all the same."""
+    def ignore():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    code = ("import signal; print(signal.getsignal(17), signal.getsignal(2)); exit(6)")
+    done, trace = record(PYTHON, "-c", code, preexec_fn=ignore)
+    assert done.stdout == b"1 1\n" or done.stdout.count(b"SIG_IGN") == 2
+    assert done.returncode == 6
+    assert trace.complete
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (0, 1, 2)])
+def test_closed_descriptors(tool, tmp_path, closed):
+    code = "import os; exit(len(os.listdir('/proc/self/fd')))"
+    def close():
+        for fd in closed:
+            os.close(fd)
+    native = subprocess.run([PYTHON, "-c", code], preexec_fn=close)
+    done = subprocess.run([tool, "run", tmp_path / "o", PYTHON, "-c", code], preexec_fn=close)
+    assert done.returncode == native.returncode
+    assert read(tool, tmp_path / "o").complete
+
+
 def test_killed_recorder(tool, tmp_path):
     """SIGKILL: the program dies with it, and all that was recorded can be read."""
     code = "import os, time; open('mark', 'w'); print(os.getpid(), flush=True); time.sleep(50)"
