@@ -33,8 +33,7 @@ static int check_node(const char *path, const struct bundle_node *root,
                        "--strace: '%s' is no debug enclave (`sgxpy manifest --debug` makes one)",
                        path);
 
-    const char *why;
-    if (device_choose(options->device, &why) == DEVICE_KERNEL &&
+    if (device_choose(options->device, NULL) == DEVICE_KERNEL &&
         root->sigstruct.sw_defined == LIBRARY_OS_AUTOMATIC_KEY) {
         err_set(
             err, -EPERM,

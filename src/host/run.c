@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "core/cpu.h"
 #include "core/manifest_view.h"
 #include "core/sha256.h"
 #include "host/audit.h"
@@ -45,8 +46,7 @@ static void loaded_done(struct loaded *l)
 /* XCR0 (XGETBV), without extended state the legacy part. */
 static uint64_t host_xfrm(void)
 {
-    unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
+    if (!(cpu_basic_features() & bit_OSXSAVE))
         return SGX_XFRM_LEGACY;
     unsigned low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

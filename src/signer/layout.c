@@ -241,14 +241,11 @@ static int add_image(struct layout *l, const struct image *image, struct err *er
     return 0;
 }
 
-static int add_thread(struct layout *l, uint32_t index, struct err *err)
+/* pages: two zeroed ones. */
+static void add_thread(struct layout *l, uint32_t index, uint8_t *pages)
 {
     uint64_t area = LAYOUT_THREADS + index * LAYOUT_THREAD_STRIDE;
-    uint8_t *tcs_page = pages_new(l, 1);
-    uint8_t *block_page = tcs_page ? pages_new(l, 1) : NULL;
-    if (!block_page)
-        return err_set(err, -ENOMEM, "thread areas: out of memory");
-
+    uint8_t *tcs_page = pages, *block_page = pages + PAGE;
     struct sgx_tcs tcs = {
         .ossa = area + LAYOUT_THREAD_SSA,
         .nssa = PROFILE_NSSA,
@@ -270,7 +267,6 @@ static int add_thread(struct layout *l, uint32_t index, struct err *err)
     run_add(l, area + LAYOUT_THREAD_BLOCK, 1, FLAGS_RW, true, block_page);
     run_add(l, area + LAYOUT_THREAD_EXC_STACK, LAYOUT_THREAD_EXC_PAGES, FLAGS_RW, false, NULL);
     run_add(l, area + LAYOUT_THREAD_STACK, LAYOUT_THREAD_STACK_PAGES, FLAGS_RW, false, NULL);
-    return 0;
 }
 
 _Static_assert(LAYOUT_THREAD_SSA + PROFILE_SSA_SIZE <= LAYOUT_THREAD_BLOCK, "room for the SSA");
@@ -340,11 +336,11 @@ int layout_build(const struct layout_spec *spec, struct layout **ret, struct err
     memcpy(manifest, spec->manifest, spec->manifest_size);
     run_add(l, LAYOUT_MANIFEST, manifest_pages, FLAGS_R, true, manifest);
 
-    for (uint32_t i = 0; i < spec->thread_count; i++) {
-        r = add_thread(l, i, err);
-        if (r < 0)
-            return r;
-    }
+    uint8_t *threads = pages_new(l, 2 * spec->thread_count);
+    if (!threads)
+        return err_set(err, -ENOMEM, "thread areas: out of memory");
+    for (uint32_t i = 0; i < spec->thread_count; i++)
+        add_thread(l, i, threads + 2 * i * PAGE);
     *ret = TAKE_PTR(l);
     return 0;
 }

@@ -13,7 +13,8 @@ struct device {
 
 enum device_kind device_choose(enum device_kind wanted, const char **ret_why)
 {
-    const char *kernel = device_kernel_missing(), *soft = device_soft_missing();
+    const char *kernel = device_kernel_missing();
+    const char *soft = ret_why ? device_soft_missing() : NULL; /* the reason alone asks for it */
     enum device_kind kind = wanted;
     const char *why;
     if (wanted == DEVICE_KERNEL) {

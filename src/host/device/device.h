@@ -27,7 +27,7 @@ struct device_options {
     bool single_step; /* soft only, tests: an AEX at every instruction of entry and exit paths */
 };
 
-/* What a run would take and why, for `doctor`: one line each, static strings. */
+/* What a run would take and why, for `doctor`: one line each, static strings. ret_why may be NULL. */
 enum device_kind device_choose(enum device_kind wanted, const char **ret_why);
 
 /* -ENODEV where the wanted backend is not there. Free with device_close (NULL is fine). */
