@@ -126,7 +126,8 @@ void pos_give_back(struct file *file, uint64_t *pos, uint64_t unused)
         return;
     if (pos == &file->pos)
         lock_take(&file->lock);
-    *pos -= unused;
+    /* Less, if another thread has moved the offset meanwhile. */
+    *pos -= unused < *pos ? unused : *pos;
     if (pos == &file->pos)
         lock_drop(&file->lock);
 }

@@ -245,6 +245,8 @@ static int64_t file_write(struct file *file, const void *user, uint64_t size, ui
 {
     struct inode *inode = file->object;
     uint64_t offset, old_end;
+    if (!size)
+        return 0;
     int64_t begun = write_begin(file, size, pos, &offset, &old_end);
     if (begun < 0)
         return begun;
