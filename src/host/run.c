@@ -236,6 +236,8 @@ int host_run(const struct host_options *o, struct err *err)
         return err_exit(err, HOST_EXIT_NO_START);
     }
     log_init();
+    /* The enclave says which mode a file gets: the program's umask is measured, ours is not. */
+    umask(0);
 
     struct loaded loaded = { 0 };
     int r = start(o, &host, &loaded, err);
