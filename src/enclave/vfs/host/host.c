@@ -139,7 +139,8 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
     if ((uint64_t)n > size)
         n = (int64_t)size;
     border_get(buf, 0, (uint64_t)n);
-    return n;
+    /* No file system has it; our paths end at a NUL. */
+    return memchr(buf, '\0', (size_t)n) ? -EIO : n;
 }
 
 /* --- open files -------------------------------------------------------------------------------- */
