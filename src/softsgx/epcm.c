@@ -5,6 +5,8 @@
  */
 #include "softsgx/state.h"
 
+#include "abi/layout.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -13,11 +15,42 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Where programs have their code, data and files; above lie heap and arrays. */
+#define SOFT_ALIAS_END LAYOUT_FILES_END
+
+/* Pages that an enclave asks for one by one come from the host's kernel by the chunk. */
+#define SOFT_BACK_SIZE 65536u
+
 #define HUGE_PAGES 512u /* a huge page */
 
 /* How far pages_fill looks: enough that a big heap costs few faults, little enough to be quick. */
 #define FILL_BACK  (512u)
 #define FILL_AHEAD (65536u)
+
+/* Puts shared memory under the lower part of ELRANGE and maps it a second time. Where that fails the
+ * device does without. */
+static void alias_make(struct softsgx *s, uint64_t size)
+{
+    uint64_t end = size < SOFT_ALIAS_END ? size : SOFT_ALIAS_END;
+    size_t length = end - SOFT_ELRANGE_START;
+    int fd = memfd_create("sgxpy-elrange", MFD_CLOEXEC);
+    if (fd < 0)
+        return;
+    void *alias = MAP_FAILED;
+    if (ftruncate(fd, (off_t)length) == 0)
+        alias = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (alias != MAP_FAILED) {
+        void *at = (void *)SOFT_ELRANGE_START;
+        if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == at) {
+            (void)madvise(alias, length, MADV_DONTFORK);
+            s->alias = (uint8_t *)alias - SOFT_ELRANGE_START;
+            s->alias_end = end;
+        } else {
+            (void)munmap(alias, length);
+        }
+    }
+    (void)close(fd);
+}
 
 int elrange_reserve(struct softsgx *s, struct err *err)
 {
@@ -44,11 +77,15 @@ int elrange_reserve(struct softsgx *s, struct err *err)
                        : "reserving ELRANGE [0x%llx, 0x%llx)",
                        (unsigned long long)SOFT_ELRANGE_START, (unsigned long long)size);
     }
+    alias_make(s, size);
     (void)madvise(p, length, MADV_DONTFORK);
-    /* One anon_vma for all of ELRANGE before it is split: pieces with equal permissions then merge
-     * again, which keeps the process below the kernel's limit of mappings. */
-    *(volatile char *)p = 0;
-    (void)madvise(p, 1u << 21, MADV_DONTNEED);
+    if (s->alias_end < size) {
+        /* One anon_vma for all of the private part before it is split: pieces with equal permissions
+         * then merge again, which keeps the process below the kernel's limit of mappings. */
+        char *private_part = (char *)(s->alias_end ? s->alias_end : SOFT_ELRANGE_START);
+        *(volatile char *)private_part = 0;
+        (void)madvise(private_part, SGX_PAGE_SIZE, MADV_DONTNEED);
+    }
     (void)mprotect(p, length, PROT_NONE);
 
     s->epcm = epcm;
@@ -62,6 +99,10 @@ void elrange_release(struct softsgx *s)
         return;
     (void)munmap((void *)SOFT_ELRANGE_START, s->size - SOFT_ELRANGE_START);
     (void)munmap((void *)s->epcm, s->size >> SGX_PAGE_SHIFT);
+    if (s->alias_end)
+        (void)munmap(s->alias + SOFT_ELRANGE_START, s->alias_end - SOFT_ELRANGE_START);
+    s->alias = NULL;
+    s->alias_end = 0;
     s->epcm = NULL;
     s->size = 0;
 }
@@ -158,6 +199,13 @@ uint8_t page_demand(struct softsgx *s, uint64_t address)
     return absent;
 }
 
+void pages_back(struct softsgx *s, uint64_t address)
+{
+    uint64_t block = address & ~(uint64_t)(SOFT_BACK_SIZE - 1);
+    if (block >= SOFT_ELRANGE_START && block + SOFT_BACK_SIZE <= s->alias_end)
+        (void)syscall(SYS_madvise, s->alias + block, SOFT_BACK_SIZE, MADV_POPULATE_WRITE);
+}
+
 /* Where the kernel was built or started without forced writes through /proc/self/mem: the page is opened
  * for a moment. */
 static int force_open(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
@@ -177,6 +225,13 @@ static int force_open(struct softsgx *s, bool write, uint64_t address, void *buf
 
 static int force(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
 {
+    if (address >= SOFT_ELRANGE_START && address < s->alias_end && size <= s->alias_end - address) {
+        if (write)
+            memcpy(s->alias + address, buffer, size);
+        else
+            memcpy(buffer, s->alias + address, size);
+        return 0;
+    }
     long n = syscall(write ? SYS_pwrite64 : SYS_pread64, s->mem_fd, buffer, size, address);
     if (n == (long)size)
         return 0;
@@ -185,7 +240,7 @@ static int force(struct softsgx *s, bool write, uint64_t address, void *buffer, 
     return force_open(s, write, address, buffer, size);
 }
 
-/* Through /proc/self/mem: whatever the page tables hold, and whoever changes them meanwhile, the
+/* Through the second mapping or /proc/self/mem: whatever the page tables hold, and whoever changes them meanwhile, the
  * handler cannot fault. */
 bool enclave_read(struct softsgx *s, uint64_t address, void *ret, size_t size)
 {
@@ -207,4 +262,14 @@ int enclave_poke(struct softsgx *s, uint64_t address, const void *data, size_t s
 int enclave_peek(struct softsgx *s, uint64_t address, void *ret, size_t size)
 {
     return force(s, false, address, ret, size);
+}
+
+void enclave_discard(struct softsgx *s, uint64_t address, uint64_t page_count)
+{
+    uint64_t end = address + (page_count << SGX_PAGE_SHIFT);
+    uint64_t middle = end < s->alias_end ? end : s->alias_end > address ? s->alias_end : address;
+    if (address < middle)
+        (void)syscall(SYS_madvise, s->alias + address, middle - address, MADV_REMOVE);
+    if (middle < end)
+        (void)syscall(SYS_madvise, middle, end - middle, MADV_DONTNEED);
 }

@@ -140,8 +140,12 @@ static int unmap_locked(uint64_t start, uint64_t end)
 static uint64_t choose(uint64_t size, bool near_stubs)
 {
     uint64_t at = 0;
-    if (near_stubs)
-        at = vma_hole(LAYOUT_FILES, g_files_end, size, false);
+    if (near_stubs) {
+        /* Chunks of the file lie on their own boundaries then, which suits the host. */
+        uint64_t align = MANIFEST_CHUNK_SIZE;
+        at = vma_hole(LAYOUT_FILES, g_files_end, size + align - PAGE, false);
+        at = (at + align - 1) & ~(align - 1);
+    }
     if (!at && g_anonymous_end > g_files_end)
         at = vma_hole(g_files_end, g_anonymous_end, size, true);
     if (!at)

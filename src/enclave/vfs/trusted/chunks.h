@@ -13,7 +13,7 @@
 #include "core/attr.h"
 #include "vfs/file.h"
 
-#define CHUNK_CACHE_MAX   (32ull << 20) /* bytes kept beyond what is pinned */
+#define CHUNK_CACHE_MAX   (8ull << 20) /* bytes kept beyond what is pinned; mappings have copies */
 #define CHUNK_HANDLES_MAX 256u          /* host files kept open */
 
 MUST_CHECK int chunks_init(void);
