@@ -160,6 +160,34 @@ def test_own_key(sgxpy, work):
     assert done.returncode == 0 and "new key" not in done.stderr and not keys()
 
 
+def test_lost_key_is_made_anew(sgxpy, work):
+    command = program(work, "print('result')\n")
+    assert sgxpy("run", "--", *command, cwd=work).returncode == 0
+    keys()[0].unlink()
+    done = sgxpy("run", "--", *command, cwd=work)
+    assert done.returncode == 0 and done.stdout == "result\n"
+    assert "traced" not in done.stderr and "new key" in done.stderr
+    assert "key" not in sgxpy("run", "--", *command, cwd=work).stderr
+
+
+def test_key_that_others_may_read(sgxpy, work):
+    """Looked at by its inode's times: what opened up since the last run is refused."""
+    command = program(work, "print('result')\n")
+    assert sgxpy("run", "--", *command, cwd=work).returncode == 0
+    keys()[0].chmod(0o644)
+    done = sgxpy("run", "--", *command, cwd=work)
+    assert done.returncode == 2 and "0644" in done.stderr and done.stdout == ""
+
+
+def test_a_start_loads_no_big_library(sgxpy):
+    """OpenSSL alone takes longer to load than an enclave to start; sgxpy-full has it."""
+    for name, present in (("sgxpy", False), ("sgxpy-full", True)):
+        dynamic = subprocess.run(["readelf", "-d", sgxpy.build / name], stdout=subprocess.PIPE, check=True,
+                                 encoding="ascii").stdout
+        assert ("[libcrypto.so" in dynamic) is present
+        assert ("[libelf.so" in dynamic) is present
+
+
 def test_folder_that_is_not_ours(sgxpy, work):
     """A .sgxpy that others could have filled is left alone."""
     command = program(work, "print(1)\n")
