@@ -1,6 +1,5 @@
 /*
- * Asking about files: stat, access, readlink, statfs, extended attributes (there are none). Tier:
- * enclave.
+ * Asking about files: stat, access, readlink, statfs. Tier: enclave.
  */
 #include "arch/string.h"
 #include "mm/heap.h"
@@ -14,10 +13,8 @@
 #include "vfs/proc/proc.h"
 
 sys_fn sys_stat, sys_lstat, sys_fstat, sys_newfstatat, sys_statx, sys_access, sys_faccessat,
-    sys_faccessat2, sys_readlink, sys_readlinkat, sys_statfs, sys_fstatfs, sys_getxattr,
-    sys_lgetxattr, sys_fgetxattr, sys_listxattr, sys_llistxattr, sys_flistxattr, sys_setxattr,
-    sys_lsetxattr, sys_fsetxattr, sys_removexattr, sys_lremovexattr, sys_fremovexattr,
-    sys_name_to_handle_at, sys_open_by_handle_at, sys_inotify_init, sys_inotify_init1;
+    sys_faccessat2, sys_readlink, sys_readlinkat, sys_statfs, sys_fstatfs, sys_name_to_handle_at,
+    sys_open_by_handle_at, sys_inotify_init, sys_inotify_init1;
 
 /* A /proc/self/fd link at the path's end means the open file itself. */
 static int stat_magic(int fd, struct kstat *ret)
@@ -240,79 +237,7 @@ int64_t sys_fstatfs(const struct sysargs *args)
     return put_statfs(fs, args->a[1]);
 }
 
-/* --- extended attributes: as on ext4 with none set ---------------------------------------------- */
-
-static int64_t xattr_path(uint64_t path, uint32_t flags, int result)
-{
-    PLACE_AT(place, AT_FDCWD, path, flags);
-    return place_status < 0 ? place_status : result;
-}
-
-static int64_t xattr_fd(uint64_t fd, int result)
-{
-    FILE_AT(fd);
-    return file ? result : -EBADF;
-}
-
-int64_t sys_getxattr(const struct sysargs *args)
-{
-    return xattr_path(args->a[0], 0, -ENODATA);
-}
-
-int64_t sys_lgetxattr(const struct sysargs *args)
-{
-    return xattr_path(args->a[0], WALK_NOFOLLOW, -ENODATA);
-}
-
-int64_t sys_fgetxattr(const struct sysargs *args)
-{
-    return xattr_fd(args->a[0], -ENODATA);
-}
-
-int64_t sys_listxattr(const struct sysargs *args)
-{
-    return xattr_path(args->a[0], 0, 0);
-}
-
-int64_t sys_llistxattr(const struct sysargs *args)
-{
-    return xattr_path(args->a[0], WALK_NOFOLLOW, 0);
-}
-
-int64_t sys_flistxattr(const struct sysargs *args)
-{
-    return xattr_fd(args->a[0], 0);
-}
-
-int64_t sys_setxattr(const struct sysargs *args)
-{
-    return xattr_path(args->a[0], 0, -EOPNOTSUPP);
-}
-
-int64_t sys_lsetxattr(const struct sysargs *args)
-{
-    return xattr_path(args->a[0], WALK_NOFOLLOW, -EOPNOTSUPP);
-}
-
-int64_t sys_fsetxattr(const struct sysargs *args)
-{
-    return xattr_fd(args->a[0], -EOPNOTSUPP);
-}
-
-int64_t sys_removexattr(const struct sysargs *args)
-{
-    return xattr_path(args->a[0], 0, -ENODATA);
-}
-
-int64_t sys_lremovexattr(const struct sysargs *args)
-{
-    return xattr_path(args->a[0], WALK_NOFOLLOW, -ENODATA);
-}
-
-int64_t sys_fremovexattr(const struct sysargs *args)
-{
-    return xattr_fd(args->a[0], -ENODATA);
-}
+/* --- what there is not ------------------------------------------------------------------------- */
 
 int64_t sys_name_to_handle_at(const struct sysargs *args UNUSED)
 {

@@ -213,6 +213,47 @@ static void test_memory(void **state UNUSED)
     vfs_child(memory_body);
 }
 
+static void xattr_body(void)
+{
+    char buf[100];
+    start();
+    int64_t fd = make("x", "x");
+    CHECK_EQ(SYS(listxattr, U("x"), U(buf), 100), 0, "none");
+    CHECK_EQ(SYS(getxattr, U("x"), U("user.a"), U(buf), 100), -ENODATA, "none");
+    CHECK_EQ(SYS(setxattr, U("x"), U("user.a"), U("one"), 3, 2), -ENODATA, "replace nothing");
+    CHECK_EQ(SYS(setxattr, U("x"), U("user.a"), U("one"), 3, 1), 0, "create");
+    CHECK_EQ(SYS(setxattr, U("x"), U("user.a"), U("one"), 3, 1), -EEXIST, "create again");
+    CHECK_EQ(SYS(setxattr, U("x"), U("user.b"), U(""), 0, 0), 0, "an empty one");
+    CHECK_EQ(SYS(setxattr, U("x"), U("user.a"), U("three"), 5, 2), 0, "replace");
+    CHECK_EQ(SYS(fgetxattr, U(fd), U("user.a"), U(buf), 100), 5, "get");
+    CHECK(memcmp(buf, "three", 5) == 0, "value");
+    CHECK_EQ(SYS(getxattr, U("x"), U("user.a"), 0, 0), 5, "size");
+    CHECK_EQ(SYS(getxattr, U("x"), U("user.a"), U(buf), 4), -ERANGE, "too small");
+    CHECK_EQ(SYS(getxattr, U("x"), U("user.b"), U(buf), 100), 0, "the empty one");
+    CHECK_EQ(SYS(listxattr, U("x"), U(buf), 100), 14, "list");
+    CHECK(memcmp(buf, "user.a\0user.b", 14) == 0, "names");
+    CHECK_EQ(SYS(listxattr, U("x"), U(buf), 13), -ERANGE, "too small");
+    CHECK_EQ(SYS(removexattr, U("x"), U("user.a")), 0, "remove");
+    CHECK_EQ(SYS(removexattr, U("x"), U("user.a")), -ENODATA, "remove again");
+    CHECK_EQ(SYS(listxattr, U("x"), U(buf), 100), 7, "list");
+    CHECK_EQ(SYS(setxattr, U("x"), U("other.a"), U("1"), 1, 0), -EOPNOTSUPP, "another space");
+    CHECK_EQ(SYS(setxattr, U("x"), U(""), U("1"), 1, 0), -ERANGE, "no name");
+    CHECK_EQ(SYS(setxattr, U("x"), U("user.c"), U(buf), 65537, 0), -E2BIG, "too large");
+    CHECK_EQ(SYS(setxattr, U("x"), U("user.c"), U(8), 10, 0), -EFAULT, "a bad value");
+    CHECK_EQ(SYS(setxattr, U("x"), U("user.c"), U("1"), 1, 4), -EINVAL, "flags");
+    CHECK_EQ(SYS(symlink, U("x"), U("l")), 0, "symlink");
+    CHECK_EQ(SYS(lsetxattr, U("l"), U("user.c"), U("1"), 1, 0), -EPERM, "on a symlink");
+    CHECK_EQ(SYS(setxattr, U("l"), U("user.c"), U("1"), 1, 0), 0, "through it");
+    CHECK_EQ(SYS(setxattr, U("/lib/a"), U("user.c"), U("1"), 1, 0), -EROFS, "trusted");
+    CHECK_EQ(SYS(getxattr, U("/lib/a"), U("user.c"), U(buf), 100), -ENODATA, "trusted");
+    CHECK_EQ(SYS(fgetxattr, 0, U("user.c"), U(buf), 100), -ENODATA, "a stream");
+}
+
+static void test_xattr(void **state UNUSED)
+{
+    vfs_child(xattr_body);
+}
+
 static const char *names(const char *path)
 {
     static char text[4000];
@@ -424,7 +465,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dup),     cmocka_unit_test(test_vectors), cmocka_unit_test(test_copies),
         cmocka_unit_test(test_memory),  cmocka_unit_test(test_builtin), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_shared),  cmocka_unit_test(test_xattr),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,4 +86,5 @@ extern sys_fn sys_open, sys_openat, sys_close, sys_read, sys_write, sys_pread64,
     sys_ftruncate, sys_fallocate, sys_chmod, sys_fchmod, sys_utimensat, sys_dup, sys_dup2, sys_dup3,
     sys_fcntl, sys_ioctl, sys_sendfile, sys_copy_file_range, sys_memfd_create, sys_umask, sys_statx,
     sys_faccessat2, sys_close_range, sys_statfs, sys_readlinkat, sys_mknod, sys_getdents, sys_flock,
-    sys_chown, sys_getxattr, sys_listxattr, sys_preadv2;
+    sys_chown, sys_getxattr, sys_listxattr, sys_setxattr, sys_removexattr, sys_fgetxattr, sys_lsetxattr,
+    sys_preadv2;

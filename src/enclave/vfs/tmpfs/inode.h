@@ -35,6 +35,7 @@ struct inode {
     uint32_t seals;
 
     char *target; /* symlink */
+    struct xattr *xattrs; /* under lock */
 
     /* Directory; under the namespace lock. Slots keep the order names came in. */
     struct entry *entry; /* its own name; NULL: a root, or removed */
@@ -48,4 +49,5 @@ struct inode *inode_new(uint32_t mode, uint32_t dev);
 /* Frees the blocks from offset size on; waits for copies under way. Grows by a hole. */
 int inode_resize(struct inode *inode, uint64_t size);
 void inode_free_blocks(struct inode *inode);
+void inode_free_xattrs(struct inode *inode);
 int tmpfs_file(struct inode *inode, uint32_t flags, struct file **ret);

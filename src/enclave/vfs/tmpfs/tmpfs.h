@@ -36,4 +36,10 @@ MUST_CHECK int tmpfs_dir_path(struct inode *dir, char buf[static PATH_BUF]);
 int tmpfs_add_seals(struct file *file, uint32_t seals);
 int tmpfs_get_seals(struct file *file);
 MUST_CHECK int tmpfs_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size);
+/* Extended attributes. *ret: heap, the caller's. -ENODATA, -EOPNOTSUPP, -EPERM, -EEXIST, -ENOSPC. */
+MUST_CHECK int tmpfs_xattr_set(struct inode *inode, const char *name, const void *value, uint32_t size,
+                               uint32_t flags);
+MUST_CHECK int tmpfs_xattr_get(struct inode *inode, const char *name, char **ret, uint32_t *ret_size);
+MUST_CHECK int tmpfs_xattr_list(struct inode *inode, char **ret, uint32_t *ret_size);
+MUST_CHECK int tmpfs_xattr_remove(struct inode *inode, const char *name);
 extern const struct file_ops g_tmpfs_file_ops;
