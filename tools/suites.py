@@ -7,8 +7,10 @@ whose traceback in the enclave shows that they wanted another process.
 
 import argparse
 import collections
+import contextlib
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,13 +106,21 @@ def run(command, folder, environment, timeout):
 class Runner:
     def __init__(self, sgxpy, folder, options):
         self.sgxpy, self.folder, self.options = str(sgxpy), folder, options
+        # Where pytest keeps its folders; empty at the start of each run, so that all see the same.
+        self.temporary = pathlib.Path(tempfile.gettempdir()) / f"{folder.name}-pytest"
 
     def environment(self, suite):
         return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8",
                 "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1",
-                "PYTHONHASHSEED": "0", **suite.environment}
+                "PYTHONHASHSEED": "0", "PYTEST_DEBUG_TEMPROOT": str(self.temporary),
+                **suite.environment}
+
+    def fresh(self):
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir()
 
     def must(self, *arguments, environment, ok=(0,)):
+        self.fresh()
         done = subprocess.run([self.sgxpy, *arguments], cwd=self.folder / "work", env=environment,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, preexec_fn=default_signals)
@@ -122,13 +132,15 @@ class Runner:
         environment = self.environment(suite)
         work = self.folder / "work"
         work.mkdir(exist_ok=True)
+        self.fresh()
         code, native = run(suite.command, work, environment, self.options.timeout)
         self.keep(suite, "native", native)
         base = self.folder / suite.name
         # The traced run is the third that the tests see; its own exit code does not matter here.
         self.must("trace", "-o", f"{base}.trace", "--", *suite.command, environment=environment,
                   ok=range(256))
-        pins = [f"--env={name}={value}" for name, value in suite.environment.items()]
+        pins = [f"--env={name}={environment[name]}"
+                for name in ("PYTEST_DEBUG_TEMPROOT", *suite.environment)]
         self.must("manifest", f"{base}.trace", "-o", f"{base}.json", "--exec", "deny", "--threads",
                   str(suite.threads), "--heap", "4G", *pins, environment=environment)
         key = self.folder / "key.pem"
@@ -136,6 +148,7 @@ class Runner:
             self.must("keygen", "-o", str(key), environment=environment)
         self.must("sign", f"{base}.json", "--key", str(key), "-o", f"{base}.sgx",
                   environment=environment)
+        self.fresh()
         inside_code, inside = run([self.sgxpy, "run", "--quiet", *self.options.run, f"{base}.sgx"],
                                   work, environment, self.options.timeout)
         self.keep(suite, "enclave", inside)
@@ -191,8 +204,10 @@ def main():
     options.logs = options.logs and options.logs.resolve()
     bad = 0
     # Not below /tmp, which is scratch in the enclave.
-    with tempfile.TemporaryDirectory(prefix="suites-", dir=sgxpy.parent) as folder:
+    with contextlib.ExitStack() as clean, \
+            tempfile.TemporaryDirectory(prefix="suites-", dir=sgxpy.parent) as folder:
         runner = Runner(sgxpy, pathlib.Path(folder), options)
+        clean.callback(shutil.rmtree, runner.temporary, ignore_errors=True)
         for suite in suites(options.sample):
             if options.only and options.only.lower() != suite.name.lower():
                 continue
