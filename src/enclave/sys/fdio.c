@@ -16,7 +16,7 @@
 sys_fn sys_read, sys_write, sys_pread64, sys_pwrite64, sys_readv, sys_writev, sys_preadv,
     sys_pwritev, sys_preadv2, sys_pwritev2, sys_lseek, sys_ftruncate, sys_fsync, sys_fdatasync,
     sys_sync, sys_syncfs, sys_sync_file_range, sys_fadvise64, sys_readahead, sys_sendfile,
-    sys_copy_file_range;
+    sys_copy_file_range, sys_splice;
 
 static bool readable(const struct file *file)
 {
@@ -335,7 +335,7 @@ static int64_t copy_files(struct file *in, uint64_t *in_pos, struct file *out, u
         if (n <= 0)
             break;
         done += (uint64_t)n;
-        if (n < got)
+        if ((uint64_t)n < want)
             break;
     }
     (void)mm_unmap((uint64_t)map, COPY_STEP);
@@ -393,6 +393,46 @@ int64_t sys_copy_file_range(const struct sysargs *args)
         return status;
     int64_t n = copy_files(in, args->a[1] ? &in_pos : &in->pos, out, args->a[3] ? &out_pos : &out->pos,
                            clamp(args->a[4]));
+    if (n >= 0 && args->a[1])
+        status = PUT_USER((uint64_t *)args->a[1], &in_pos);
+    if (n >= 0 && args->a[3] && status == 0)
+        status = PUT_USER((uint64_t *)args->a[3], &out_pos);
+    return status < 0 ? status : n;
+}
+
+static bool is_pipe(struct file *file)
+{
+    struct kstat st;
+    return !file->ops->lseek && file->ops->fstat && file->ops->fstat(file, &st) == 0 &&
+           S_ISFIFO(st.mode);
+}
+
+/* One step at most: a pipe gives what it has, and what its sink does not take would be lost. */
+int64_t sys_splice(const struct sysargs *args)
+{
+    uint64_t in_pos = 0, out_pos = 0, size = args->a[4] < COPY_STEP ? args->a[4] : COPY_STEP;
+    CLEANUP(put_file) struct file *in = fd_get((int)args->a[0]);
+    CLEANUP(put_file) struct file *out = fd_get((int)args->a[2]);
+    if (!in || !out)
+        return -EBADF;
+    if (args->a[5] & ~15ull)
+        return -EINVAL;
+    bool from_pipe = is_pipe(in), to_pipe = is_pipe(out);
+    if (!from_pipe && !to_pipe)
+        return -EINVAL;
+    if ((from_pipe && args->a[1]) || (to_pipe && args->a[3]))
+        return -ESPIPE;
+    if (!to_pipe && (out->flags & O_APPEND))
+        return -EINVAL;
+    if (from_pipe && to_pipe && size > 4096)
+        size = 4096; /* PIPE_BUF: all or nothing */
+    int status = args->a[1] ? get_offset(args->a[1], &in_pos) : 0;
+    if (status == 0 && args->a[3])
+        status = get_offset(args->a[3], &out_pos);
+    if (status < 0)
+        return status;
+    int64_t n = copy_files(in, args->a[1] ? &in_pos : pos_of(in), out,
+                           args->a[3] ? &out_pos : pos_of(out), size);
     if (n >= 0 && args->a[1])
         status = PUT_USER((uint64_t *)args->a[1], &in_pos);
     if (n >= 0 && args->a[3] && status == 0)
