@@ -1,9 +1,9 @@
 /*
  * Changing what files say about themselves: modes, owners, times, sizes. Tier: enclave.
  */
-#include "mm/shared.h"
 #include "arch/string.h"
 #include "border/border.h"
+#include "mm/shared.h"
 #include "mm/uaccess.h"
 #include "sys/files.h"
 #include "sys/sys.h"
@@ -26,7 +26,8 @@ static int place_of_fd(uint64_t fd, char *buf, struct place *ret)
     return place_of_file(file, buf, ret);
 }
 
-/* --- mode -------------------------------------------------------------------------------------- */
+/* --- mode --------------------------------------------------------------------------------------
+ */
 
 static int64_t chmod_place(const struct place *place, uint64_t mode)
 {
@@ -61,7 +62,8 @@ int64_t sys_fchmod(const struct sysargs *args)
     return status < 0 ? status : chmod_place(&place, args->a[1]);
 }
 
-/* --- owner ------------------------------------------------------------------------------------- */
+/* --- owner -------------------------------------------------------------------------------------
+ */
 
 static int64_t chown_place(const struct place *place, uint64_t uid, uint64_t gid)
 {
@@ -103,7 +105,8 @@ int64_t sys_fchown(const struct sysargs *args)
     return status < 0 ? status : chown_place(&place, args->a[1], args->a[2]);
 }
 
-/* --- times ------------------------------------------------------------------------------------- */
+/* --- times -------------------------------------------------------------------------------------
+ */
 
 struct ktime {
     int64_t sec, part; /* part: nanoseconds or microseconds */
@@ -127,7 +130,8 @@ static int to_ns(const struct ktime *t, int64_t unit, int64_t *ret)
     if (t->part < 0 || t->part >= (int64_t)NS_PER_S / unit)
         return -EINVAL;
     part = t->part * unit;
-    if (__builtin_mul_overflow(t->sec, (int64_t)NS_PER_S, &ns) || __builtin_add_overflow(ns, part, &ns))
+    if (__builtin_mul_overflow(t->sec, (int64_t)NS_PER_S, &ns) ||
+        __builtin_add_overflow(ns, part, &ns))
         ns = t->sec < 0 ? INT64_MIN + 1 : INT64_MAX;
     *ret = ns;
     return 0;
@@ -206,7 +210,8 @@ int64_t sys_utime(const struct sysargs *args)
     return place_status < 0 ? place_status : set_times(&place, times);
 }
 
-/* --- size -------------------------------------------------------------------------------------- */
+/* --- size --------------------------------------------------------------------------------------
+ */
 
 int64_t sys_truncate(const struct sysargs *args)
 {
@@ -247,7 +252,8 @@ int64_t sys_fallocate(const struct sysargs *args)
     return file->ops->lseek ? -ENODEV : -ESPIPE;
 }
 
-/* --- files in memory --------------------------------------------------------------------------- */
+/* --- files in memory ---------------------------------------------------------------------------
+ */
 
 #define MFD_CLOEXEC       1u
 #define MFD_ALLOW_SEALING 2u

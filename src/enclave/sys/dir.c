@@ -18,7 +18,8 @@ sys_fn sys_getdents64, sys_getdents, sys_mkdir, sys_mkdirat, sys_mknod, sys_mkno
     sys_symlinkat, sys_link, sys_linkat, sys_unlink, sys_rmdir, sys_unlinkat, sys_rename,
     sys_renameat, sys_renameat2;
 
-/* --- listing ----------------------------------------------------------------------------------- */
+/* --- listing -----------------------------------------------------------------------------------
+ */
 
 int64_t sys_getdents64(const struct sysargs *args)
 {
@@ -61,7 +62,8 @@ int64_t sys_getdents(const struct sysargs *args)
     return n;
 }
 
-/* --- making ------------------------------------------------------------------------------------ */
+/* --- making ------------------------------------------------------------------------------------
+ */
 
 /* The checking half of making a name. */
 static int can_make(const struct place *place)
@@ -94,7 +96,8 @@ int64_t sys_mkdirat(const struct sysargs *args)
     return mkdir_at((int)args->a[0], args->a[1], args->a[2]);
 }
 
-/* Regular files as open(O_CREAT | O_EXCL); the names of FIFOs and sockets in scratch; no devices. */
+/* Regular files as open(O_CREAT | O_EXCL); the names of FIFOs and sockets in scratch; no devices.
+ */
 static int64_t mknod_at(int dirfd, uint64_t path, uint64_t mode)
 {
     PLACE_AT(place, dirfd, path, WALK_NAME | WALK_CREATE);
@@ -172,8 +175,8 @@ static int64_t link_at(int old_dirfd, uint64_t old_path, int new_dirfd, uint64_t
 {
     if (flags & ~(uint64_t)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
-    uint32_t walk = (flags & AT_SYMLINK_FOLLOW ? 0 : WALK_NOFOLLOW) |
-                    (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+    uint32_t walk =
+        (flags & AT_SYMLINK_FOLLOW ? 0 : WALK_NOFOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
     PLACE_AT(old, old_dirfd, old_path, walk);
     if (old_status < 0)
         return old_status;
@@ -183,7 +186,7 @@ static int64_t link_at(int old_dirfd, uint64_t old_path, int new_dirfd, uint64_t
     PLACE_AT(new, new_dirfd, new_path, WALK_NAME | WALK_CREATE);
     if (new_status < 0)
         return new_status;
-    int status = new.slash && new.mode == 0 ? -ENOENT : can_make(&new);
+    int status = new.slash &&new.mode == 0 ? -ENOENT : can_make(&new);
     if (status < 0)
         return status;
     if (S_ISDIR(old.mode))
@@ -207,7 +210,8 @@ int64_t sys_linkat(const struct sysargs *args)
     return link_at((int)args->a[0], args->a[1], (int)args->a[2], args->a[3], args->a[4]);
 }
 
-/* --- removing ---------------------------------------------------------------------------------- */
+/* --- removing ----------------------------------------------------------------------------------
+ */
 
 static int64_t unlink_at(int dirfd, uint64_t path)
 {
@@ -257,10 +261,12 @@ int64_t sys_unlinkat(const struct sysargs *args)
 {
     if (args->a[2] & ~(uint64_t)AT_REMOVEDIR)
         return -EINVAL;
-    return args->a[2] ? rmdir_at((int)args->a[0], args->a[1]) : unlink_at((int)args->a[0], args->a[1]);
+    return args->a[2] ? rmdir_at((int)args->a[0], args->a[1])
+                      : unlink_at((int)args->a[0], args->a[1]);
 }
 
-/* --- renaming ---------------------------------------------------------------------------------- */
+/* --- renaming ----------------------------------------------------------------------------------
+ */
 
 /* Both paths are canonical, so this is a matter of text. */
 static bool below(const struct place *place, const struct place *dir)

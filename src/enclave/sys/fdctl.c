@@ -2,7 +2,8 @@
  * Descriptors and their flags: dup, fcntl, flock, ioctl. Tier: enclave.
  *
  * Record locks: there is one process, so every POSIX and OFD lock is granted and nobody ever waits;
- * F_GETLK finds the range free. On allowed files the host is asked, since others may hold locks there.
+ * F_GETLK finds the range free. On allowed files the host is asked, since others may hold locks
+ * there.
  */
 #include "arch/string.h"
 #include "border/border.h"
@@ -59,7 +60,8 @@ int64_t sys_dup3(const struct sysargs *args)
     return dup_at(args->a[0], args->a[1], args->a[2] & O_CLOEXEC);
 }
 
-/* --- locks ------------------------------------------------------------------------------------- */
+/* --- locks -------------------------------------------------------------------------------------
+ */
 
 struct klock { /* struct flock of x86-64 */
     int16_t type, whence;
@@ -107,7 +109,8 @@ static int64_t do_lock(struct file *file, int command, uint64_t user)
     if (ofd && l.pid)
         return -EINVAL;
     uint32_t mode = file->flags & O_ACCMODE;
-    if (!get && ((l.type == F_RDLCK && mode == O_WRONLY) || (l.type == F_WRLCK && mode == O_RDONLY)))
+    if (!get &&
+        ((l.type == F_RDLCK && mode == O_WRONLY) || (l.type == F_WRLCK && mode == O_RDONLY)))
         return -EBADF;
     struct klock range = l;
     if ((status = lock_range(file, &range)) < 0)
@@ -155,7 +158,8 @@ int64_t sys_flock(const struct sysargs *args)
     }
 }
 
-/* --- flags ------------------------------------------------------------------------------------- */
+/* --- flags -------------------------------------------------------------------------------------
+ */
 
 #define SETFL_MASK (uint32_t)(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC)
 
@@ -164,7 +168,7 @@ static int64_t set_flags(struct file *file, uint64_t flags)
     uint32_t new = (file->flags & ~SETFL_MASK) | ((uint32_t)flags & SETFL_MASK);
     int handle = file->ops == &g_host_stream_ops ? host_handle_of(file) : -1;
     if (handle >= 0 && ((new ^ file->flags) & O_NONBLOCK)) {
-        int64_t status = border_call2(OCALL_SET_NONBLOCK, 0, (uint64_t)handle, !!(new & O_NONBLOCK));
+        int64_t status = border_call2(OCALL_SET_NONBLOCK, 0, (uint64_t)handle, !!(new &O_NONBLOCK));
         if (status < 0)
             return status;
     }
@@ -187,7 +191,8 @@ int64_t sys_fcntl(const struct sysargs *args)
     switch (command) {
     case F_GETFD: return fd_cloexec(fd);
     case F_SETFD: return fd_set_cloexec(fd, arg & FD_CLOEXEC);
-    case F_GETFL: return file->flags | (file->flags & O_PATH || !file->path ? 0 : 0100000 /* LARGEFILE */);
+    case F_GETFL:
+        return file->flags | (file->flags & O_PATH || !file->path ? 0 : 0100000 /* LARGEFILE */);
     default: break;
     }
     if (file->flags & O_PATH)
@@ -214,15 +219,16 @@ int64_t sys_fcntl(const struct sysargs *args)
     }
 }
 
-/* --- ioctl ------------------------------------------------------------------------------------- */
+/* --- ioctl -------------------------------------------------------------------------------------
+ */
 
-#define TCGETS     0x5401u
-#define FIONREAD   0x541bu
-#define FIONBIO    0x5421u
-#define FIONCLEX   0x5450u
-#define FIOCLEX    0x5451u
-#define FIOASYNC   0x5452u
-#define FIOQSIZE   0x5460u
+#define TCGETS   0x5401u
+#define FIONREAD 0x541bu
+#define FIONBIO  0x5421u
+#define FIONCLEX 0x5450u
+#define FIOCLEX  0x5451u
+#define FIOASYNC 0x5452u
+#define FIOQSIZE 0x5460u
 
 /* Bytes left in a file that has a size. */
 static int64_t bytes_left(struct file *file, uint64_t arg)

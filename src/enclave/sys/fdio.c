@@ -110,7 +110,8 @@ int64_t sys_pwrite64(const struct sysargs *args)
     return do_write(file, (const void *)args->a[1], args->a[2], &pos);
 }
 
-/* --- vectors ----------------------------------------------------------------------------------- */
+/* --- vectors -----------------------------------------------------------------------------------
+ */
 
 struct iovec64 {
     uint64_t base, size;
@@ -120,8 +121,8 @@ struct iovec64 {
 #define IOV_STACK 16u
 
 /* One transfer per element, ending at the first short one. */
-static int64_t vector_io(struct file *file, const struct iovec64 *iov, uint32_t count, uint64_t *pos,
-                         bool write)
+static int64_t vector_io(struct file *file, const struct iovec64 *iov, uint32_t count,
+                         uint64_t *pos, bool write)
 {
     uint64_t done = 0;
     if (count == 0)
@@ -130,7 +131,8 @@ static int64_t vector_io(struct file *file, const struct iovec64 *iov, uint32_t 
         if (iov[i].size == 0)
             continue;
         void *base = (void *)iov[i].base;
-        int64_t n = write ? do_write(file, base, iov[i].size, pos) : do_read(file, base, iov[i].size, pos);
+        int64_t n =
+            write ? do_write(file, base, iov[i].size, pos) : do_read(file, base, iov[i].size, pos);
         if (n < 0)
             return done ? (int64_t)done : n;
         done += (uint64_t)n;
@@ -189,7 +191,7 @@ int64_t sys_pwritev(const struct sysargs *args)
     return (int64_t)pos < 0 ? -EINVAL : vector_call(args, true, &pos, true);
 }
 
-#define RWF_KNOWN 0x1fu /* HIPRI, DSYNC, SYNC, NOWAIT, APPEND */
+#define RWF_KNOWN  0x1fu /* HIPRI, DSYNC, SYNC, NOWAIT, APPEND */
 #define RWF_NOWAIT 0x08u
 #define RWF_APPEND 0x10u
 
@@ -214,7 +216,8 @@ int64_t sys_pwritev2(const struct sysargs *args)
     return vector_call2(args, true);
 }
 
-/* --- offsets ----------------------------------------------------------------------------------- */
+/* --- offsets -----------------------------------------------------------------------------------
+ */
 
 int64_t sys_lseek(const struct sysargs *args)
 {
@@ -226,7 +229,8 @@ int64_t sys_lseek(const struct sysargs *args)
     return file->ops->lseek(file, (int64_t)args->a[1], (int)args->a[2]);
 }
 
-/* --- sizes and stable storage ------------------------------------------------------------------ */
+/* --- sizes and stable storage ------------------------------------------------------------------
+ */
 
 int64_t sys_ftruncate(const struct sysargs *args)
 {
@@ -301,7 +305,8 @@ int64_t sys_readahead(const struct sysargs *args)
     return file->ops->pread_kernel ? 0 : -EINVAL;
 }
 
-/* --- from file to file ------------------------------------------------------------------------- */
+/* --- from file to file -------------------------------------------------------------------------
+ */
 
 #define COPY_STEP 65536u
 
@@ -364,7 +369,8 @@ int64_t sys_sendfile(const struct sysargs *args)
         if (status < 0)
             return status;
     }
-    int64_t n = copy_files(in, args->a[2] ? &pos : pos_of(in), file, pos_of(file), clamp(args->a[3]));
+    int64_t n =
+        copy_files(in, args->a[2] ? &pos : pos_of(in), file, pos_of(file), clamp(args->a[3]));
     if (n >= 0 && args->a[2]) {
         int status = PUT_USER((uint64_t *)args->a[2], &pos);
         if (status < 0)
@@ -391,8 +397,8 @@ int64_t sys_copy_file_range(const struct sysargs *args)
         status = get_offset(args->a[3], &out_pos);
     if (status < 0)
         return status;
-    int64_t n = copy_files(in, args->a[1] ? &in_pos : &in->pos, out, args->a[3] ? &out_pos : &out->pos,
-                           clamp(args->a[4]));
+    int64_t n = copy_files(in, args->a[1] ? &in_pos : &in->pos, out,
+                           args->a[3] ? &out_pos : &out->pos, clamp(args->a[4]));
     if (n >= 0 && args->a[1])
         status = PUT_USER((uint64_t *)args->a[1], &in_pos);
     if (n >= 0 && args->a[3] && status == 0)

@@ -16,10 +16,10 @@ static inline void put_place(struct place *place)
 /* `file`: a reference to what fd is, until the end of the scope; NULL if it is not open. */
 #define FILE_AT(fd) CLEANUP(put_file) struct file *file = fd_get((int)(fd))
 /* name: where a path of the program leads, until the end of the scope; name_status: how it went. */
-#define PLACE_AT(name, dirfd, user_path, flags)                                                    \
-    char name##_buf[PATH_BUF];                                                                     \
-    CLEANUP(put_place) struct place name = { .fs = NULL };                                         \
-    int name##_status =                                                                            \
+#define PLACE_AT(name, dirfd, user_path, flags)            \
+    char name##_buf[PATH_BUF];                             \
+    CLEANUP(put_place) struct place name = { .fs = NULL }; \
+    int name##_status =                                    \
         place_at((int)(dirfd), (const char *)(user_path), (flags), name##_buf, &name)
 
 static inline uint32_t walk_flags(uint64_t at_flags)

@@ -1,8 +1,8 @@
 /*
  * Opening and closing, the working directory and the umask. Tier: enclave.
  */
-#include "mm/shared.h"
 #include "arch/string.h"
+#include "mm/shared.h"
 #include "mm/uaccess.h"
 #include "sys/sys.h"
 #include "vfs/fd.h"
@@ -14,9 +14,9 @@ sys_fn sys_open, sys_openat, sys_creat, sys_openat2, sys_close, sys_close_range,
 
 static int64_t open_at(int dirfd, const char *path, uint32_t flags, uint32_t mode)
 {
-    const uint32_t known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
-                           O_SYNC | FASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW |
-                           O_NOATIME | O_CLOEXEC | O_PATH | __O_TMPFILE;
+    const uint32_t known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND |
+                           O_NONBLOCK | O_SYNC | FASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY |
+                           O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | __O_TMPFILE;
     flags &= known;
     struct file *file;
     int status = vfs_open_at(dirfd, path, flags, mode, &file);
@@ -63,7 +63,8 @@ int64_t sys_close(const struct sysargs *args)
 
 int64_t sys_close_range(const struct sysargs *args)
 {
-    uint32_t first = (uint32_t)args->a[0], last = (uint32_t)args->a[1], flags = (uint32_t)args->a[2];
+    uint32_t first = (uint32_t)args->a[0], last = (uint32_t)args->a[1],
+             flags = (uint32_t)args->a[2];
     if (first > last || (flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)))
         return -EINVAL;
     if (first > INT32_MAX)
@@ -83,7 +84,8 @@ int64_t sys_umask(const struct sysargs *args)
     return umask_set((uint32_t)args->a[0]);
 }
 
-/* --- working directory ------------------------------------------------------------------------- */
+/* --- working directory -------------------------------------------------------------------------
+ */
 
 int64_t sys_getcwd(const struct sysargs *args)
 {

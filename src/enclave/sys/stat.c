@@ -37,7 +37,8 @@ static int stat_fd(int fd, struct kstat *ret)
 static bool names_fd(uint64_t path, uint64_t flags)
 {
     char first;
-    return (flags & AT_EMPTY_PATH) && (!path || (GET_USER(&first, (const char *)path) == 0 && !first));
+    return (flags & AT_EMPTY_PATH) &&
+           (!path || (GET_USER(&first, (const char *)path) == 0 && !first));
 }
 
 static int stat_at(int dirfd, uint64_t path, uint64_t flags, struct kstat *ret)
@@ -90,8 +91,8 @@ int64_t sys_statx(const struct sysargs *args)
 {
     struct kstat st;
     uint64_t flags = args->a[2];
-    if ((flags & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH |
-                             AT_STATX_SYNC_TYPE)) ||
+    if ((flags &
+         ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE)) ||
         (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || (args->a[3] & STATX__RESERVED))
         return -EINVAL;
     int status = stat_at((int)args->a[0], args->a[1], flags, &st);
@@ -118,7 +119,8 @@ int64_t sys_statx(const struct sysargs *args)
     return PUT_USER((struct statx *)args->a[4], &out);
 }
 
-/* --- access ------------------------------------------------------------------------------------ */
+/* --- access ------------------------------------------------------------------------------------
+ */
 
 static int64_t access_at(int dirfd, uint64_t path, uint64_t mode, uint64_t flags)
 {
@@ -152,7 +154,8 @@ int64_t sys_faccessat2(const struct sysargs *args)
     return access_at((int)args->a[0], args->a[1], args->a[2], args->a[3]);
 }
 
-/* --- readlink ---------------------------------------------------------------------------------- */
+/* --- readlink ----------------------------------------------------------------------------------
+ */
 
 static int64_t readlink_at(int dirfd, uint64_t path, uint64_t user, uint64_t size)
 {
@@ -183,7 +186,8 @@ int64_t sys_readlinkat(const struct sysargs *args)
     return readlink_at((int)args->a[0], args->a[1], args->a[2], args->a[3]);
 }
 
-/* --- statfs ------------------------------------------------------------------------------------ */
+/* --- statfs ------------------------------------------------------------------------------------
+ */
 
 struct kstatfs { /* struct statfs of x86-64 */
     int64_t type, bsize;
@@ -237,7 +241,8 @@ int64_t sys_fstatfs(const struct sysargs *args)
     return put_statfs(fs, args->a[1]);
 }
 
-/* --- what there is not ------------------------------------------------------------------------- */
+/* --- what there is not -------------------------------------------------------------------------
+ */
 
 int64_t sys_name_to_handle_at(const struct sysargs *args UNUSED)
 {

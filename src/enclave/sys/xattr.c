@@ -1,6 +1,6 @@
 /*
- * Extended attributes. Scratch files have them (vfs/tmpfs/xattr.c); all others are as on a file system
- * without any: none to read, none to set. xattr(7). Tier: enclave.
+ * Extended attributes. Scratch files have them (vfs/tmpfs/xattr.c); all others are as on a file
+ * system without any: none to read, none to set. xattr(7). Tier: enclave.
  */
 #include "arch/string.h"
 #include "mm/heap.h"
@@ -12,11 +12,10 @@
 #include "vfs/tmpfs/tmpfs.h"
 
 sys_fn sys_getxattr, sys_lgetxattr, sys_fgetxattr, sys_listxattr, sys_llistxattr, sys_flistxattr,
-    sys_setxattr, sys_lsetxattr, sys_fsetxattr, sys_removexattr, sys_lremovexattr,
-    sys_fremovexattr;
+    sys_setxattr, sys_lsetxattr, sys_fsetxattr, sys_removexattr, sys_lremovexattr, sys_fremovexattr;
 
-#define NAME_SIZE  256u   /* XATTR_NAME_MAX and the NUL */
-#define VALUE_MAX  65536u /* XATTR_SIZE_MAX */
+#define NAME_SIZE   256u   /* XATTR_NAME_MAX and the NUL */
+#define VALUE_MAX   65536u /* XATTR_SIZE_MAX */
 #define FLAGS_KNOWN 3u
 
 enum call { GET, SET, LIST, REMOVE };

@@ -30,7 +30,8 @@ static bool first_time(uint64_t hash)
 
 void audit_once(int event, int error, const char *path, uint64_t size)
 {
-    uint64_t hash = (manifest_path_hash(path, size) + (uint64_t)(uint32_t)event * 0x9e3779b97f4a7c15ull) | 1;
+    uint64_t hash =
+        (manifest_path_hash(path, size) + (uint64_t)(uint32_t)event * 0x9e3779b97f4a7c15ull) | 1;
     if (first_time(hash))
         audit((enum ocall_audit_event)event, error, 0, path, size);
 }

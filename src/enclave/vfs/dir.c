@@ -1,11 +1,11 @@
 /*
- * Open directories of every file system, and O_PATH descriptors. A directory's names are taken when it
- * is first read and kept as getdents64 gives them, so that telldir and seekdir are stable while the
- * program changes the directory; rewinding takes them again. Tier: enclave.
+ * Open directories of every file system, and O_PATH descriptors. A directory's names are taken when
+ * it is first read and kept as getdents64 gives them, so that telldir and seekdir are stable while
+ * the program changes the directory; rewinding takes them again. Tier: enclave.
  */
 #include "arch/string.h"
-#include "core/bytes.h"
 #include "border/border.h"
+#include "core/bytes.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/process.h"

@@ -27,7 +27,11 @@ struct file *file_new(const struct file_ops *ops, uint32_t flags, void *object)
         file = heap_alloc(sizeof(*file));
     if (!file)
         return NULL;
-    *file = (struct file){ .ops = ops, .refs = 1, .flags = flags & ~(uint32_t)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC), .object = object };
+    *file = (struct file){ .ops = ops,
+                           .refs = 1,
+                           .flags = flags &
+                                    ~(uint32_t)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC),
+                           .object = object };
     return file;
 }
 
@@ -138,8 +142,6 @@ bool may_access(const struct kstat *stat, uint32_t want)
     uint32_t mode = stat->mode;
     if (node->uid == 0)
         return !(want & 1) || S_ISDIR(mode) || (mode & 0111);
-    uint32_t bits = node->uid == stat->uid   ? mode >> 6
-                    : node->gid == stat->gid ? mode >> 3
-                                             : mode;
+    uint32_t bits = node->uid == stat->uid ? mode >> 6 : node->gid == stat->gid ? mode >> 3 : mode;
     return (want & ~bits & 7) == 0;
 }

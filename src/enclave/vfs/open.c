@@ -72,8 +72,8 @@ int place_open(struct place *place, uint32_t flags, struct file **ret)
     return place->fs->open(place, flags, ret);
 }
 
-/* /proc/self/fd/N and its like: the open file once more. Linux makes a new description; for what the
- * enclave has (streams, mostly) sharing one differs only in the offset. */
+/* /proc/self/fd/N and its like: the open file once more. Linux makes a new description; for what
+ * the enclave has (streams, mostly) sharing one differs only in the offset. */
 static int open_magic(int fd, uint32_t flags, struct file **ret)
 {
     struct file *file = fd_get(fd);

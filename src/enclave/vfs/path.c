@@ -112,7 +112,8 @@ static int of_record(struct place *p, uint32_t record)
     case MANIFEST_ALLOWED: return host_lookup(p);
     case MANIFEST_SCRATCH:
         if (temporary(record)) {
-            /* From here on it is one more tmpfs name: what is below it is in it, not in an overlay. */
+            /* From here on it is one more tmpfs name: what is below it is in it, not in an overlay.
+             */
             p->record = MANIFEST_NONE;
             return in_overlay(f->parent, p);
         }
@@ -228,8 +229,8 @@ static int follow(struct walk *w)
     return w->rest[0] == '/' ? root(w->p, w->buf) : up(w->p, w->buf);
 }
 
-/* Do all components of a record's path mean in this run what they meant in the trace? Directories that
- * the program or the host can replace need a walk. */
+/* Do all components of a record's path mean in this run what they meant in the trace? Directories
+ * that the program or the host can replace need a walk. */
 static bool settled(uint32_t record)
 {
     const struct manifest_file *f = &g_manifest.files[record];
@@ -239,7 +240,8 @@ static bool settled(uint32_t record)
     return class == MANIFEST_TRUSTED || class == MANIFEST_NAMED;
 }
 
-/* The whole rest at once: true if the manifest has it, p is it, and no symlink is to be followed. */
+/* The whole rest at once: true if the manifest has it, p is it, and no symlink is to be followed.
+ */
 static bool direct(struct walk *w, int *ret_status)
 {
     struct place *p = w->p;
@@ -252,8 +254,8 @@ static bool direct(struct walk *w, int *ret_status)
     uint32_t size = head + 1 + left;
     w->buf[head] = '/';
     memcpy(w->buf + head + 1, w->rest + start, left);
-    uint32_t record = builtin_path(w->buf, size) ? MANIFEST_NONE
-                                                 : manifest_find(&g_manifest, w->buf, size);
+    uint32_t record =
+        builtin_path(w->buf, size) ? MANIFEST_NONE : manifest_find(&g_manifest, w->buf, size);
     if (record == MANIFEST_NONE || !settled(record) ||
         (S_ISLNK(g_manifest.files[record].mode) && !(w->flags & (WALK_NOFOLLOW | WALK_NAME)))) {
         w->buf[p->path_size] = '\0';

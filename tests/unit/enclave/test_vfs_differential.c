@@ -1,28 +1,28 @@
 /*
- * The same calls, in random order, on scratch files, on allowed files and on this machine's: results,
- * errors, metadata and listings must agree. The kernel is the oracle.
+ * The same calls, in random order, on scratch files, on allowed files and on this machine's:
+ * results, errors, metadata and listings must agree. The kernel is the oracle.
  */
 #include "vfs_fakes.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include <cmocka.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 #include "core/attr.h"
 
-#define ROUNDS 6000
+#define ROUNDS         6000
 #define OPEN_MAX_FILES 6
 
-static char g_native[300];     /* the oracle's folder */
-static const char *g_mine;     /* ours, in the program's world */
-static char g_log[8][600];     /* the last calls */
+static char g_native[300]; /* the oracle's folder */
+static const char *g_mine; /* ours, in the program's world */
+static char g_log[8][600]; /* the last calls */
 static unsigned g_log_at;
 static unsigned g_seed;
 static bool g_dir_links; /* does this machine count a directory's links? */
@@ -39,13 +39,13 @@ static void history(void)
         fprintf(stderr, "  %s\n", g_log[(g_log_at + i) % 8]);
 }
 
-#define SAME(mine, native, ...)                                                                    \
-    do {                                                                                           \
-        long long mine_ = (long long)(mine), native_ = (long long)(native);                        \
-        if (mine_ != native_) {                                                                    \
-            history();                                                                             \
-            CHECK_EQ(mine_, native_, __VA_ARGS__);                                                 \
-        }                                                                                          \
+#define SAME(mine, native, ...)                                             \
+    do {                                                                    \
+        long long mine_ = (long long)(mine), native_ = (long long)(native); \
+        if (mine_ != native_) {                                             \
+            history();                                                      \
+            CHECK_EQ(mine_, native_, __VA_ARGS__);                          \
+        }                                                                   \
     } while (0)
 
 static int64_t native(int64_t r)
@@ -53,7 +53,8 @@ static int64_t native(int64_t r)
     return r < 0 ? -errno : r;
 }
 
-/* A path of a few names below the folder; *ret_mine and *ret_native live until the next but three. */
+/* A path of a few names below the folder; *ret_mine and *ret_native live until the next but three.
+ */
 static void pick(const char **ret_mine, const char **ret_native)
 {
     static char paths[8][2][400];
@@ -144,10 +145,20 @@ static struct {
 
 static void do_open(const char *mp, const char *np)
 {
-    static const int flags[] = { O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_CREAT, O_WRONLY | O_CREAT | O_EXCL,
-                                 O_RDWR | O_CREAT | O_TRUNC, O_WRONLY | O_APPEND | O_CREAT, O_RDWR | O_TRUNC,
-                                 O_RDONLY | O_NOFOLLOW, O_RDONLY | O_DIRECTORY, O_RDWR | O_CREAT | O_NOFOLLOW,
-                                 O_PATH, O_PATH | O_NOFOLLOW, O_CREAT | O_RDONLY };
+    static const int flags[] = { O_RDONLY,
+                                 O_WRONLY,
+                                 O_RDWR,
+                                 O_RDWR | O_CREAT,
+                                 O_WRONLY | O_CREAT | O_EXCL,
+                                 O_RDWR | O_CREAT | O_TRUNC,
+                                 O_WRONLY | O_APPEND | O_CREAT,
+                                 O_RDWR | O_TRUNC,
+                                 O_RDONLY | O_NOFOLLOW,
+                                 O_RDONLY | O_DIRECTORY,
+                                 O_RDWR | O_CREAT | O_NOFOLLOW,
+                                 O_PATH,
+                                 O_PATH | O_NOFOLLOW,
+                                 O_CREAT | O_RDONLY };
     int f = flags[next(ARRAY_SIZE(flags))];
     unsigned slot = next(OPEN_MAX_FILES);
     if (g_open[slot].native > 0) {
@@ -184,9 +195,7 @@ static void do_io(void)
             CHECK(memcmp(mb, nb, (size_t)n) == 0, "read bytes");
         break;
     case 2:
-    case 3:
-        SAME(SYS(write, U(mf), U(data), size), native(write(nf, data, size)), "write");
-        break;
+    case 3: SAME(SYS(write, U(mf), U(data), size), native(write(nf, data, size)), "write"); break;
     case 4:
         m = SYS(pread64, U(mf), U(mb), size, U(at));
         n = native(pread(nf, nb, size, at));
@@ -195,7 +204,8 @@ static void do_io(void)
             CHECK(memcmp(mb, nb, (size_t)n) == 0, "pread bytes");
         break;
     case 5:
-        SAME(SYS(pwrite64, U(mf), U(data), size, U(at)), native(pwrite(nf, data, size, at)), "pwrite");
+        SAME(SYS(pwrite64, U(mf), U(data), size, U(at)), native(pwrite(nf, data, size, at)),
+             "pwrite");
         break;
     case 6: {
         int whence = (int)next(3);
@@ -224,7 +234,9 @@ static void do_io(void)
 
 static void do_link(const char *mp, const char *np)
 {
-    static const char *const targets[] = { "a", "b", "../a", "./c/d", "nowhere", "d/", "/", "a/../b" };
+    static const char *const targets[] = {
+        "a", "b", "../a", "./c/d", "nowhere", "d/", "/", "a/../b"
+    };
     const char *target = targets[next(ARRAY_SIZE(targets))];
     char full[2][400];
     if (strcmp(target, "/") == 0) { /* an absolute one */
@@ -232,7 +244,8 @@ static void do_link(const char *mp, const char *np)
         snprintf(full[1], sizeof(full[1]), "%s/b", g_native);
         SAME(SYS(symlink, U(full[0]), U(mp)), native(symlink(full[1], np)), "symlink %s", mp);
     } else {
-        SAME(SYS(symlink, U(target), U(mp)), native(symlink(target, np)), "symlink %s -> %s", mp, target);
+        SAME(SYS(symlink, U(target), U(mp)), native(symlink(target, np)), "symlink %s -> %s", mp,
+             target);
     }
 }
 
@@ -251,7 +264,8 @@ static void do_readlink(const char *mp, const char *np)
 static void do_times(const char *mp, const char *np)
 {
     struct stat ms, ns;
-    struct timespec times[2] = { { next(1000000), next(1000000000) }, { next(1000000), UTIME_OMIT } };
+    struct timespec times[2] = { { next(1000000), next(1000000000) },
+                                 { next(1000000), UTIME_OMIT } };
     if (next(2))
         times[1].tv_nsec = next(1000000000);
     SAME(SYS(utimensat, FAKE_CWD, U(mp), U(times), 0), native(utimensat(AT_FDCWD, np, times, 0)),
@@ -282,7 +296,8 @@ static void one(void)
     case 7: {
         unsigned flags = next(4);
         SAME(SYS(renameat2, FAKE_CWD, U(mp), FAKE_CWD, U(mq), flags),
-             native(renameat2(AT_FDCWD, np, AT_FDCWD, nq, flags)), "renameat2 %s %s %u", mp, mq, flags);
+             native(renameat2(AT_FDCWD, np, AT_FDCWD, nq, flags)), "renameat2 %s %s %u", mp, mq,
+             flags);
         break;
     }
     case 8: SAME(SYS(link, U(mp), U(mq)), native(link(np, nq)), "link %s %s", mp, mq); break;
@@ -338,10 +353,10 @@ static void run(void)
     stat(path, &st);
     g_dir_links = st.st_nlink == 2;
     rmdir(path);
-    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 0755, NULL, 0,
-                                    false });
-    fake_add(&(struct fake_record){ "/data", MANIFEST_ALLOWED, MANIFEST_SUBTREE, S_IFDIR | 0755, NULL, 0,
-                                    false });
+    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 0755,
+                                    NULL, 0, false });
+    fake_add(&(struct fake_record){ "/data", MANIFEST_ALLOWED, MANIFEST_SUBTREE, S_IFDIR | 0755,
+                                    NULL, 0, false });
     fake_start("/");
     /* One level down, so that "../a" stays in the same world. */
     static char mine[100];

@@ -1,20 +1,20 @@
 /* Descriptors, flags, vectors, copies, anonymous files, devices and /proc. */
 #include "vfs_fakes.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
-#include <dirent.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 
+#include <cmocka.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 #include "core/attr.h"
 #include "vfs/fd.h"
@@ -22,9 +22,10 @@
 
 static void start(void)
 {
-    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 01777, NULL, 0,
+    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 01777,
+                                    NULL, 0, false });
+    fake_add(&(struct fake_record){ "/lib/a", MANIFEST_TRUSTED, 0, S_IFREG | 0644, "0123456789", 0,
                                     false });
-    fake_add(&(struct fake_record){ "/lib/a", MANIFEST_TRUSTED, 0, S_IFREG | 0644, "0123456789", 0, false });
     fake_start("/tmp");
 }
 
@@ -96,7 +97,8 @@ static void vectors_body(void)
     CHECK_EQ(SYS(lseek, U(fd), 1, SEEK_SET), 1, "seek");
     struct iovec in[3] = { { a, 3 }, { b, 2 }, { c, 20 } };
     CHECK_EQ(SYS(readv, U(fd), U(in), 3), 7, "readv");
-    CHECK(memcmp(a, "bcd", 3) == 0 && memcmp(b, "ef", 2) == 0 && memcmp(c, "gh", 2) == 0, "scattered");
+    CHECK(memcmp(a, "bcd", 3) == 0 && memcmp(b, "ef", 2) == 0 && memcmp(c, "gh", 2) == 0,
+          "scattered");
     CHECK_EQ(SYS(preadv2, U(fd), U(in), 2, 0, 0, 0), 5, "preadv2");
     CHECK_EQ(SYS(preadv2, U(fd), U(in), 2, 0, 0, 0x40000000), -EOPNOTSUPP, "preadv2 flags");
     CHECK_EQ(SYS(writev, U(fd), U(out), 1025), -EINVAL, "too many");
@@ -135,7 +137,11 @@ static void copies_body(void)
     CHECK_EQ(to, 25, "to");
     CHECK_EQ(SYS(copy_file_range, U(in), 0, U(out), 0, 5, 1), -EINVAL, "flags");
     CHECK_EQ(SYS(pread64, U(out), U(buf), 40, 0), 25, "all");
-    CHECK(memcmp(buf + 14, "\0\0\0\0\0\0" "01234", 11) == 0, "a hole reads as zeros");
+    CHECK(memcmp(buf + 14,
+                 "\0\0\0\0\0\0"
+                 "01234",
+                 11) == 0,
+          "a hole reads as zeros");
 }
 
 static void test_copies(void **state UNUSED)
@@ -167,7 +173,8 @@ static void memory_body(void)
     /* Sparse: 8 TiB on a few pages. */
     uint64_t before = g_fake_heap_used;
     CHECK_EQ(SYS(pwrite64, U(fd), U("end"), 3, 8ull << 40), 3, "far away");
-    CHECK(g_fake_heap_used - before < 100000, "%lu bytes", (unsigned long)(g_fake_heap_used - before));
+    CHECK(g_fake_heap_used - before < 100000, "%lu bytes",
+          (unsigned long)(g_fake_heap_used - before));
     CHECK_EQ(SYS(pread64, U(fd), U(buf), 10, (8ull << 40) - 5), 8, "read");
     CHECK(memcmp(buf, "\0\0\0\0\0end", 8) == 0, "content");
     CHECK_EQ(SYS(lseek, U(fd), 0, SEEK_HOLE), 0, "a hole at the start");
@@ -186,7 +193,8 @@ static void memory_body(void)
     CHECK_EQ(SYS(fstat, U(fd), U(&st)), 0, "fstat");
     CHECK_EQ(st.st_nlink, 0, "no name");
     snprintf(buf, sizeof(buf), "/proc/self/fd/%d", (int)fd);
-    CHECK_EQ(SYS(linkat, FAKE_CWD, U(buf), FAKE_CWD, U("/tmp/named"), AT_SYMLINK_FOLLOW), 0, "linkat");
+    CHECK_EQ(SYS(linkat, FAKE_CWD, U(buf), FAKE_CWD, U("/tmp/named"), AT_SYMLINK_FOLLOW), 0,
+             "linkat");
     CHECK_EQ(SYS(stat, U("/tmp/named"), U(&st)), 0, "stat");
     CHECK_EQ(st.st_nlink, 1, "a name");
     CHECK_EQ(st.st_size, 5, "size");
@@ -371,7 +379,8 @@ static void test_builtin(void **state UNUSED)
     vfs_child(builtin_body);
 }
 
-/* --- threads ------------------------------------------------------------------------------------ */
+/* --- threads ------------------------------------------------------------------------------------
+ */
 
 static void *pound(void *arg)
 {
@@ -391,7 +400,10 @@ static void *pound(void *arg)
         case 0: SYS(rename, U(path), U(other)); break;
         case 1: SYS(unlink, U(other)); break;
         case 2: SYS(link, U(path), U(other)); break;
-        default: SYS(open, U("/lib/a"), O_RDONLY, 0); SYS(close, 5 + mine); break;
+        default:
+            SYS(open, U("/lib/a"), O_RDONLY, 0);
+            SYS(close, 5 + mine);
+            break;
         }
     }
     return NULL;
@@ -443,8 +455,8 @@ static void shared_body(void)
     pthread_t threads[3];
     for (uint32_t i = 0; i < ARRAY_SIZE(numbers); i++)
         numbers[i] = i;
-    fake_add(&(struct fake_record){ "/lib/n", MANIFEST_TRUSTED, 0, S_IFREG | 0644, (const char *)numbers,
-                                    sizeof(numbers), false });
+    fake_add(&(struct fake_record){ "/lib/n", MANIFEST_TRUSTED, 0, S_IFREG | 0644,
+                                    (const char *)numbers, sizeof(numbers), false });
     start();
     g_shared = SYS(open, U("/lib/n"), O_RDONLY, 0);
     for (int i = 0; i < 3; i++)
@@ -463,8 +475,9 @@ static void test_shared(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dup),     cmocka_unit_test(test_vectors), cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_memory),  cmocka_unit_test(test_builtin), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_dup),     cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_copies),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_builtin), cmocka_unit_test(test_threads),
         cmocka_unit_test(test_shared),  cmocka_unit_test(test_xattr),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

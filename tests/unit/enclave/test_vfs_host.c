@@ -1,22 +1,23 @@
 /* Allowed files, outputs, scratch records and overlays: whose word counts where; a lying host. */
 #include "vfs_fakes.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <dirent.h>
 #include <sys/stat.h>
 
+#include <cmocka.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 #include "core/attr.h"
 
-#define REG (S_IFREG | 0644)
+#define REG      (S_IFREG | 0644)
 #define DIR_MODE (S_IFDIR | 0755)
 
-static void add(const char *path, uint32_t class, uint32_t flags, uint32_t mode, const char *content)
+static void add(const char *path, uint32_t class, uint32_t flags, uint32_t mode,
+                const char *content)
 {
     fake_add(&(struct fake_record){ path, class, flags, mode, content, 0, false });
 }
@@ -53,7 +54,8 @@ static void host_holds(const char *path, const char *text)
     char got[300] = "";
     int fd = open(host(path), O_RDONLY);
     CHECK(fd >= 0, "%s is not on the host", path);
-    CHECK(read(fd, got, sizeof(got) - 1) >= 0 && strcmp(got, text) == 0, "%s holds '%s'", path, got);
+    CHECK(read(fd, got, sizeof(got) - 1) >= 0 && strcmp(got, text) == 0, "%s holds '%s'", path,
+          got);
     close(fd);
 }
 
@@ -111,10 +113,10 @@ static const char *names(const char *path)
     return text;
 }
 
-#define NAMES(path, want)                                                                          \
-    do {                                                                                           \
-        const char *names_ = names(path);                                                          \
-        CHECK(strcmp(names_, want) == 0, "%s holds '%s', not '%s'", path, names_, want);           \
+#define NAMES(path, want)                                                                \
+    do {                                                                                 \
+        const char *names_ = names(path);                                                \
+        CHECK(strcmp(names_, want) == 0, "%s holds '%s', not '%s'", path, names_, want); \
     } while (0)
 
 static void outputs_body(void)
@@ -154,7 +156,8 @@ static void outputs_body(void)
     CHECK_EQ(SYS(mkdir, U("dir"), 0755), 0, "made");
     CHECK_EQ(file_write("dir/x", O_WRONLY | O_CREAT, "deep"), 4, "in it");
     host_holds("/w/dir/x", "deep");
-    CHECK_EQ(file_write("other", O_WRONLY | O_CREAT, "x"), -EROFS, "what the manifest does not name");
+    CHECK_EQ(file_write("other", O_WRONLY | O_CREAT, "x"), -EROFS,
+             "what the manifest does not name");
 }
 
 static void test_outputs(void **state UNUSED)
@@ -177,8 +180,10 @@ static void allowed_body(void)
     host_write("/data/pinned.py", "measured");
     host_write("/data/shadow.py", "planted");
     host_write("/data/sub/deep", "d");
-    CHECK(symlink("/safe/secret", host("/data/link")) == 0 && symlink("free", host("/data/rel")) == 0 &&
-              symlink("/etc/passwd", host("/data/out")) == 0 && symlink("..", host("/data/sub/up")) == 0,
+    CHECK(symlink("/safe/secret", host("/data/link")) == 0 &&
+              symlink("free", host("/data/rel")) == 0 &&
+              symlink("/etc/passwd", host("/data/out")) == 0 &&
+              symlink("..", host("/data/sub/up")) == 0,
           "symlinks");
     CHECK_EQ(file_read("/data/free", buf, sizeof(buf)), 6, "the host's word");
     CHECK_EQ(file_read("/data/sub/deep", buf, sizeof(buf)), 1, "below");
@@ -215,8 +220,8 @@ static void scratch_body(void)
 {
     char buf[100];
     struct stat st;
-    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 01777, NULL, 0,
-                                    false });
+    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 01777,
+                                    NULL, 0, false });
     add("/tmp/proj/main.py", MANIFEST_TRUSTED, 0, REG, "code");
     add("/tmp/proj/mod.py", MANIFEST_ABSENT, 0, 0, NULL);
     temporary("/w/work", DIR_MODE);
@@ -231,7 +236,8 @@ static void scratch_body(void)
     CHECK_EQ(SYS(stat, U("/tmp/proj/mod.py"), U(&st)), -ENOENT, "absent");
     CHECK_EQ(g_fake_audits, 0, "quietly");
     CHECK_EQ(file_write("/tmp/proj/out", O_CREAT | O_WRONLY, "mine"), 4, "beside it");
-    CHECK_EQ(file_write("/tmp/proj/mod.py", O_CREAT | O_WRONLY, "own"), 3, "the program's own module");
+    CHECK_EQ(file_write("/tmp/proj/mod.py", O_CREAT | O_WRONLY, "own"), 3,
+             "the program's own module");
     CHECK_EQ(file_write("/tmp/proj/main.py", O_WRONLY, "x"), -EROFS, "measured stays");
     CHECK_EQ(SYS(unlink, U("/tmp/proj/main.py")), -EROFS, "measured stays");
     CHECK_EQ(SYS(rename, U("/tmp/proj/out"), U("/tmp/proj/main.py")), -EROFS, "measured stays");
@@ -266,7 +272,8 @@ static void scratch_body(void)
     CHECK_EQ(SYS(link, U("plain"), U("/data/l")), -EXDEV, "link across classes");
     CHECK_EQ(SYS(rename, U("plain"), U("/data/l")), -EXDEV, "rename across classes");
     CHECK_EQ(SYS(link, U("keep"), U("/tmp/l")), -EXDEV, "link of a trusted file");
-    CHECK_EQ(SYS(unlink, U("work/part")) | SYS(unlink, U("work/any")) | SYS(rmdir, U("work")), 0, "clean");
+    CHECK_EQ(SYS(unlink, U("work/part")) | SYS(unlink, U("work/any")) | SYS(rmdir, U("work")), 0,
+             "clean");
     CHECK_EQ(SYS(symlink, U("/tmp"), U("work")), 0, "a link in the folder's place");
     CHECK_EQ(SYS(stat, U("/w/work/part"), U(&st)), -ENOENT, "leads elsewhere");
     CHECK_EQ(file_write("/w/work/part", O_CREAT | O_WRONLY, "x"), 1, "where it can be made");
@@ -315,7 +322,8 @@ static void listing_body(void)
     for (int i = 0; i + 1 < count; i++) {
         CHECK_EQ(SYS(lseek, U(fd), at[i], SEEK_SET), (long long)at[i], "seek");
         CHECK_EQ(SYS(getdents64, U(fd), U(buf), 32) > 0, 1, "read on");
-        CHECK(strcmp(((const struct dirent64 *)(const void *)buf)->d_name, name[i + 1]) == 0, "order");
+        CHECK(strcmp(((const struct dirent64 *)(const void *)buf)->d_name, name[i + 1]) == 0,
+              "order");
     }
     CHECK_EQ(SYS(getdents64, U(fd), U(8), 200), 0, "the end needs no buffer");
     CHECK_EQ(SYS(lseek, U(fd), 0, SEEK_SET), 0, "rewind");
@@ -329,7 +337,8 @@ static void test_listing(void **state UNUSED)
     vfs_child(listing_body);
 }
 
-/* --- a host that lies --------------------------------------------------------------------------- */
+/* --- a host that lies ---------------------------------------------------------------------------
+ */
 
 static unsigned g_noise = 9;
 
@@ -378,11 +387,15 @@ static void noise_body(void)
     (void)!symlink("f", host("/data/l"));
     g_fake_hook = noise;
     for (int i = 0; i < 20000; i++) {
-        static const char *const rel[] = { "f", "d", "l", "out", "x", "d/y", "../lib/t", "l/z", "." };
+        static const char *const rel[] = {
+            "f", "d", "l", "out", "x", "d/y", "../lib/t", "l/z", "."
+        };
         snprintf(path, sizeof(path), "%s", rel[next(ARRAY_SIZE(rel))]);
         uint64_t n = next(1000);
-        int64_t fd = SYS(open, U(path), (uint64_t[]){ O_RDONLY, O_RDWR, O_RDWR | O_CREAT, O_RDONLY | O_DIRECTORY,
-                                                     O_PATH, O_WRONLY | O_APPEND }[next(6)], 0644);
+        int64_t fd = SYS(open, U(path),
+                         (uint64_t[]){ O_RDONLY, O_RDWR, O_RDWR | O_CREAT, O_RDONLY | O_DIRECTORY,
+                                       O_PATH, O_WRONLY | O_APPEND }[next(6)],
+                         0644);
         if (fd >= 0) {
             memset(buf, 'z', sizeof(buf));
             int64_t got = SYS(read, U(fd), U(buf), n);
@@ -429,7 +442,9 @@ static bool say_dirents(enum ocall_nr nr, const uint64_t args[6] UNUSED, int64_t
 static void one_dirent(uint16_t record, uint16_t name_size, const char *name, int64_t size)
 {
     struct ocall_dirent *d = (void *)g_dirents;
-    *d = (struct ocall_dirent){ .ino = 5, .record_size = record, .type = 255, .name_size = name_size };
+    *d = (struct ocall_dirent){
+        .ino = 5, .record_size = record, .type = 255, .name_size = name_size
+    };
     memcpy(d->name, name, strlen(name));
     g_dirents_size = size;
 }
@@ -476,8 +491,9 @@ static void test_dirents(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outputs), cmocka_unit_test(test_allowed), cmocka_unit_test(test_scratch),
-        cmocka_unit_test(test_listing), cmocka_unit_test(test_noise),   cmocka_unit_test(test_dirents),
+        cmocka_unit_test(test_outputs), cmocka_unit_test(test_allowed),
+        cmocka_unit_test(test_scratch), cmocka_unit_test(test_listing),
+        cmocka_unit_test(test_noise),   cmocka_unit_test(test_dirents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

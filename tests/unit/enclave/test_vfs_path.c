@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <cmocka.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 #include "core/attr.h"
 
@@ -32,13 +32,30 @@ static void make_tree(const char *top)
     static const struct {
         const char *path, *target; /* target: symlink; "": file; NULL: folder */
     } tree[] = {
-        { "usr", NULL }, { "usr/lib", NULL }, { "usr/lib/x", NULL }, { "usr/lib/x/a.py", "" },
-        { "usr/lib/b.py", "" }, { "usr/bin", NULL }, { "usr/bin/p3", "" }, { "lib", "usr/lib" },
-        { "bin", "usr/bin/" }, { "usr/bin/p", "p3" }, { "usr/bin/up", "../lib/x" },
-        { "loop", "loop" }, { "l1", "l2" }, { "l2", "l1" }, { "dangling", "no/where" },
-        { "usr/lib/x/back", "../../bin" }, { "usr/lib/file", "b.py" }, { "usr/lib/fileslash", "b.py/" },
-        { "usr/lib/dot", "." }, { "usr/lib/dots", "./../lib/./x/.." }, { "f", "" },
-        { "chain0", "f" }, { "chain1", "chain0" }, { "chain2", "chain1" },
+        { "usr", NULL },
+        { "usr/lib", NULL },
+        { "usr/lib/x", NULL },
+        { "usr/lib/x/a.py", "" },
+        { "usr/lib/b.py", "" },
+        { "usr/bin", NULL },
+        { "usr/bin/p3", "" },
+        { "lib", "usr/lib" },
+        { "bin", "usr/bin/" },
+        { "usr/bin/p", "p3" },
+        { "usr/bin/up", "../lib/x" },
+        { "loop", "loop" },
+        { "l1", "l2" },
+        { "l2", "l1" },
+        { "dangling", "no/where" },
+        { "usr/lib/x/back", "../../bin" },
+        { "usr/lib/file", "b.py" },
+        { "usr/lib/fileslash", "b.py/" },
+        { "usr/lib/dot", "." },
+        { "usr/lib/dots", "./../lib/./x/.." },
+        { "f", "" },
+        { "chain0", "f" },
+        { "chain1", "chain0" },
+        { "chain2", "chain1" },
     };
     char path[600];
     for (size_t i = 0; i < ARRAY_SIZE(tree); i++) {
@@ -63,9 +80,11 @@ static char g_top[300];
 
 static void random_path(char *rel, size_t size)
 {
-    static const char *const names[] = { "usr", "lib", "bin", "x", "a.py", "b.py", "p", "p3", "up", "back",
-                                         "file", "fileslash", "dot", "dots", "..", ".", "loop", "l1",
-                                         "dangling", "t", "none", "f", "chain2", "hop39", "hop40", "hop38" };
+    static const char *const names[] = { "usr",      "lib",  "bin",  "x",    "a.py",   "b.py",
+                                         "p",        "p3",   "up",   "back", "file",   "fileslash",
+                                         "dot",      "dots", "..",   ".",    "loop",   "l1",
+                                         "dangling", "t",    "none", "f",    "chain2", "hop39",
+                                         "hop40",    "hop38" };
     uint32_t depth = 1 + next(6);
     rel[0] = '\0';
     for (uint32_t i = 0; i < depth; i++) {
@@ -88,7 +107,8 @@ static void compare(const char *rel, int mfd, int nfd, uint64_t cwd_mode)
     int nd = relative ? nfd : AT_FDCWD;
     for (int nofollow = 0; nofollow < 2; nofollow++) {
         int flags = nofollow ? AT_SYMLINK_NOFOLLOW : 0;
-        int64_t m = SYS(newfstatat, md, U(mp), U(&ms), U(flags)), n = native(fstatat(nd, np, &ns, flags));
+        int64_t m = SYS(newfstatat, md, U(mp), U(&ms), U(flags)),
+                n = native(fstatat(nd, np, &ns, flags));
         CHECK_EQ(m, n, "stat %s, flags %d", mp, flags);
         if (n == 0) {
             CHECK_EQ(ms.st_mode, ns.st_mode, "mode of %s", mp);
@@ -99,9 +119,15 @@ static void compare(const char *rel, int mfd, int nfd, uint64_t cwd_mode)
     int64_t m = SYS(readlinkat, md, U(mp), U(mb), 299), n = native(readlinkat(nd, np, nb, 299));
     CHECK_EQ(m, n, "readlink %s", mp);
     CHECK(n < 0 || memcmp(mb, nb, (size_t)n) == 0, "readlink %s", mp);
-    CHECK_EQ(SYS(faccessat2, md, U(mp), R_OK, 0), native(faccessat(nd, np, R_OK, 0)), "access %s", mp);
-    static const int opens[] = { O_RDONLY, O_RDONLY | O_DIRECTORY, O_RDONLY | O_NOFOLLOW, O_PATH,
-                                 O_PATH | O_NOFOLLOW, O_CREAT | O_EXCL | O_RDWR, O_PATH | O_DIRECTORY };
+    CHECK_EQ(SYS(faccessat2, md, U(mp), R_OK, 0), native(faccessat(nd, np, R_OK, 0)), "access %s",
+             mp);
+    static const int opens[] = { O_RDONLY,
+                                 O_RDONLY | O_DIRECTORY,
+                                 O_RDONLY | O_NOFOLLOW,
+                                 O_PATH,
+                                 O_PATH | O_NOFOLLOW,
+                                 O_CREAT | O_EXCL | O_RDWR,
+                                 O_PATH | O_DIRECTORY };
     int how = opens[next(ARRAY_SIZE(opens))];
     m = SYS(openat, md, U(mp), U(how), 0644);
     n = native(openat(nd, np, how, 0644));
@@ -156,8 +182,8 @@ static void lengths_body(void)
 {
     char path[5000];
     struct stat st;
-    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 0777, NULL, 0,
-                                    false });
+    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 0777,
+                                    NULL, 0, false });
     fake_start("/tmp");
     memset(path, 'a', sizeof(path));
     path[0] = '/';
@@ -181,7 +207,8 @@ static void lengths_body(void)
         depth++;
     CHECK(depth >= 18, "%d levels", depth);
     CHECK_EQ(SYS(stat, U(""), U(&st)), -ENOENT, "the empty path");
-    CHECK_EQ(SYS(newfstatat, FAKE_CWD, U(""), U(&st), AT_EMPTY_PATH), 0, "AT_EMPTY_PATH of the cwd");
+    CHECK_EQ(SYS(newfstatat, FAKE_CWD, U(""), U(&st), AT_EMPTY_PATH), 0,
+             "AT_EMPTY_PATH of the cwd");
     CHECK_EQ(SYS(newfstatat, 77, U("x"), U(&st), 0), -EBADF, "a bad dirfd");
     CHECK_EQ(SYS(newfstatat, 77, U("/tmp"), U(&st), 0), 0, "which an absolute path ignores");
     CHECK_EQ(SYS(newfstatat, FAKE_CWD, U("/tmp"), U(&st), 0x8000000), -EINVAL, "unknown flags");
@@ -195,8 +222,8 @@ static void test_lengths(void **state UNUSED)
 static void cwd_body(void)
 {
     char buf[200];
-    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 0777, NULL, 0,
-                                    false });
+    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 0777,
+                                    NULL, 0, false });
     fake_start("/opt/app");
     CHECK_EQ(SYS(getcwd, U(buf), sizeof(buf)), 9, "getcwd");
     CHECK(strcmp(buf, "/opt/app") == 0, "%s", buf);

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <cmocka.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 #include "core/attr.h"
 #include "core/manifest_view.h"
@@ -167,14 +167,15 @@ static void test_content(void **state UNUSED)
     vfs_child(content_body);
 }
 
-/* --- what the host does to a file that is read -------------------------------------------------- */
+/* --- what the host does to a file that is read --------------------------------------------------
+ */
 
 static const struct {
     const char *name;
     int (*spoil)(const char *path);
     uint32_t kind;
     uint64_t offset;
-} *g_row;
+} * g_row;
 
 static int flip(const char *path)
 {
@@ -262,8 +263,13 @@ static void tamper(uint32_t flags)
     if (g_row->kind)
         CHECK(strcmp(g_fake_refused_path, "/d/data.bin") == 0, "%s", g_fake_refused_path);
     if (g_row->kind == OCALL_REFUSED_CONTENT) {
-        CHECK(memcmp(g_fake_refusal.expected, g_manifest.leaves[g_manifest.files[fd_get(fd)->record -
-              g_manifest.files].first_leaf + 1], 32) == 0, "expected hash");
+        CHECK(
+            memcmp(
+                g_fake_refusal.expected,
+                g_manifest
+                    .leaves[g_manifest.files[fd_get(fd)->record - g_manifest.files].first_leaf + 1],
+                32) == 0,
+            "expected hash");
         CHECK(memcmp(g_fake_refusal.expected, g_fake_refusal.actual, 32) != 0, "actual hash");
     }
 }

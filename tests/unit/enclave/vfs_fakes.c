@@ -13,9 +13,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 #include "arch/cpu.h"
 #include "border/border.h"
@@ -33,7 +33,8 @@
 #include "thread/wait.h"
 #include "vfs/file.h"
 
-/* --- program memory ---------------------------------------------------------------------------- */
+/* --- program memory ----------------------------------------------------------------------------
+ */
 
 uint64_t g_fake_bad_start, g_fake_bad_end;
 
@@ -94,7 +95,8 @@ int user_prefault(const void *user, uint64_t size, bool write UNUSED)
     return bad(user, size) ? -EFAULT : 0;
 }
 
-/* --- heap -------------------------------------------------------------------------------------- */
+/* --- heap --------------------------------------------------------------------------------------
+ */
 
 uint64_t g_fake_heap_limit = UINT64_MAX, g_fake_heap_used;
 
@@ -155,7 +157,8 @@ void heap_pages_free(void *pages, uint64_t count)
     heap_free(pages);
 }
 
-/* --- the rest of the library OS ---------------------------------------------------------------- */
+/* --- the rest of the library OS ----------------------------------------------------------------
+ */
 
 void lock_take(struct lock *lock)
 {
@@ -250,8 +253,8 @@ void cpu_random(void *buf, size_t size)
         ((uint8_t *)buf)[i] = (uint8_t)rand();
 }
 
-void island_leaf_pair(uint64_t index, const void *data, const void *next_data, uint8_t ret[static 32],
-                      uint8_t ret_next[static 32])
+void island_leaf_pair(uint64_t index, const void *data, const void *next_data,
+                      uint8_t ret[static 32], uint8_t ret_next[static 32])
 {
     island_leaf(index, data, MANIFEST_CHUNK_SIZE, ret);
     island_leaf(index + 1, next_data, MANIFEST_CHUNK_SIZE, ret_next);
@@ -348,7 +351,8 @@ void audit(enum ocall_audit_event event, int error UNUSED, uint64_t value UNUSED
     g_fake_audit_path[path_size] = '\0';
 }
 
-/* --- the border -------------------------------------------------------------------------------- */
+/* --- the border --------------------------------------------------------------------------------
+ */
 
 char g_fake_root[256];
 uint64_t g_fake_calls[OCALL_COUNT];
@@ -405,12 +409,22 @@ static char *host_path(uint64_t offset, uint64_t size, bool text)
 static void put_stat(const struct stat *st)
 {
     struct ocall_stat out = {
-        .dev = st->st_dev, .ino = st->st_ino, .nlink = st->st_nlink, .mode = st->st_mode,
-        .uid = st->st_uid, .gid = st->st_gid, .rdev = st->st_rdev, .size = (uint64_t)st->st_size,
-        .blksize = 4096, .blocks = (uint64_t)st->st_blocks,
-        .atime_sec = st->st_atim.tv_sec, .mtime_sec = st->st_mtim.tv_sec,
-        .ctime_sec = st->st_ctim.tv_sec, .atime_nsec = (uint32_t)st->st_atim.tv_nsec,
-        .mtime_nsec = (uint32_t)st->st_mtim.tv_nsec, .ctime_nsec = (uint32_t)st->st_ctim.tv_nsec,
+        .dev = st->st_dev,
+        .ino = st->st_ino,
+        .nlink = st->st_nlink,
+        .mode = st->st_mode,
+        .uid = st->st_uid,
+        .gid = st->st_gid,
+        .rdev = st->st_rdev,
+        .size = (uint64_t)st->st_size,
+        .blksize = 4096,
+        .blocks = (uint64_t)st->st_blocks,
+        .atime_sec = st->st_atim.tv_sec,
+        .mtime_sec = st->st_mtim.tv_sec,
+        .ctime_sec = st->st_ctim.tv_sec,
+        .atime_nsec = (uint32_t)st->st_atim.tv_nsec,
+        .mtime_nsec = (uint32_t)st->st_mtim.tv_nsec,
+        .ctime_nsec = (uint32_t)st->st_ctim.tv_nsec,
     };
     memcpy(g_fake_window, &out, sizeof(out));
 }
@@ -424,8 +438,10 @@ static int64_t getdents(int fd)
         const struct dirent *d = (const void *)(raw + at);
         size_t name = strlen(d->d_name), record = (sizeof(struct ocall_dirent) + name + 7) & ~7ull;
         struct ocall_dirent *out = (void *)(g_fake_window + to);
-        *out = (struct ocall_dirent){ .ino = d->d_ino, .record_size = (uint16_t)record,
-                                      .type = d->d_type, .name_size = (uint16_t)name };
+        *out = (struct ocall_dirent){ .ino = d->d_ino,
+                                      .record_size = (uint16_t)record,
+                                      .type = d->d_type,
+                                      .name_size = (uint16_t)name };
         memcpy(out->name, d->d_name, name);
         to += record;
         at += d->d_reclen;
@@ -474,8 +490,8 @@ static int64_t host_call(enum ocall_nr nr, const uint64_t a[6])
     case OCALL_UNLINK:
         return unlinkat(AT_FDCWD, host_path(0, a[0], false), a[1] ? AT_REMOVEDIR : 0);
     case OCALL_RENAME:
-        return renameat2(AT_FDCWD, host_path(0, a[0], false), AT_FDCWD, host_path(a[0], a[1], false),
-                         (unsigned)a[2]);
+        return renameat2(AT_FDCWD, host_path(0, a[0], false), AT_FDCWD,
+                         host_path(a[0], a[1], false), (unsigned)a[2]);
     case OCALL_LINK: return link(host_path(0, a[0], false), host_path(a[0], a[1], false));
     case OCALL_SYMLINK: return symlink(host_path(0, a[0], true), host_path(a[0], a[1], false));
     case OCALL_CHMOD: return chmod(host_path(0, a[0], false), (mode_t)a[1]);
@@ -485,15 +501,16 @@ static int64_t host_call(enum ocall_nr nr, const uint64_t a[6])
     case OCALL_UTIMENS:
         times[0] = (struct timespec){ (time_t)a[1], (long)a[2] };
         times[1] = (struct timespec){ (time_t)a[3], (long)a[4] };
-        return utimensat(AT_FDCWD, host_path(0, a[0], false), times, a[5] ? AT_SYMLINK_NOFOLLOW : 0);
+        return utimensat(AT_FDCWD, host_path(0, a[0], false), times,
+                         a[5] ? AT_SYMLINK_NOFOLLOW : 0);
     case OCALL_IOCTL: return ioctl((int)a[0], a[1], g_fake_window);
     case OCALL_YIELD: return 0;
     default: panic("OCALL %u is not faked", nr);
     }
 }
 
-int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
-                    uint64_t a4, uint64_t a5)
+int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, uint64_t a2,
+                    uint64_t a3, uint64_t a4, uint64_t a5)
 {
     const uint64_t args[6] = { a0, a1, a2, a3, a4, a5 };
     int64_t ret;
@@ -508,7 +525,8 @@ int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, ui
     return ret;
 }
 
-/* --- manifests --------------------------------------------------------------------------------- */
+/* --- manifests ---------------------------------------------------------------------------------
+ */
 
 #define RECORDS_MAX 20000
 
@@ -546,9 +564,14 @@ static struct made *make(const char *path)
     }
     m = &g_made[g_made_count++];
     m->path = strdup(path);
-    m->file = (struct manifest_file){ .class = MANIFEST_TRUSTED, .mode = S_IFDIR | 0755, .nlink = 2,
-                                      .size = 4096, .dev = 1, .ino = g_next_ino++,
-                                      .uid = getuid(), .gid = getgid() };
+    m->file = (struct manifest_file){ .class = MANIFEST_TRUSTED,
+                                      .mode = S_IFDIR | 0755,
+                                      .nlink = 2,
+                                      .size = 4096,
+                                      .dev = 1,
+                                      .ino = g_next_ino++,
+                                      .uid = getuid(),
+                                      .gid = getgid() };
     return m;
 }
 
@@ -635,7 +658,8 @@ void fake_add_tree(const char *host_dir, const char *path)
             char target[4096] = { 0 };
             if (readlink(from, target, sizeof(target) - 1) < 0)
                 panic("readlink %s", from);
-            fake_add(&(struct fake_record){ to, MANIFEST_TRUSTED, 0, st.st_mode, target, 0, false });
+            fake_add(
+                &(struct fake_record){ to, MANIFEST_TRUSTED, 0, st.st_mode, target, 0, false });
         } else if (S_ISREG(st.st_mode)) {
             char *content = calloc(1, (size_t)st.st_size + 1);
             int fd = open(from, O_RDONLY);
@@ -656,13 +680,14 @@ struct image {
     struct manifest_header *header;
 };
 
-/* Appends a section; returns where its entries are. The image is allotted once, so pointers stay. */
+/* Appends a section; returns where its entries are. The image is allotted once, so pointers stay.
+ */
 static void *section(struct image *im, uint32_t type, uint32_t entry_size, uint64_t count)
 {
     im->size = (im->size + 7) & ~7ull;
-    im->header->sections[type - 1] =
-        (struct manifest_section){ .type = type, .entry_size = entry_size, .offset = im->size,
-                                   .count = count };
+    im->header->sections[type - 1] = (struct manifest_section){
+        .type = type, .entry_size = entry_size, .offset = im->size, .count = count
+    };
     void *at = im->bytes + im->size;
     im->size += entry_size * count;
     return at;
@@ -701,12 +726,13 @@ void fake_start(const char *cwd)
 
     make(cwd);
     /* Somebody has to be the program. */
-    fake_add(&(struct fake_record){ "/bin/prog", MANIFEST_TRUSTED, MANIFEST_EXEC, S_IFREG | 0755, "elf",
-                                    0, false });
+    fake_add(&(struct fake_record){ "/bin/prog", MANIFEST_TRUSTED, MANIFEST_EXEC, S_IFREG | 0755,
+                                    "elf", 0, false });
     qsort(g_made, g_made_count, sizeof(*g_made), by_path);
     uint64_t strings = 4096, leaves = 0, slots = 2;
     for (uint32_t i = 0; i < g_made_count; i++) {
-        strings += strlen(g_made[i].path) + 1 + (g_made[i].target ? strlen(g_made[i].target) + 1 : 0);
+        strings +=
+            strlen(g_made[i].path) + 1 + (g_made[i].target ? strlen(g_made[i].target) + 1 : 0);
         leaves += g_made[i].file.leaf_count;
     }
     strings *= 2; /* the names of listings */
@@ -720,10 +746,18 @@ void fake_start(const char *cwd)
     uint64_t used = 1; /* the empty string */
     struct manifest_node *node = section(&im, MANIFEST_NODE, sizeof(*node), 1);
     *node = (struct manifest_node){
-        .label = add_string(pool, &used, "test"), .cwd = add_string(pool, &used, cwd),
-        .hostname = add_string(pool, &used, "box"), .flags = MANIFEST_ROOT, .uid = getuid(),
-        .gid = getgid(), .umask = 022, .thread_count = 4, .cpu_count = 4, .heap_size = 64 << 20,
-        .stack_size = 8 << 20, .fd_limit = 256,
+        .label = add_string(pool, &used, "test"),
+        .cwd = add_string(pool, &used, cwd),
+        .hostname = add_string(pool, &used, "box"),
+        .flags = MANIFEST_ROOT,
+        .uid = getuid(),
+        .gid = getgid(),
+        .umask = 022,
+        .thread_count = 4,
+        .cpu_count = 4,
+        .heap_size = 64 << 20,
+        .stack_size = 8 << 20,
+        .fd_limit = 256,
     };
     struct manifest_file *files = section(&im, MANIFEST_FILES, sizeof(*files), g_made_count);
     uint32_t *index = section(&im, MANIFEST_INDEX, 4, slots);
@@ -755,7 +789,8 @@ void fake_start(const char *cwd)
             dirent_count++;
         }
     }
-    struct manifest_dirent *dirents = section(&im, MANIFEST_DIRENTS, sizeof(*dirents), dirent_count);
+    struct manifest_dirent *dirents =
+        section(&im, MANIFEST_DIRENTS, sizeof(*dirents), dirent_count);
     uint32_t at = 0;
     for (uint32_t d = 0; d < g_made_count; d++) {
         if (!(files[d].flags & MANIFEST_LISTED))
@@ -771,7 +806,8 @@ void fake_start(const char *cwd)
     *arg = add_string(pool, &used, "prog");
     section(&im, MANIFEST_ENV, sizeof(struct manifest_env), 0);
     struct manifest_entry *entry = section(&im, MANIFEST_ENTRIES, sizeof(*entry), 1);
-    *entry = (struct manifest_entry){ .executable = index_of("/bin/prog"), .interpreter = MANIFEST_NONE,
+    *entry = (struct manifest_entry){ .executable = index_of("/bin/prog"),
+                                      .interpreter = MANIFEST_NONE,
                                       .execfn = add_string(pool, &used, "prog") };
     section(&im, MANIFEST_CHILDREN, sizeof(struct manifest_child), 0);
     im.size = (im.size + 7) & ~7ull;
@@ -785,7 +821,8 @@ void fake_start(const char *cwd)
     vfs_init();
 }
 
-/* --- scenarios --------------------------------------------------------------------------------- */
+/* --- scenarios ---------------------------------------------------------------------------------
+ */
 
 void vfs_child(void (*body)(void))
 {
@@ -808,7 +845,8 @@ void vfs_child(void (*body)(void))
         fail_msg("the scenario's process ended with status 0x%x", status);
 }
 
-/* --- shared mappings: none ----------------------------------------------------------------------- */
+/* --- shared mappings: none -----------------------------------------------------------------------
+ */
 
 uint32_t g_shared_mappings;
 

@@ -41,7 +41,8 @@ static int64_t zero_pread_kernel(struct file *file UNUSED, void *buf, uint64_t s
     return (int64_t)size;
 }
 
-static int64_t random_read(struct file *file UNUSED, void *user, uint64_t size, uint64_t *pos UNUSED)
+static int64_t random_read(struct file *file UNUSED, void *user, uint64_t size,
+                           uint64_t *pos UNUSED)
 {
     uint64_t done = 0;
     while (done < size) {
@@ -69,10 +70,10 @@ static uint32_t dev_poll(struct file *file UNUSED, struct waiter *waiter UNUSED)
 
 static int dev_fstat(struct file *file, struct kstat *ret);
 
-#define OPS(NAME, READ, WRITE, PREAD)                                                              \
-    {                                                                                              \
-        .name = NAME, .read = READ, .write = WRITE, .pread_kernel = PREAD, .lseek = dev_lseek,     \
-        .fstat = dev_fstat, .poll = dev_poll,                                                      \
+#define OPS(NAME, READ, WRITE, PREAD)                                                          \
+    {                                                                                          \
+        .name = NAME, .read = READ, .write = WRITE, .pread_kernel = PREAD, .lseek = dev_lseek, \
+        .fstat = dev_fstat, .poll = dev_poll,                                                  \
     }
 
 static const struct file_ops null_ops = OPS("null", null_read, null_write, NULL);
@@ -153,7 +154,9 @@ static void device_stat(const struct device *d, struct kstat *ret)
         .ino = (uint64_t)(d - devices) + 1,
         .nlink = S_ISDIR(d->mode) ? 2 : 1,
         .mode = d->mode,
-        .rdev = d->ops ? MAKEDEV(1, d->minor) : S_ISCHR(d->mode) ? MAKEDEV(5, 0) : 0,
+        .rdev = d->ops             ? MAKEDEV(1, d->minor)
+                : S_ISCHR(d->mode) ? MAKEDEV(5, 0)
+                                   : 0,
         .size = d->target ? (int64_t)strlen(d->target) : 0,
         .blksize = 4096,
     };
@@ -214,8 +217,8 @@ static int fs_open(const struct place *place, uint32_t flags, struct file **ret)
 static int fs_list(const struct place *dir UNUSED, struct listing *listing)
 {
     for (uint32_t i = 1; i < ARRAY_SIZE(devices); i++) {
-        int status = listing_append(listing, devices[i].name, (uint32_t)strlen(devices[i].name), i + 1,
-                                    MODE_DT(devices[i].mode));
+        int status = listing_append(listing, devices[i].name, (uint32_t)strlen(devices[i].name),
+                                    i + 1, MODE_DT(devices[i].mode));
         if (status < 0)
             return status;
     }

@@ -13,7 +13,8 @@
 #define HANDLE_MAX   0x7fffffff
 #define PREFAULT_MIN 4096u
 
-/* --- what the run has created ------------------------------------------------------------------ */
+/* --- what the run has created ------------------------------------------------------------------
+ */
 
 static struct lock g_lock;
 static uint8_t *g_created; /* a bit per record; NULL: none yet */
@@ -48,7 +49,8 @@ static bool hidden(uint32_t record)
            !host_output_exists(record);
 }
 
-/* --- metadata ---------------------------------------------------------------------------------- */
+/* --- metadata ----------------------------------------------------------------------------------
+ */
 
 static int64_t sane_ns(uint32_t ns)
 {
@@ -143,7 +145,8 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
     return memchr(buf, '\0', (size_t)n) ? -EIO : n;
 }
 
-/* --- open files -------------------------------------------------------------------------------- */
+/* --- open files --------------------------------------------------------------------------------
+ */
 
 struct host_file {
     int handle;
@@ -246,7 +249,8 @@ static int64_t file_append(struct file *file, const void *user, uint64_t size, u
             break;
         done += (uint64_t)n;
     }
-    if (done && pos == &file->pos && border_call3(OCALL_LSEEK, 0, (uint64_t)handle, 0, SEEK_CUR) == 0) {
+    if (done && pos == &file->pos &&
+        border_call3(OCALL_LSEEK, 0, (uint64_t)handle, 0, SEEK_CUR) == 0) {
         uint64_t end = border_out(0);
         lock_take(&file->lock);
         if (end <= FILE_SIZE_MAX)
@@ -280,8 +284,8 @@ static int64_t file_pread_kernel(struct file *file, void *buf, uint64_t size, ui
     uint64_t done = 0;
     while (done < size) {
         uint64_t want = size - done < OCALL_DATA_SIZE ? size - done : OCALL_DATA_SIZE;
-        int64_t n = border_call3(OCALL_PREAD, want, (uint64_t)host_of(file)->handle, want,
-                                 offset + done);
+        int64_t n =
+            border_call3(OCALL_PREAD, want, (uint64_t)host_of(file)->handle, want, offset + done);
         if (n == -EINTR && !process_ending())
             continue;
         if (n < 0)
@@ -294,7 +298,8 @@ static int64_t file_pread_kernel(struct file *file, void *buf, uint64_t size, ui
     return (int64_t)done;
 }
 
-static int64_t file_pwrite_kernel(struct file *file, const void *buf, uint64_t size, uint64_t offset)
+static int64_t file_pwrite_kernel(struct file *file, const void *buf, uint64_t size,
+                                  uint64_t offset)
 {
     struct kstat st;
     int status = host_stat_handle(host_of(file)->handle, MANIFEST_NONE, &st);
@@ -306,7 +311,8 @@ static int64_t file_pwrite_kernel(struct file *file, const void *buf, uint64_t s
     while (done < want) {
         uint64_t n = want - done < OCALL_DATA_SIZE ? want - done : OCALL_DATA_SIZE;
         border_put(0, (const char *)buf + done, n);
-        int64_t wrote = border_call3(OCALL_PWRITE, n, (uint64_t)host_of(file)->handle, n, offset + done);
+        int64_t wrote =
+            border_call3(OCALL_PWRITE, n, (uint64_t)host_of(file)->handle, n, offset + done);
         if (wrote == -EINTR && !process_ending())
             continue;
         if (wrote <= 0)
@@ -423,11 +429,11 @@ static int64_t stream_ioctl(struct file *file, uint64_t request, uint64_t arg)
         uint32_t request;
         uint8_t in, out;
     } known[] = {
-        { 0x5401, 0, 36 },                                      /* TCGETS */
-        { 0x5402, 36, 0 },  { 0x5403, 36, 0 }, { 0x5404, 36, 0 }, /* TCSETS, W, F */
-        { 0x5413, 0, 8 },                                       /* TIOCGWINSZ */
-        { 0x541b, 0, 4 },                                       /* FIONREAD */
-        { 0x540f, 0, 4 },                                       /* TIOCGPGRP */
+        { 0x5401, 0, 36 },                                       /* TCGETS */
+        { 0x5402, 36, 0 }, { 0x5403, 36, 0 }, { 0x5404, 36, 0 }, /* TCSETS, W, F */
+        { 0x5413, 0, 8 },                                        /* TIOCGWINSZ */
+        { 0x541b, 0, 4 },                                        /* FIONREAD */
+        { 0x540f, 0, 4 },                                        /* TIOCGPGRP */
     };
     for (uint32_t i = 0; i < ARRAY_SIZE(known); i++) {
         if (known[i].request != (uint32_t)request)
@@ -512,11 +518,11 @@ int host_stream(int handle, uint32_t flags, struct file **ret)
 
 static int open_host(const struct place *place, uint32_t flags, uint32_t mode, struct file **ret)
 {
-    const uint32_t passed = O_ACCMODE | O_APPEND | O_TRUNC | O_CREAT | O_EXCL | O_NONBLOCK | O_DSYNC |
-                            O_SYNC;
+    const uint32_t passed =
+        O_ACCMODE | O_APPEND | O_TRUNC | O_CREAT | O_EXCL | O_NONBLOCK | O_DSYNC | O_SYNC;
     border_put(0, place->path, place->path_size);
-    int64_t handle = border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size,
-                                  (flags & passed) | O_NOFOLLOW, mode);
+    int64_t handle =
+        border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size, (flags & passed) | O_NOFOLLOW, mode);
     if (handle < 0)
         return (int)handle;
     struct kstat st;
@@ -525,10 +531,8 @@ static int open_host(const struct place *place, uint32_t flags, uint32_t mode, s
     if (status == 0 && S_ISDIR(st.mode))
         status = -EISDIR;
     if (status == 0)
-        status = wrap((int)handle, false,
-                      S_ISREG(st.mode) ? &g_host_file_ops : &g_host_stream_ops,
-                      flags, place->record,
-                      &file);
+        status = wrap((int)handle, false, S_ISREG(st.mode) ? &g_host_file_ops : &g_host_stream_ops,
+                      flags, place->record, &file);
     if (status < 0) {
         border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
         return status;
@@ -564,7 +568,8 @@ static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, s
     return 0;
 }
 
-/* --- names ------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------
+ */
 
 static int path_call(enum ocall_nr nr, const struct place *place, uint64_t arg)
 {
@@ -677,8 +682,8 @@ static int fs_utimens(const struct place *place, int64_t atime, int64_t mtime)
 static int fs_truncate(const struct place *place, uint64_t size)
 {
     border_put(0, place->path, place->path_size);
-    int64_t handle =
-        border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size, O_WRONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    int64_t handle = border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size,
+                                  O_WRONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     if (handle < 0)
         return (int)handle;
     int status = (int)border_call2(OCALL_FTRUNCATE, 0, (uint64_t)handle, size);
@@ -686,7 +691,8 @@ static int fs_truncate(const struct place *place, uint64_t size)
     return status;
 }
 
-/* --- listings ---------------------------------------------------------------------------------- */
+/* --- listings ----------------------------------------------------------------------------------
+ */
 
 static bool name_ok(const char *name, uint32_t size)
 {
@@ -795,7 +801,8 @@ void host_close(int handle)
 
 int host_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size)
 {
-    return (int)border_call4(OCALL_FALLOCATE, 0, (uint64_t)host_of(file)->handle, mode, offset, size);
+    return (int)border_call4(OCALL_FALLOCATE, 0, (uint64_t)host_of(file)->handle, mode, offset,
+                             size);
 }
 
 int host_flock(struct file *file, uint32_t operation)

@@ -1,6 +1,7 @@
 /*
- * Allowed files: plain files of the host, unprotected, and what the program was started with on 0-2.
- * The host's word is taken for content, size and times, after a check that it is sane. Tier: enclave.
+ * Allowed files: plain files of the host, unprotected, and what the program was started with on
+ * 0-2. The host's word is taken for content, size and times, after a check that it is sane. Tier:
+ * enclave.
  */
 #pragma once
 
@@ -15,7 +16,8 @@ MUST_CHECK int host_lookup(struct place *place);
 bool host_output_exists(uint32_t record);
 /* A file over a host handle that is only read and written in order, at the host's own offset. */
 MUST_CHECK int host_stream(int handle, uint32_t flags, struct file **ret);
-/* For an open directory or O_PATH: a handle that stays with the file whatever becomes of its name. */
+/* For an open directory or O_PATH: a handle that stays with the file whatever becomes of its name.
+ */
 MUST_CHECK int host_path_handle(const struct place *place);
 MUST_CHECK int host_stat_handle(int handle, uint32_t record, struct kstat *ret);
 void host_close(int handle);

@@ -14,7 +14,8 @@
 #include "vfs/proc/text.h"
 #include "vfs/tmpfs/tmpfs.h"
 
-/* --- what boot says ---------------------------------------------------------------------------- */
+/* --- what boot says ----------------------------------------------------------------------------
+ */
 
 struct blob {
     char *text;
@@ -54,7 +55,8 @@ int proc_set_exe(const char *path, uint64_t size)
     return keep(&g_exe, path, size);
 }
 
-/* --- texts ------------------------------------------------------------------------------------- */
+/* --- texts -------------------------------------------------------------------------------------
+ */
 
 void text_put(struct text *t, const void *bytes, uint64_t size)
 {
@@ -153,14 +155,17 @@ static void text_status(struct text *t, int tid)
     text_add(t, "FDSize:\t64\nGroups:\t%u \n", node->gid);
     text_add(t, "VmPeak:\t%lu kB\nVmSize:\t%lu kB\nVmLck:\t0 kB\nVmPin:\t0 kB\n", mapped / 1024,
              mapped / 1024);
-    text_add(t, "VmHWM:\t%lu kB\nVmRSS:\t%lu kB\nRssAnon:\t%lu kB\nRssFile:\t0 kB\nRssShmem:\t0 kB\n",
+    text_add(t,
+             "VmHWM:\t%lu kB\nVmRSS:\t%lu kB\nRssAnon:\t%lu kB\nRssFile:\t0 kB\nRssShmem:\t0 kB\n",
              accepted / 1024, accepted / 1024, accepted / 1024);
     text_add(t, "VmData:\t%lu kB\nVmStk:\t%lu kB\nVmSwap:\t0 kB\nThreads:\t%u\n", mapped / 1024,
              node->stack_size / 1024, threads_used());
     text_add(t, "SigQ:\t0/1024\nCapInh:\t0000000000000000\nCapEff:\t0000000000000000\n"
                 "NoNewPrivs:\t1\nSeccomp:\t0\n");
-    text_add(t, "Cpus_allowed_list:\t0-%u\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\n"
-                "nonvoluntary_ctxt_switches:\t0\n", node->cpu_count - 1);
+    text_add(t,
+             "Cpus_allowed_list:\t0-%u\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\n"
+             "nonvoluntary_ctxt_switches:\t0\n",
+             node->cpu_count - 1);
 }
 
 /* proc_pid_stat(5), 52 fields; the times are zero. */
@@ -186,22 +191,26 @@ static void text_statm(struct text *t, int tid UNUSED)
 
 static void text_mounts(struct text *t, int n UNUSED)
 {
-    text_add(t, "enclave / ext4 rw,relatime 0 0\nproc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n"
-                "sysfs /sys sysfs ro,nosuid,nodev,noexec,relatime 0 0\ntmpfs /dev tmpfs rw,nosuid 0 0\n"
-                "tmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n");
+    text_add(
+        t, "enclave / ext4 rw,relatime 0 0\nproc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n"
+           "sysfs /sys sysfs ro,nosuid,nodev,noexec,relatime 0 0\ntmpfs /dev tmpfs rw,nosuid 0 0\n"
+           "tmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n");
 }
 
 static void text_mountinfo(struct text *t, int n UNUSED)
 {
-    text_add(t, "1 0 0:1 / / rw,relatime - ext4 enclave rw\n2 1 0:2 / /proc rw,relatime - proc proc rw\n"
-                "3 1 0:4 / /sys ro,relatime - sysfs sysfs ro\n4 1 0:3 / /dev rw,nosuid - tmpfs tmpfs rw\n"
-                "5 4 0:5 / /dev/shm rw,nosuid,nodev - tmpfs tmpfs rw\n");
+    text_add(
+        t,
+        "1 0 0:1 / / rw,relatime - ext4 enclave rw\n2 1 0:2 / /proc rw,relatime - proc proc rw\n"
+        "3 1 0:4 / /sys ro,relatime - sysfs sysfs ro\n4 1 0:3 / /dev rw,nosuid - tmpfs tmpfs rw\n"
+        "5 4 0:5 / /dev/shm rw,nosuid,nodev - tmpfs tmpfs rw\n");
 }
 
 static void text_limits(struct text *t, int n UNUSED)
 {
     const struct manifest_node *node = process_node();
-    text_add(t, "%s", "Limit                     Soft Limit           Hard Limit           Units     \n");
+    text_add(t, "%s",
+             "Limit                     Soft Limit           Hard Limit           Units     \n");
     text_add(t, "Max stack size            %lu              unlimited            bytes     \n",
              node->stack_size);
     text_add(t, "Max processes             %u                 %u                 processes \n",
@@ -236,9 +245,11 @@ static void text_fdinfo(struct text *t, int fd)
 static void text_cpuinfo(struct text *t, int n UNUSED)
 {
     for (uint32_t i = 0; i < process_node()->cpu_count; i++)
-        text_add(t, "processor\t: %u\nvendor_id\t: GenuineIntel\nmodel name\t: SGX enclave\n"
-                    "physical id\t: 0\ncore id\t\t: %u\ncpu cores\t: %u\nflags\t\t: fpu sse sse2 avx\n\n",
-                 i, i, process_node()->cpu_count);
+        text_add(
+            t,
+            "processor\t: %u\nvendor_id\t: GenuineIntel\nmodel name\t: SGX enclave\n"
+            "physical id\t: 0\ncore id\t\t: %u\ncpu cores\t: %u\nflags\t\t: fpu sse sse2 avx\n\n",
+            i, i, process_node()->cpu_count);
 }
 
 static void text_meminfo(struct text *t, int n UNUSED)
@@ -246,11 +257,12 @@ static void text_meminfo(struct text *t, int n UNUSED)
     uint64_t mapped, accepted, limit;
     mm_usage(&mapped, &accepted, &limit);
     uint64_t left = limit > accepted ? limit - accepted : 0;
-    text_add(t, "MemTotal:       %lu kB\nMemFree:        %lu kB\nMemAvailable:   %lu kB\n", limit / 1024,
-             left / 1024, left / 1024);
-    text_add(t, "Buffers:               0 kB\nCached:                0 kB\nSwapCached:            0 kB\n"
-                "SwapTotal:             0 kB\nSwapFree:              0 kB\n"
-                "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n");
+    text_add(t, "MemTotal:       %lu kB\nMemFree:        %lu kB\nMemAvailable:   %lu kB\n",
+             limit / 1024, left / 1024, left / 1024);
+    text_add(
+        t, "Buffers:               0 kB\nCached:                0 kB\nSwapCached:            0 kB\n"
+           "SwapTotal:             0 kB\nSwapFree:              0 kB\n"
+           "HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n");
 }
 
 static void text_cpustat(struct text *t, int n UNUSED)
@@ -327,7 +339,8 @@ static void put_uuid(struct text *t, uint8_t id[16])
     id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
     id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
     for (int i = 0; i < 16; i++)
-        text_add(t, "%s%x%x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id[i] >> 4, id[i] & 15);
+        text_add(t, "%s%x%x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id[i] >> 4,
+                 id[i] & 15);
     text_add(t, "\n");
 }
 
@@ -354,9 +367,20 @@ static void text_thp(struct text *t, int n UNUSED)
     text_add(t, "always madvise [never]\n");
 }
 
-/* --- the tree ---------------------------------------------------------------------------------- */
+/* --- the tree ----------------------------------------------------------------------------------
+ */
 
-enum { LINK_NONE, LINK_EXE, LINK_CWD, LINK_ROOT, LINK_SELF, LINK_THREAD, LINK_MOUNTS, LINK_FD, LINK_FDS };
+enum {
+    LINK_NONE,
+    LINK_EXE,
+    LINK_CWD,
+    LINK_ROOT,
+    LINK_SELF,
+    LINK_THREAD,
+    LINK_MOUNTS,
+    LINK_FD,
+    LINK_FDS
+};
 
 struct entry {
     const char *path; /* '#': a number: tid, descriptor or CPU */
@@ -365,9 +389,9 @@ struct entry {
     int link;
 };
 
-#define DIR  (S_IFDIR | 0555)
+#define DIR    (S_IFDIR | 0555)
 #define FILE_R (S_IFREG | 0444)
-#define LINK (S_IFLNK | 0777)
+#define LINK   (S_IFLNK | 0777)
 
 /* One process's or thread's files, below its directory. */
 static const struct entry process_tree[] = {
@@ -507,9 +531,9 @@ bool builtin_path(const char *path, uint64_t size)
 {
     if (size < 4 || path[0] != '/')
         return false;
-    uint64_t n = path[1] == 'p' && size >= 5 && memcmp(path, "/proc", 5) == 0 ? 5
+    uint64_t n = path[1] == 'p' && size >= 5 && memcmp(path, "/proc", 5) == 0   ? 5
                  : memcmp(path, "/sys", 4) == 0 || memcmp(path, "/dev", 4) == 0 ? 4
-                                                                               : 0;
+                                                                                : 0;
     return n && (size == n || path[n] == '/');
 }
 

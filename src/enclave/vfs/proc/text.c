@@ -72,7 +72,8 @@ static const struct file_ops text_ops = {
     .release = file_release,
 };
 
-int text_open(char *text, uint64_t size, const struct place *place, uint32_t flags, struct file **ret)
+int text_open(char *text, uint64_t size, const struct place *place, uint32_t flags,
+              struct file **ret)
 {
     struct text_file *t = heap_alloc(sizeof(*t));
     struct file *file = t ? file_new(&text_ops, flags, t) : NULL;

@@ -130,7 +130,8 @@ int inode_resize(struct inode *inode, uint64_t size)
     return status;
 }
 
-/* --- open files -------------------------------------------------------------------------------- */
+/* --- open files --------------------------------------------------------------------------------
+ */
 
 struct inode *tmpfs_inode_of(const struct file *file)
 {
@@ -186,7 +187,8 @@ static int64_t file_pread_kernel(struct file *file, void *buf, uint64_t size, ui
     return (int64_t)want;
 }
 
-static int64_t file_pwrite_kernel(struct file *file, const void *buf, uint64_t size, uint64_t offset)
+static int64_t file_pwrite_kernel(struct file *file, const void *buf, uint64_t size,
+                                  uint64_t offset)
 {
     struct inode *inode = file->object;
     LOCKED(&inode->lock);
@@ -222,7 +224,8 @@ static int64_t write_begin(struct file *file, uint64_t size, uint64_t *pos, uint
             want = FILE_SIZE_MAX - offset;
     }
     int status = 0;
-    if ((inode->seals & F_SEAL_WRITE) || ((inode->seals & F_SEAL_GROW) && offset + want > inode->size))
+    if ((inode->seals & F_SEAL_WRITE) ||
+        ((inode->seals & F_SEAL_GROW) && offset + want > inode->size))
         status = -EPERM;
     *ret_end = inode->size;
     if (status == 0) {
@@ -402,8 +405,8 @@ int tmpfs_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t 
     } else {
         if (end > inode->size && !(mode & 1) && (inode->seals & F_SEAL_GROW))
             status = -EPERM;
-        for (uint64_t at = offset / BLOCK_SIZE; status == 0 && at < (end + BLOCK_SIZE - 1) / BLOCK_SIZE;
-             at++)
+        for (uint64_t at = offset / BLOCK_SIZE;
+             status == 0 && at < (end + BLOCK_SIZE - 1) / BLOCK_SIZE; at++)
             if (!block(inode, at, true))
                 status = -ENOSPC;
         if (status == 0 && !(mode & 1) && end > inode->size)

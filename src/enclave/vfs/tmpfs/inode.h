@@ -7,9 +7,9 @@
 #include "thread/lock.h"
 #include "vfs/tmpfs/tmpfs.h"
 
-#define BLOCK_SIZE  4096u
-#define NODE_SLOTS  512u /* pointers in one page */
-#define HEIGHT_MAX  6u
+#define BLOCK_SIZE 4096u
+#define NODE_SLOTS 512u /* pointers in one page */
+#define HEIGHT_MAX 6u
 
 struct entry {
     struct entry *next; /* same hash bucket */
@@ -34,12 +34,12 @@ struct inode {
     uint64_t blocks;
     uint32_t seals;
 
-    char *target; /* symlink */
+    char *target;         /* symlink */
     struct xattr *xattrs; /* under lock */
 
     /* Directory; under the namespace lock. Slots keep the order names came in. */
-    struct entry *entry; /* its own name; NULL: a root, or removed */
-    uint32_t record;     /* overlay: of which record */
+    struct entry *entry;            /* its own name; NULL: a root, or removed */
+    uint32_t record;                /* overlay: of which record */
     bool is_root, removed, changed; /* changed: a name was made or removed */
     struct entry **slots, **buckets;
     uint32_t slot_room, slot_end, bucket_count, entry_count;

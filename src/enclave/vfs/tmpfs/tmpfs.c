@@ -71,7 +71,8 @@ uint32_t tmpfs_mode(const struct inode *inode)
     return inode->mode;
 }
 
-/* --- roots ------------------------------------------------------------------------------------- */
+/* --- roots -------------------------------------------------------------------------------------
+ */
 
 static struct inode *overlay_find(uint32_t record)
 {
@@ -179,7 +180,8 @@ int tmpfs_dir_path(struct inode *dir, char buf[static PATH_BUF])
     return (int)size;
 }
 
-/* --- entries; all locked ----------------------------------------------------------------------- */
+/* --- entries; all locked -----------------------------------------------------------------------
+ */
 
 static struct entry **bucket(const struct inode *dir, const char *name, uint32_t size)
 {
@@ -262,7 +264,9 @@ static int add(struct inode *dir, const char *name, uint32_t size, struct inode 
     if (!e)
         return -ENOSPC;
     struct entry **b = bucket(dir, name, size);
-    *e = (struct entry){ .next = *b, .inode = inode, .dir = dir, .slot = dir->slot_end, .size = size };
+    *e = (struct entry){
+        .next = *b, .inode = inode, .dir = dir, .slot = dir->slot_end, .size = size
+    };
     memcpy(e->name, name, size);
     *b = e;
     dir->slots[dir->slot_end++] = e;
@@ -294,7 +298,8 @@ static struct inode *drop(struct entry *e)
     return inode;
 }
 
-/* --- places ------------------------------------------------------------------------------------ */
+/* --- places ------------------------------------------------------------------------------------
+ */
 
 static const char *base_name(const struct place *place, uint32_t *ret_size)
 {
@@ -655,9 +660,9 @@ static int fs_chown(const struct place *place, uint32_t uid, uint32_t gid)
 {
     struct inode *inode = place->object;
     const struct manifest_node *node = process_node();
-    if (node->uid != 0 && ((uid != UINT32_MAX && uid != inode->uid) ||
-                           (gid != UINT32_MAX && gid != inode->gid && gid != node->gid) ||
-                           node->uid != inode->uid))
+    if (node->uid != 0 &&
+        ((uid != UINT32_MAX && uid != inode->uid) ||
+         (gid != UINT32_MAX && gid != inode->gid && gid != node->gid) || node->uid != inode->uid))
         return -EPERM;
     LOCKED(&g_lock);
     if (uid != UINT32_MAX)
@@ -691,7 +696,8 @@ static int fs_truncate(const struct place *place, uint64_t size)
     return inode_resize(inode, size);
 }
 
-/* --- listings ---------------------------------------------------------------------------------- */
+/* --- listings ----------------------------------------------------------------------------------
+ */
 
 /* Locked. */
 static int list_names(const struct inode *dir, struct listing *listing)
@@ -700,7 +706,8 @@ static int list_names(const struct inode *dir, struct listing *listing)
         const struct entry *e = dir->slots[i];
         if (!e)
             continue;
-        int status = listing_append(listing, e->name, e->size, e->inode->ino, MODE_DT(e->inode->mode));
+        int status =
+            listing_append(listing, e->name, e->size, e->inode->ino, MODE_DT(e->inode->mode));
         if (status < 0)
             return status;
     }

@@ -13,13 +13,15 @@
 
 struct inode;
 
-/* The overlay directory of a directory record, made when first asked for. Referenced; NULL: no memory. */
+/* The overlay directory of a directory record, made when first asked for. Referenced; NULL: no
+ * memory. */
 MUST_CHECK struct inode *tmpfs_overlay(uint32_t record);
 /* Sets *time to when a name was made or removed in a record's overlay, if any ever was. */
 void tmpfs_overlay_changed(uint32_t record, int64_t *time);
 /* /dev/shm. Referenced; NULL: no memory. */
 MUST_CHECK struct inode *tmpfs_shm(void);
-/* Fills fs, object, dir and mode of place, which holds no references yet. Takes over that to dir. */
+/* Fills fs, object, dir and mode of place, which holds no references yet. Takes over that to dir.
+ */
 int tmpfs_lookup(struct inode *dir, const char *name, uint32_t size, struct place *place);
 struct inode *tmpfs_ref(struct inode *inode);
 void tmpfs_unref(struct inode *inode); /* NULL is fine */
@@ -36,10 +38,12 @@ MUST_CHECK int tmpfs_dir_path(struct inode *dir, char buf[static PATH_BUF]);
 int tmpfs_add_seals(struct file *file, uint32_t seals);
 int tmpfs_get_seals(struct file *file);
 MUST_CHECK int tmpfs_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size);
-/* Extended attributes. *ret: heap, the caller's. -ENODATA, -EOPNOTSUPP, -EPERM, -EEXIST, -ENOSPC. */
-MUST_CHECK int tmpfs_xattr_set(struct inode *inode, const char *name, const void *value, uint32_t size,
-                               uint32_t flags);
-MUST_CHECK int tmpfs_xattr_get(struct inode *inode, const char *name, char **ret, uint32_t *ret_size);
+/* Extended attributes. *ret: heap, the caller's. -ENODATA, -EOPNOTSUPP, -EPERM, -EEXIST, -ENOSPC.
+ */
+MUST_CHECK int tmpfs_xattr_set(struct inode *inode, const char *name, const void *value,
+                               uint32_t size, uint32_t flags);
+MUST_CHECK int tmpfs_xattr_get(struct inode *inode, const char *name, char **ret,
+                               uint32_t *ret_size);
 MUST_CHECK int tmpfs_xattr_list(struct inode *inode, char **ret, uint32_t *ret_size);
 MUST_CHECK int tmpfs_xattr_remove(struct inode *inode, const char *name);
 extern const struct file_ops g_tmpfs_file_ops;

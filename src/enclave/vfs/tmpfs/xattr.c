@@ -1,6 +1,6 @@
 /*
- * Extended attributes of scratch files: user.* on files and directories, trusted.* for root. Few and
- * small, so a list does. xattr(7). Tier: enclave.
+ * Extended attributes of scratch files: user.* on files and directories, trusted.* for root. Few
+ * and small, so a list does. xattr(7). Tier: enclave.
  */
 #include "arch/string.h"
 #include "mm/heap.h"
@@ -8,9 +8,9 @@
 #include "vfs/linux.h"
 #include "vfs/tmpfs/inode.h"
 
-#define XATTR_CREATE   1u
-#define XATTR_REPLACE  2u
-#define XATTR_SUM_MAX  65536u /* names and values of one inode */
+#define XATTR_CREATE  1u
+#define XATTR_REPLACE 2u
+#define XATTR_SUM_MAX 65536u /* names and values of one inode */
 
 struct xattr {
     struct xattr *next;

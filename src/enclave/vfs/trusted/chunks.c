@@ -27,7 +27,7 @@ struct handle {
 
 #define AHEAD_MAX (OCALL_DATA_SIZE / MANIFEST_CHUNK_SIZE)
 
-static struct lock g_lock; /* all below */
+static struct lock g_lock;     /* all below */
 static struct chunk **g_table; /* by leaf number */
 static struct chunk g_lru = { &g_lru, &g_lru, NULL, 0, 0, 0, 0 };
 static uint64_t g_cached; /* bytes in the table */
@@ -42,7 +42,8 @@ int chunks_init(void)
     return g_table ? 0 : -ENOMEM;
 }
 
-/* --- refusals ---------------------------------------------------------------------------------- */
+/* --- refusals ----------------------------------------------------------------------------------
+ */
 
 /* An integrity violation in a trusted file. -EIO if the manifest says deny; else no return. */
 static int refused(uint32_t record, struct ocall_refusal *r)
@@ -59,7 +60,8 @@ static int refused(uint32_t record, struct ocall_refusal *r)
     return -EIO;
 }
 
-/* --- host handles ------------------------------------------------------------------------------ */
+/* --- host handles ------------------------------------------------------------------------------
+ */
 
 /* A handle of the record's host file, whose type and size are as the manifest says. */
 static int handle_open(uint32_t record, int *ret)
@@ -68,8 +70,7 @@ static int handle_open(uint32_t record, int *ret)
     struct ocall_refusal r = { 0 };
     border_put(0, manifest_path(&g_manifest, record), f->path.length);
     /* Where the host keeps the content is its own business: links are followed. */
-    int64_t handle =
-        border_call3(OCALL_OPEN, 0x7fffffff, f->path.length, O_RDONLY | O_NONBLOCK, 0);
+    int64_t handle = border_call3(OCALL_OPEN, 0x7fffffff, f->path.length, O_RDONLY | O_NONBLOCK, 0);
     if (handle < 0) {
         r.kind = OCALL_REFUSED_MISSING;
         r.error = (uint32_t)-handle;
@@ -172,7 +173,8 @@ static void handle_put(struct handle *slot, int handle)
     slot->users--;
 }
 
-/* --- chunks ------------------------------------------------------------------------------------ */
+/* --- chunks ------------------------------------------------------------------------------------
+ */
 
 static void chunk_free(struct chunk *c)
 {
@@ -268,7 +270,8 @@ static struct chunk *take(uint32_t record, uint64_t index, uint64_t window)
 }
 
 /* The chunk if its leaf is the manifest's, else it is freed and the file refused. */
-static int accept(uint32_t record, struct chunk *c, const uint8_t leaf[static 32], struct chunk **ret)
+static int accept(uint32_t record, struct chunk *c, const uint8_t leaf[static 32],
+                  struct chunk **ret)
 {
     if (bytes_equal_ct(leaf, g_manifest.leaves[c->leaf], MANIFEST_HASH_SIZE)) {
         *ret = c;
@@ -284,8 +287,8 @@ static int accept(uint32_t record, struct chunk *c, const uint8_t leaf[static 32
     return refused(record, &r);
 }
 
-/* Verifies chunk index in the window, and with it the next one if that is wanted: *ret_next is NULL if
- * it could not be had, which is no error. */
+/* Verifies chunk index in the window, and with it the next one if that is wanted: *ret_next is NULL
+ * if it could not be had, which is no error. */
 static int verify(uint32_t record, uint64_t index, uint64_t window, bool pair, struct chunk **ret,
                   struct chunk **ret_next)
 {
@@ -353,7 +356,8 @@ static int load(uint32_t record, uint64_t index, uint64_t ahead, struct chunk **
         got = border_call3(OCALL_PREAD, want, (uint64_t)handle, want, offset);
     } while (got == -EINTR);
     if (got < 0) {
-        struct ocall_refusal r = { .kind = OCALL_REFUSED_MISSING, .offset = offset,
+        struct ocall_refusal r = { .kind = OCALL_REFUSED_MISSING,
+                                   .offset = offset,
                                    .error = (uint32_t)-got };
         handle_put(slot, handle);
         return refused(record, &r);
@@ -361,7 +365,8 @@ static int load(uint32_t record, uint64_t index, uint64_t ahead, struct chunk **
     /* The first chunk must be whole; a short count after it only means less readahead. */
     uint64_t have = (uint64_t)got;
     if (have < size_of(f, index)) {
-        struct ocall_refusal r = { .kind = OCALL_REFUSED_SHORT, .offset = offset,
+        struct ocall_refusal r = { .kind = OCALL_REFUSED_SHORT,
+                                   .offset = offset,
                                    .actual_size = offset + have };
         handle_put(slot, handle);
         return refused(record, &r);
@@ -371,7 +376,8 @@ static int load(uint32_t record, uint64_t index, uint64_t ahead, struct chunk **
         uint64_t i = index + at / MANIFEST_CHUNK_SIZE;
         if (size_of(f, i) > have - at || (first && cached(f->first_leaf + (uint32_t)i)))
             continue;
-        bool pair = have - at >= 2 * MANIFEST_CHUNK_SIZE && !cached(f->first_leaf + (uint32_t)i + 1);
+        bool pair =
+            have - at >= 2 * MANIFEST_CHUNK_SIZE && !cached(f->first_leaf + (uint32_t)i + 1);
         struct chunk *c = NULL, *next = NULL;
         status = verify(record, i, at, pair, &c, &next);
         if (status < 0)

@@ -59,7 +59,8 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
     return (int64_t)n;
 }
 
-/* --- open files -------------------------------------------------------------------------------- */
+/* --- open files --------------------------------------------------------------------------------
+ */
 
 static uint32_t index_of(const struct file *file)
 {
