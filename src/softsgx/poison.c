@@ -75,9 +75,30 @@ static void change_image(struct softsgx *s, uint64_t rsp, bool set)
     (void)!enclave_poke(s, rsp, &image, sizeof(image));
 }
 
+/* The enclave, or a sequence of entry.S that is an instruction of it? */
+static bool is_stepped(const struct softsgx *s, uint64_t rip)
+{
+    static const struct {
+        const char *begin, *end;
+    } sequences[] = {
+        { soft_enter_begin, soft_enter_end },
+        { soft_resume_begin, soft_resume_end },
+        { soft_exit_begin, soft_exit_end },
+        { soft_leaf_table, soft_leaf_end },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(sequences); i++)
+        if (rip >= (uint64_t)sequences[i].begin && rip < (uint64_t)sequences[i].end)
+            return true;
+    return rip < s->size;
+}
+
 bool poison_step(struct softsgx *s, struct soft_thread *t, greg_t *r)
 {
     uint64_t rip = (uint64_t)r[REG_RIP];
+    if (!is_stepped(s, rip)) { /* left by a jump exit */
+        poison_stop(t, r);
+        return false;
+    }
     if (opcode_is(s, t->step_rip, PUSHF))
         change_image(s, (uint64_t)r[REG_RSP], false);
     t->step_rip = rip;
