@@ -10,6 +10,9 @@
  *                        CSSA 0, OCALL    an OCALL comes back            -> returns from ocall_leave()
  *                        CSSA 1           an exception or an interrupt   -> exception_stage1(), EEXIT
  *                        else             the host lies: the thread is dead
+ *                      Before all that: is the image where it was linked? MRENCLAVE does not bind ELRANGE's
+ *                      base, and elsewhere every absolute address, from the stacks on, would name the
+ *                      host's memory.
  *   sys_entry          from a stub, or resumed here by stage 1 for a trapped `syscall`: rax = number,
  *                      rcx = return address, all else the program's, including rsp and flags.
  *   fault_entry        resumed here by stage 1: rdi = rsp = struct fault_frame on the runtime stack.
@@ -84,6 +87,9 @@
     .type enclave_entry, @function
 enclave_entry:
     cld
+    lea enclave_entry(%rip), %r10
+    cmp $enclave_entry, %r10
+    jne .Lmoved
     test %rax, %rax
     jnz .Lentry_exception
     mov %gs:THREAD_STATE, %r10
@@ -134,6 +140,10 @@ enclave_entry:
     movq $THREAD_STATE_DEAD, %gs:THREAD_STATE
     ud2
     jmp .Ldead
+
+.Lmoved:                        /* at CSSA 0 and 1: until no SSA frame is left */
+    ud2
+    jmp .Lmoved
 
 .Lentry_exception:
     mov %rsp, %r8
