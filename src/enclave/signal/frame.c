@@ -175,13 +175,15 @@ void signal_info_to_user(const struct signal_info *info, uint8_t ret[static 128]
     int32_t head[3] = { info->number, 0, info->code };
     memset(ret, 0, 128);
     memcpy(ret, head, sizeof(head));
-    if (info->code > 0 && info->code != SI_KERNEL) { /* a fault */
+    if (info->code == SI_KERNEL)
+        return;
+    if (info->code > 0) { /* a fault, or what the program sent itself as one */
         memcpy(ret + 16, &info->address, sizeof(info->address));
-    } else if (info->code != SI_KERNEL) {
+    } else {
         memcpy(ret + 16, &info->pid, sizeof(info->pid));
         memcpy(ret + 20, &info->uid, sizeof(info->uid));
-        memcpy(ret + 24, &info->value, sizeof(info->value));
     }
+    memcpy(ret + 24, &info->value, sizeof(info->value));
 }
 
 static void fill_context(struct ucontext *uc, const struct regs *regs, uint64_t mask)

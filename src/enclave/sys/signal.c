@@ -246,6 +246,7 @@ static int get_info(uint64_t user, int number, struct signal_info *ret)
         return r;
     *ret = (struct signal_info){ .number = number };
     memcpy(&ret->code, raw + 8, sizeof(ret->code));
+    memcpy(&ret->address, raw + 16, sizeof(ret->address));
     memcpy(&ret->pid, raw + 16, sizeof(ret->pid));
     memcpy(&ret->uid, raw + 20, sizeof(ret->uid));
     memcpy(&ret->value, raw + 24, sizeof(ret->value));
