@@ -26,8 +26,7 @@ static int place_of_fd(uint64_t fd, char *buf, struct place *ret)
     return place_of_file(file, buf, ret);
 }
 
-/* --- mode --------------------------------------------------------------------------------------
- */
+/* --- mode ------------------------------------------------------------------------------ */
 
 static int64_t chmod_place(const struct place *place, uint64_t mode)
 {
@@ -62,8 +61,7 @@ int64_t sys_fchmod(const struct sysargs *args)
     return status < 0 ? status : chmod_place(&place, args->a[1]);
 }
 
-/* --- owner -------------------------------------------------------------------------------------
- */
+/* --- owner ----------------------------------------------------------------------------- */
 
 static int64_t chown_place(const struct place *place, uint64_t uid, uint64_t gid)
 {
@@ -105,8 +103,7 @@ int64_t sys_fchown(const struct sysargs *args)
     return status < 0 ? status : chown_place(&place, args->a[1], args->a[2]);
 }
 
-/* --- times -------------------------------------------------------------------------------------
- */
+/* --- times ----------------------------------------------------------------------------- */
 
 struct ktime {
     int64_t sec, part; /* part: nanoseconds or microseconds */
@@ -210,8 +207,7 @@ int64_t sys_utime(const struct sysargs *args)
     return place_status < 0 ? place_status : set_times(&place, times);
 }
 
-/* --- size --------------------------------------------------------------------------------------
- */
+/* --- size ------------------------------------------------------------------------------ */
 
 int64_t sys_truncate(const struct sysargs *args)
 {
@@ -252,8 +248,7 @@ int64_t sys_fallocate(const struct sysargs *args)
     return file->ops->lseek ? -ENODEV : -ESPIPE;
 }
 
-/* --- files in memory ---------------------------------------------------------------------------
- */
+/* --- files in memory ------------------------------------------------------------------- */
 
 #define MFD_CLOEXEC       1u
 #define MFD_ALLOW_SEALING 2u

@@ -18,8 +18,7 @@ sys_fn sys_getdents64, sys_getdents, sys_mkdir, sys_mkdirat, sys_mknod, sys_mkno
     sys_symlinkat, sys_link, sys_linkat, sys_unlink, sys_rmdir, sys_unlinkat, sys_rename,
     sys_renameat, sys_renameat2;
 
-/* --- listing -----------------------------------------------------------------------------------
- */
+/* --- listing --------------------------------------------------------------------------- */
 
 int64_t sys_getdents64(const struct sysargs *args)
 {
@@ -62,8 +61,7 @@ int64_t sys_getdents(const struct sysargs *args)
     return n;
 }
 
-/* --- making ------------------------------------------------------------------------------------
- */
+/* --- making ---------------------------------------------------------------------------- */
 
 /* The checking half of making a name. */
 static int can_make(const struct place *place)
@@ -210,8 +208,7 @@ int64_t sys_linkat(const struct sysargs *args)
     return link_at((int)args->a[0], args->a[1], (int)args->a[2], args->a[3], args->a[4]);
 }
 
-/* --- removing ----------------------------------------------------------------------------------
- */
+/* --- removing -------------------------------------------------------------------------- */
 
 static int64_t unlink_at(int dirfd, uint64_t path)
 {
@@ -265,8 +262,7 @@ int64_t sys_unlinkat(const struct sysargs *args)
                       : unlink_at((int)args->a[0], args->a[1]);
 }
 
-/* --- renaming ----------------------------------------------------------------------------------
- */
+/* --- renaming -------------------------------------------------------------------------- */
 
 /* Both paths are canonical, so this is a matter of text. */
 static bool below(const struct place *place, const struct place *dir)

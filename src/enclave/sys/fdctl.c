@@ -60,8 +60,7 @@ int64_t sys_dup3(const struct sysargs *args)
     return dup_at(args->a[0], args->a[1], args->a[2] & O_CLOEXEC);
 }
 
-/* --- locks -------------------------------------------------------------------------------------
- */
+/* --- locks ----------------------------------------------------------------------------- */
 
 struct klock { /* struct flock of x86-64 */
     int16_t type, whence;
@@ -158,8 +157,7 @@ int64_t sys_flock(const struct sysargs *args)
     }
 }
 
-/* --- flags -------------------------------------------------------------------------------------
- */
+/* --- flags ----------------------------------------------------------------------------- */
 
 #define SETFL_MASK (uint32_t)(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC)
 
@@ -219,8 +217,7 @@ int64_t sys_fcntl(const struct sysargs *args)
     }
 }
 
-/* --- ioctl -------------------------------------------------------------------------------------
- */
+/* --- ioctl ----------------------------------------------------------------------------- */
 
 #define TCGETS   0x5401u
 #define FIONREAD 0x541bu

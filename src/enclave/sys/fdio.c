@@ -110,8 +110,7 @@ int64_t sys_pwrite64(const struct sysargs *args)
     return do_write(file, (const void *)args->a[1], args->a[2], &pos);
 }
 
-/* --- vectors -----------------------------------------------------------------------------------
- */
+/* --- vectors --------------------------------------------------------------------------- */
 
 struct iovec64 {
     uint64_t base, size;
@@ -216,8 +215,7 @@ int64_t sys_pwritev2(const struct sysargs *args)
     return vector_call2(args, true);
 }
 
-/* --- offsets -----------------------------------------------------------------------------------
- */
+/* --- offsets --------------------------------------------------------------------------- */
 
 int64_t sys_lseek(const struct sysargs *args)
 {
@@ -229,8 +227,7 @@ int64_t sys_lseek(const struct sysargs *args)
     return file->ops->lseek(file, (int64_t)args->a[1], (int)args->a[2]);
 }
 
-/* --- sizes and stable storage ------------------------------------------------------------------
- */
+/* --- sizes and stable storage ---------------------------------------------------------- */
 
 int64_t sys_ftruncate(const struct sysargs *args)
 {
@@ -305,8 +302,7 @@ int64_t sys_readahead(const struct sysargs *args)
     return file->ops->pread_kernel ? 0 : -EINVAL;
 }
 
-/* --- from file to file -------------------------------------------------------------------------
- */
+/* --- from file to file ----------------------------------------------------------------- */
 
 #define COPY_STEP 65536u
 

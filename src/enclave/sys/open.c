@@ -84,8 +84,7 @@ int64_t sys_umask(const struct sysargs *args)
     return umask_set((uint32_t)args->a[0]);
 }
 
-/* --- working directory -------------------------------------------------------------------------
- */
+/* --- working directory ----------------------------------------------------------------- */
 
 int64_t sys_getcwd(const struct sysargs *args)
 {

@@ -119,8 +119,7 @@ int64_t sys_statx(const struct sysargs *args)
     return PUT_USER((struct statx *)args->a[4], &out);
 }
 
-/* --- access ------------------------------------------------------------------------------------
- */
+/* --- access ---------------------------------------------------------------------------- */
 
 static int64_t access_at(int dirfd, uint64_t path, uint64_t mode, uint64_t flags)
 {
@@ -154,8 +153,7 @@ int64_t sys_faccessat2(const struct sysargs *args)
     return access_at((int)args->a[0], args->a[1], args->a[2], args->a[3]);
 }
 
-/* --- readlink ----------------------------------------------------------------------------------
- */
+/* --- readlink -------------------------------------------------------------------------- */
 
 static int64_t readlink_at(int dirfd, uint64_t path, uint64_t user, uint64_t size)
 {
@@ -186,8 +184,7 @@ int64_t sys_readlinkat(const struct sysargs *args)
     return readlink_at((int)args->a[0], args->a[1], args->a[2], args->a[3]);
 }
 
-/* --- statfs ------------------------------------------------------------------------------------
- */
+/* --- statfs ---------------------------------------------------------------------------- */
 
 struct kstatfs { /* struct statfs of x86-64 */
     int64_t type, bsize;
@@ -241,8 +238,7 @@ int64_t sys_fstatfs(const struct sysargs *args)
     return put_statfs(fs, args->a[1]);
 }
 
-/* --- what there is not -------------------------------------------------------------------------
- */
+/* --- what there is not ----------------------------------------------------------------- */
 
 int64_t sys_name_to_handle_at(const struct sysargs *args UNUSED)
 {

@@ -73,8 +73,7 @@ struct fs {
 
 extern const struct fs g_trusted_fs, g_host_fs, g_tmpfs_fs, g_proc_fs, g_dev_fs;
 
-/* --- path.c ------------------------------------------------------------------------------------
- */
+/* --- path.c ---------------------------------------------------------------------------- */
 #define WALK_NOFOLLOW 1u /* a symlink at the end is the place */
 #define WALK_CREATE   2u /* absent at the end is fine: ret->mode == 0 */
 #define WALK_EMPTY    4u /* AT_EMPTY_PATH */
@@ -100,12 +99,10 @@ int place_readonly(const struct place *place);
 /* The checking half of every change: 0, or why this place cannot be changed. */
 MUST_CHECK int place_changeable(const struct place *place);
 
-/* --- audit.c: one line per event and path -------------------------------------------------------
- */
+/* --- audit.c: one line per event and path ---------------------------------------------- */
 void audit_once(int event, int error, const char *path, uint64_t size);
 
-/* --- open.c ------------------------------------------------------------------------------------
- */
+/* --- open.c ---------------------------------------------------------------------------- */
 /* Opens what is there; flags as open(2), without O_CREAT. */
 MUST_CHECK int place_open(struct place *place, uint32_t flags, struct file **ret);
 MUST_CHECK int vfs_open_at(int dirfd, const char *user_path, uint32_t flags, uint32_t mode,
@@ -115,8 +112,7 @@ void cwd_set(struct file *dir); /* takes over the reference */
 uint32_t umask_get(void);
 uint32_t umask_set(uint32_t mask);
 
-/* --- dir.c: open directories -------------------------------------------------------------------
- */
+/* --- dir.c: open directories ----------------------------------------------------------- */
 /* The names of one directory, taken when it is first read (and again after rewinding). */
 struct listing {
     char *bytes; /* packed struct linux_dirent64 */
@@ -135,8 +131,7 @@ MUST_CHECK int dir_open(const struct place *place, uint32_t flags, struct file *
 /* The place of a g_dir_ops or g_path_ops file, owned by the file. */
 const struct place *dir_place(const struct file *file);
 
-/* --- file.c ------------------------------------------------------------------------------------
- */
+/* --- file.c ---------------------------------------------------------------------------- */
 /* Keeps a path for the file's life: the manifest's bytes as they are, else a copy. */
 MUST_CHECK int file_set_path(struct file *file, const char *path, uint32_t size);
 /* lseek over [0, size] for files whose size the enclave knows. */
@@ -147,7 +142,6 @@ uint64_t pos_take(struct file *file, uint64_t *pos, uint64_t size, uint64_t limi
                   uint64_t *ret_offset);
 void pos_give_back(struct file *file, uint64_t *pos, uint64_t unused);
 
-/* --- permissions -------------------------------------------------------------------------------
- */
+/* --- permissions ----------------------------------------------------------------------- */
 /* R_OK 4, W_OK 2, X_OK 1 for the one identity there is. */
 bool may_access(const struct kstat *stat, uint32_t want);

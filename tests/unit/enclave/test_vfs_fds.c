@@ -379,8 +379,7 @@ static void test_builtin(void **state UNUSED)
     vfs_child(builtin_body);
 }
 
-/* --- threads ------------------------------------------------------------------------------------
- */
+/* --- threads --------------------------------------------------------------------------- */
 
 static void *pound(void *arg)
 {

@@ -129,7 +129,8 @@ static void outputs_body(void)
     add("/w", MANIFEST_TRUSTED, MANIFEST_LISTED, DIR_MODE, NULL);
     fake_start("/w");
     host_write("/w/out.csv", "of an earlier run");
-    mkdir(host("/w/dir"), 0755);
+    host_write("/w/dir/stale", "left behind");
+    host_write("/w/dir/old/deep", "left behind");
     CHECK_EQ(SYS(stat, U("out.csv"), U(&st)), -ENOENT, "an output is absent first");
     CHECK_EQ(g_fake_audits, 0, "and that is no news");
     CHECK_EQ(SYS(open, U("out.csv"), O_RDWR, 0), -ENOENT, "also for open");
@@ -156,6 +157,22 @@ static void outputs_body(void)
     CHECK_EQ(SYS(mkdir, U("dir"), 0755), 0, "made");
     CHECK_EQ(file_write("dir/x", O_WRONLY | O_CREAT, "deep"), 4, "in it");
     host_holds("/w/dir/x", "deep");
+    NAMES("/w/dir", "x ");
+    CHECK_EQ(file_read("dir/stale", buf, sizeof(buf)), -ENOENT, "what an earlier run left in it");
+    CHECK_EQ(file_read("dir/old/deep", buf, sizeof(buf)), -ENOENT, "and below");
+    CHECK_EQ(SYS(mkdir, U("dir/old"), 0755), 0, "made again");
+    NAMES("/w/dir/old", "");
+    CHECK_EQ(file_write("dir/stale", O_WRONLY | O_CREAT | O_EXCL, "new"), 3, "made again");
+    host_holds("/w/dir/stale", "new");
+    CHECK_EQ(SYS(rename, U("dir/x"), U("dir/old/deep")), 0, "over what an earlier run left");
+    NAMES("/w/dir/old", "deep ");
+    CHECK_EQ(SYS(rename, U("dir/old"), U("dir/moved")), 0, "a folder");
+    NAMES("/w/dir", "moved stale ");
+    NAMES("/w/dir/moved", "deep ");
+    CHECK_EQ(SYS(stat, U("dir/old/deep"), U(&st)), -ENOENT, "moved away");
+    CHECK_EQ(SYS(unlink, U("dir/moved/deep")), 0, "unlink");
+    CHECK_EQ(SYS(rmdir, U("dir/moved")), 0, "rmdir");
+    NAMES("/w/dir", "stale ");
     CHECK_EQ(file_write("other", O_WRONLY | O_CREAT, "x"), -EROFS,
              "what the manifest does not name");
 }
@@ -337,8 +354,7 @@ static void test_listing(void **state UNUSED)
     vfs_child(listing_body);
 }
 
-/* --- a host that lies ---------------------------------------------------------------------------
- */
+/* --- a host that lies ------------------------------------------------------------------ */
 
 static unsigned g_noise = 9;
 

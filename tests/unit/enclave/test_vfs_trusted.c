@@ -167,8 +167,7 @@ static void test_content(void **state UNUSED)
     vfs_child(content_body);
 }
 
-/* --- what the host does to a file that is read --------------------------------------------------
- */
+/* --- what the host does to a file that is read ----------------------------------------- */
 
 static const struct {
     const char *name;

@@ -33,8 +33,7 @@
 #include "thread/wait.h"
 #include "vfs/file.h"
 
-/* --- program memory ----------------------------------------------------------------------------
- */
+/* --- program memory -------------------------------------------------------------------- */
 
 uint64_t g_fake_bad_start, g_fake_bad_end;
 
@@ -95,8 +94,7 @@ int user_prefault(const void *user, uint64_t size, bool write UNUSED)
     return bad(user, size) ? -EFAULT : 0;
 }
 
-/* --- heap --------------------------------------------------------------------------------------
- */
+/* --- heap ------------------------------------------------------------------------------ */
 
 uint64_t g_fake_heap_limit = UINT64_MAX, g_fake_heap_used;
 
@@ -157,8 +155,7 @@ void heap_pages_free(void *pages, uint64_t count)
     heap_free(pages);
 }
 
-/* --- the rest of the library OS ----------------------------------------------------------------
- */
+/* --- the rest of the library OS -------------------------------------------------------- */
 
 void lock_take(struct lock *lock)
 {
@@ -351,8 +348,7 @@ void audit(enum ocall_audit_event event, int error UNUSED, uint64_t value UNUSED
     g_fake_audit_path[path_size] = '\0';
 }
 
-/* --- the border --------------------------------------------------------------------------------
- */
+/* --- the border ------------------------------------------------------------------------ */
 
 char g_fake_root[256];
 uint64_t g_fake_calls[OCALL_COUNT];
@@ -525,8 +521,7 @@ int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, ui
     return ret;
 }
 
-/* --- manifests ---------------------------------------------------------------------------------
- */
+/* --- manifests ------------------------------------------------------------------------- */
 
 #define RECORDS_MAX 20000
 
@@ -821,8 +816,7 @@ void fake_start(const char *cwd)
     vfs_init();
 }
 
-/* --- scenarios ---------------------------------------------------------------------------------
- */
+/* --- scenarios ------------------------------------------------------------------------- */
 
 void vfs_child(void (*body)(void))
 {
@@ -845,8 +839,7 @@ void vfs_child(void (*body)(void))
         fail_msg("the scenario's process ended with status 0x%x", status);
 }
 
-/* --- shared mappings: none -----------------------------------------------------------------------
- */
+/* --- shared mappings: none ------------------------------------------------------------- */
 
 uint32_t g_shared_mappings;
 

@@ -8,49 +8,23 @@
 #include "process/process.h"
 #include "signal/signal.h"
 #include "thread/threads.h"
+#include "vfs/host/outputs.h"
 #include "vfs/linux.h"
 
 #define HANDLE_MAX   0x7fffffff
 #define PREFAULT_MIN 4096u
 
-/* --- what the run has created ------------------------------------------------------------------
- */
-
-static struct lock g_lock;
-static uint8_t *g_created; /* a bit per record; NULL: none yet */
-
-bool host_output_exists(uint32_t record)
+static bool hidden(const struct place *place)
 {
-    LOCKED(&g_lock);
-    return g_created && (g_created[record / 8] & 1u << record % 8);
+    return output_hidden(place->path, place->path_size, place->record);
 }
 
-static int mark(uint32_t record, bool exists)
+static int made(const struct place *place)
 {
-    if (record == MANIFEST_NONE || !(g_manifest.files[record].flags & MANIFEST_OUTPUT))
-        return 0;
-    uint8_t *fresh = heap_alloc(g_manifest.file_count / 8 + 1);
-    lock_take(&g_lock);
-    if (!g_created)
-        g_created = TAKE_PTR(fresh);
-    bool ok = g_created;
-    if (ok && exists)
-        g_created[record / 8] |= (uint8_t)(1u << record % 8);
-    else if (ok)
-        g_created[record / 8] &= (uint8_t) ~(1u << record % 8);
-    lock_drop(&g_lock);
-    heap_free(fresh);
-    return ok ? 0 : -ENOMEM;
+    return output_made(place->path, place->path_size, place->record, false);
 }
 
-static bool hidden(uint32_t record)
-{
-    return record != MANIFEST_NONE && (g_manifest.files[record].flags & MANIFEST_OUTPUT) &&
-           !host_output_exists(record);
-}
-
-/* --- metadata ----------------------------------------------------------------------------------
- */
+/* --- metadata -------------------------------------------------------------------------- */
 
 static int64_t sane_ns(uint32_t ns)
 {
@@ -116,7 +90,7 @@ int host_lookup(struct place *place)
     struct kstat st;
     place->fs = &g_host_fs;
     place->mode = 0;
-    if (hidden(place->record))
+    if (hidden(place))
         return 0;
     int status = stat_path(place, &st);
     if (status == -ENOENT || status == -ENOTDIR)
@@ -145,8 +119,7 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
     return memchr(buf, '\0', (size_t)n) ? -EIO : n;
 }
 
-/* --- open files --------------------------------------------------------------------------------
- */
+/* --- open files ------------------------------------------------------------------------ */
 
 struct host_file {
     int handle;
@@ -553,14 +526,14 @@ static int fs_open(const struct place *place, uint32_t flags, struct file **ret)
 /* An output that the host has already is emptied: nothing of it is ever read. */
 static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, struct file **ret)
 {
-    bool output = hidden(place->record);
+    bool output = hidden(place);
     if (output)
         flags = (flags & ~(uint32_t)O_EXCL) | O_TRUNC;
     struct file *file;
     int status = open_host(place, flags | O_CREAT, mode, &file);
     if (status < 0)
         return status;
-    if ((status = mark(place->record, true)) < 0) {
+    if ((status = made(place)) < 0) {
         file_unref(file);
         return status;
     }
@@ -568,8 +541,7 @@ static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, s
     return 0;
 }
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names ----------------------------------------------------------------------------- */
 
 static int path_call(enum ocall_nr nr, const struct place *place, uint64_t arg)
 {
@@ -579,16 +551,18 @@ static int path_call(enum ocall_nr nr, const struct place *place, uint64_t arg)
 
 static int fs_mkdir(const struct place *place, uint32_t mode)
 {
-    bool output = hidden(place->record);
+    bool output = hidden(place);
     int status = path_call(OCALL_MKDIR, place, mode);
     if (status == -EEXIST && output)
         status = 0;
-    return status < 0 ? status : mark(place->record, true);
+    return status < 0 ? status : made(place);
 }
 
 static int gone(const struct place *place, int status)
 {
-    return status < 0 ? status : mark(place->record, false);
+    if (status == 0)
+        output_gone(place->path, place->path_size, false);
+    return status;
 }
 
 static int fs_unlink(const struct place *place)
@@ -604,7 +578,7 @@ static int fs_rmdir(const struct place *place)
 /* An output's name on the host may be taken by what an earlier run left: that goes first. */
 static int clear_stale(const struct place *place)
 {
-    if (!hidden(place->record))
+    if (!hidden(place))
         return 0;
     int status = path_call(OCALL_UNLINK, place, 0);
     return status == -ENOENT ? 0 : status;
@@ -623,7 +597,7 @@ static int fs_symlink(const struct place *place, const char *target, uint32_t si
     int status = clear_stale(place);
     if (status == 0)
         status = two_paths(OCALL_SYMLINK, target, size, place->path, place->path_size, 0);
-    return status < 0 ? status : mark(place->record, true);
+    return status < 0 ? status : made(place);
 }
 
 static int fs_link(const struct place *old, const struct place *new)
@@ -631,7 +605,7 @@ static int fs_link(const struct place *old, const struct place *new)
     int status = clear_stale(new);
     if (status == 0)
         status = two_paths(OCALL_LINK, old->path, old->path_size, new->path, new->path_size, 0);
-    return status < 0 ? status : mark(new->record, true);
+    return status < 0 ? status : made(new);
 }
 
 static int fs_rename(const struct place *old, const struct place *new, uint32_t flags)
@@ -642,9 +616,10 @@ static int fs_rename(const struct place *old, const struct place *new, uint32_t 
             two_paths(OCALL_RENAME, old->path, old->path_size, new->path, new->path_size, flags);
     if (status < 0)
         return status;
-    if (!(flags & RENAME_EXCHANGE_FLAG) && (status = mark(old->record, false)) < 0)
-        return status;
-    return mark(new->record, true);
+    bool whole = S_ISDIR(old->mode) || S_ISDIR(new->mode);
+    if (!(flags & RENAME_EXCHANGE_FLAG))
+        output_gone(old->path, old->path_size, whole);
+    return output_made(new->path, new->path_size, new->record, whole);
 }
 
 static int fs_chmod(const struct place *place, uint32_t mode)
@@ -691,8 +666,7 @@ static int fs_truncate(const struct place *place, uint64_t size)
     return status;
 }
 
-/* --- listings ----------------------------------------------------------------------------------
- */
+/* --- listings -------------------------------------------------------------------------- */
 
 static bool name_ok(const char *name, uint32_t size)
 {
@@ -702,29 +676,41 @@ static bool name_ok(const char *name, uint32_t size)
     return !memchr(name, '/', size) && !memchr(name, '\0', size);
 }
 
-/* A name that the host has: shown if it belongs to the program's world and is the host's there. */
-static int add_name(uint32_t dir, struct listing *listing, const struct ocall_dirent *e,
-                    const char *name)
+/* A name that the host has in dir: shown if it belongs to the program's world and is the host's
+ * there. path holds dir's path and room for a name. */
+static int add_name(const struct place *dir, char *path, struct listing *listing,
+                    const struct ocall_dirent *e, const char *name)
 {
     uint64_t ino = e->ino;
     uint8_t type = e->type <= 14 ? e->type : DT_UNKNOWN;
-    if (dir != MANIFEST_NONE) {
-        uint32_t record = manifest_find_in(&g_manifest, dir, name, e->name_size);
-        if (record == MANIFEST_NONE && domain_of(dir) != DOMAIN_ALLOWED)
+    uint32_t head = dir->path_size == 1 ? 0 : dir->path_size;
+    uint32_t size = head + 1 + e->name_size;
+    if (size >= PATH_BUF)
+        return 0; /* no call could name it */
+    path[head] = '/';
+    memcpy(path + head + 1, name, e->name_size);
+    uint32_t record = MANIFEST_NONE;
+    if (dir->record != MANIFEST_NONE) {
+        record = manifest_find(&g_manifest, path, size);
+        if (record == MANIFEST_NONE && domain_of(dir->record) != DOMAIN_ALLOWED)
             return 0;
         if (record != MANIFEST_NONE) {
-            if (g_manifest.files[record].class != MANIFEST_ALLOWED || hidden(record))
+            if (g_manifest.files[record].class != MANIFEST_ALLOWED)
                 return 0;
             ino = g_manifest.files[record].ino;
         }
     }
+    if (output_hidden(path, size, record))
+        return 0;
     return listing_append(listing, name, e->name_size, ino, type);
 }
 
 #define LIST_ROUNDS_MAX 100000u /* a host that never comes to an end */
 
-static int list_handle(uint64_t handle, uint32_t dir, struct listing *listing)
+static int list_handle(uint64_t handle, const struct place *dir, struct listing *listing)
 {
+    char path[PATH_BUF];
+    memcpy(path, dir->path, dir->path_size);
     for (uint32_t round = 0; round < LIST_ROUNDS_MAX; round++) {
         int64_t got = border_call1(OCALL_GETDENTS, OCALL_DATA_SIZE, handle);
         if (got <= 0)
@@ -743,7 +729,7 @@ static int list_handle(uint64_t handle, uint32_t dir, struct listing *listing)
                 border_get(name, at + sizeof(e), e.name_size);
                 name[e.name_size] = '\0';
                 if (name_ok(name, e.name_size)) {
-                    int status = add_name(dir, listing, &e, name);
+                    int status = add_name(dir, path, listing, &e, name);
                     if (status < 0)
                         return status;
                 }
@@ -761,7 +747,7 @@ static int fs_list(const struct place *dir, struct listing *listing)
                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     if (handle < 0)
         return (int)handle;
-    int status = list_handle((uint64_t)handle, dir->record, listing);
+    int status = list_handle((uint64_t)handle, dir, listing);
     border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
     if (status == 0 && dir->record != MANIFEST_NONE)
         status = listing_records(listing, dir->record);

@@ -12,8 +12,6 @@
 
 /* Fills fs and mode of place from the host, or from the run's own record of outputs. */
 MUST_CHECK int host_lookup(struct place *place);
-/* Has this run created the output? */
-bool host_output_exists(uint32_t record);
 /* A file over a host handle that is only read and written in order, at the host's own offset. */
 MUST_CHECK int host_stream(int handle, uint32_t flags, struct file **ret);
 /* For an open directory or O_PATH: a handle that stays with the file whatever becomes of its name.

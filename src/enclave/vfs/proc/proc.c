@@ -14,8 +14,7 @@
 #include "vfs/proc/text.h"
 #include "vfs/tmpfs/tmpfs.h"
 
-/* --- what boot says ----------------------------------------------------------------------------
- */
+/* --- what boot says -------------------------------------------------------------------- */
 
 struct blob {
     char *text;
@@ -55,8 +54,7 @@ int proc_set_exe(const char *path, uint64_t size)
     return keep(&g_exe, path, size);
 }
 
-/* --- texts -------------------------------------------------------------------------------------
- */
+/* --- texts ----------------------------------------------------------------------------- */
 
 void text_put(struct text *t, const void *bytes, uint64_t size)
 {
@@ -367,8 +365,7 @@ static void text_thp(struct text *t, int n UNUSED)
     text_add(t, "always madvise [never]\n");
 }
 
-/* --- the tree ----------------------------------------------------------------------------------
- */
+/* --- the tree -------------------------------------------------------------------------- */
 
 enum {
     LINK_NONE,

@@ -130,8 +130,7 @@ int inode_resize(struct inode *inode, uint64_t size)
     return status;
 }
 
-/* --- open files --------------------------------------------------------------------------------
- */
+/* --- open files ------------------------------------------------------------------------ */
 
 struct inode *tmpfs_inode_of(const struct file *file)
 {

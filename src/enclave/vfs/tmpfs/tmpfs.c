@@ -71,8 +71,7 @@ uint32_t tmpfs_mode(const struct inode *inode)
     return inode->mode;
 }
 
-/* --- roots -------------------------------------------------------------------------------------
- */
+/* --- roots ----------------------------------------------------------------------------- */
 
 static struct inode *overlay_find(uint32_t record)
 {
@@ -180,8 +179,7 @@ int tmpfs_dir_path(struct inode *dir, char buf[static PATH_BUF])
     return (int)size;
 }
 
-/* --- entries; all locked -----------------------------------------------------------------------
- */
+/* --- entries; all locked --------------------------------------------------------------- */
 
 static struct entry **bucket(const struct inode *dir, const char *name, uint32_t size)
 {
@@ -298,8 +296,7 @@ static struct inode *drop(struct entry *e)
     return inode;
 }
 
-/* --- places ------------------------------------------------------------------------------------
- */
+/* --- places ---------------------------------------------------------------------------- */
 
 static const char *base_name(const struct place *place, uint32_t *ret_size)
 {
@@ -696,8 +693,7 @@ static int fs_truncate(const struct place *place, uint64_t size)
     return inode_resize(inode, size);
 }
 
-/* --- listings ----------------------------------------------------------------------------------
- */
+/* --- listings -------------------------------------------------------------------------- */
 
 /* Locked. */
 static int list_names(const struct inode *dir, struct listing *listing)

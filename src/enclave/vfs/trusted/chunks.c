@@ -42,8 +42,7 @@ int chunks_init(void)
     return g_table ? 0 : -ENOMEM;
 }
 
-/* --- refusals ----------------------------------------------------------------------------------
- */
+/* --- refusals -------------------------------------------------------------------------- */
 
 /* An integrity violation in a trusted file. -EIO if the manifest says deny; else no return. */
 static int refused(uint32_t record, struct ocall_refusal *r)
@@ -60,8 +59,7 @@ static int refused(uint32_t record, struct ocall_refusal *r)
     return -EIO;
 }
 
-/* --- host handles ------------------------------------------------------------------------------
- */
+/* --- host handles ---------------------------------------------------------------------- */
 
 /* A handle of the record's host file, whose type and size are as the manifest says. */
 static int handle_open(uint32_t record, int *ret)
@@ -173,8 +171,7 @@ static void handle_put(struct handle *slot, int handle)
     slot->users--;
 }
 
-/* --- chunks ------------------------------------------------------------------------------------
- */
+/* --- chunks ---------------------------------------------------------------------------- */
 
 static void chunk_free(struct chunk *c)
 {

@@ -4,7 +4,7 @@
 #include "border/border.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
-#include "vfs/host/host.h"
+#include "vfs/host/outputs.h"
 #include "vfs/linux.h"
 #include "vfs/tmpfs/tmpfs.h"
 #include "vfs/trusted/chunks.h"
@@ -59,8 +59,7 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
     return (int64_t)n;
 }
 
-/* --- open files --------------------------------------------------------------------------------
- */
+/* --- open files ------------------------------------------------------------------------ */
 
 static uint32_t index_of(const struct file *file)
 {
@@ -169,7 +168,8 @@ static int list_outputs(uint32_t dir, struct listing *listing)
         if (f->path.length < d->path.length ||
             memcmp(manifest_path(&g_manifest, i), manifest_path(&g_manifest, dir), d->path.length))
             break;
-        if (f->parent != dir || !(f->flags & MANIFEST_OUTPUT) || !host_output_exists(i))
+        if (f->parent != dir || !(f->flags & MANIFEST_OUTPUT) ||
+            output_hidden(manifest_path(&g_manifest, i), f->path.length, i))
             continue;
         uint32_t size;
         const char *name = manifest_base_name(&g_manifest, i, &size);
