@@ -25,10 +25,13 @@ void signal_force(struct thread *thread, const struct signal_info *info);
 /* To one thread (tgkill, pthread_kill) or to the process (kill, host, timers). */
 void signal_send_thread(struct thread *thread, const struct signal_info *info);
 void signal_send_process(const struct signal_info *info);
-/* Collects what the host says it got (block->signals of the main thread), keeping only what the
- * manifest's async_signals allows. Called at OCALL return and at interrupts. */
+/* Notes in thread->work that the host's word or a timer wants attention. Takes no lock: may be
+ * called anywhere, at interrupts and after OCALLs. signal_deliverable() and signal_deliver() do the
+ * rest, keeping of block->signals of the main thread only what the manifest's async_signals allows.
+ */
 void signal_collect_host(void);
-/* Anything unblocked pending for this thread? */
+/* Anything unblocked pending for this thread? Asked by the thread itself, without locks, it first
+ * takes over what the host and due timers have. */
 bool signal_deliverable(const struct thread *thread);
 /* On the way back to the program, when THREAD_WORK_SIGNAL is set: builds the handler's frame and
  * changes regs (setting regs->full), applies the default action, or restarts the system call
