@@ -59,20 +59,20 @@ static const struct sgx_exinfo *ssa_exinfo(const struct sgx_gprsgx *gpr)
 }
 
 /*
- * Where the registers of what was interrupted go. rsp counts only on the thread's own runtime stack: on
- * the way in and out library OS code runs on the host's or the program's, and the host can have each of
- * those instructions fault as often as it likes. Then: what ocall_leave left there stays, others wait
- * for objects in it; in all other states the stack is empty.
+ * Where the registers of what was interrupted go. On the way in and out library OS code runs on the host's
+ * or the program's rsp, and the host can have each of those instructions fault as often as it likes: so
+ * rsp counts only where it is ours and on the thread's own runtime stack. What ocall_leave left there
+ * stays, other threads wait for objects in it; in all other cases the stack is empty.
  */
 static uint64_t frame_base(const struct thread *thread, const struct sgx_gprsgx *gpr)
 {
     uint64_t bottom = thread->self - LAYOUT_THREAD_BLOCK + LAYOUT_THREAD_STACK;
     uint64_t top = bottom + LAYOUT_THREAD_STACK_PAGES * LAYOUT_PAGE;
-    if (!in_library_os(gpr->rip))
+    if (thread->state == THREAD_STATE_OCALL)
+        return thread->ocall_rsp;
+    if (thread->state != THREAD_STATE_RUNNING || !in_library_os(gpr->rip))
         return top;
-    if (gpr->rsp > bottom && gpr->rsp <= top)
-        return gpr->rsp - RED_ZONE;
-    return thread->state == THREAD_STATE_OCALL ? thread->ocall_rsp : top;
+    return gpr->rsp > bottom && gpr->rsp <= top ? gpr->rsp - RED_ZONE : top;
 }
 
 /* Copies the interrupted registers to the runtime stack and sends the thread to fault_entry. */
@@ -82,6 +82,7 @@ static void redirect(struct thread *thread, struct sgx_gprsgx *gpr, uint64_t vec
     struct fault_frame *frame =
         (struct fault_frame *)((frame_base(thread, gpr) - sizeof(struct fault_frame)) & ~15ull);
     struct regs *r = &frame->regs;
+    thread->state = THREAD_STATE_RUNNING; /* fault_entry does, whoever was on the way in or out */
     r->r15 = gpr->r15;
     r->r14 = gpr->r14;
     r->r13 = gpr->r13;

@@ -1,4 +1,5 @@
-/* Stage 1 writes registers to the thread's own runtime stack and nowhere else (arch/exception.c). */
+/* Stage 1 writes registers to the thread's own runtime stack and nowhere else (arch/exception.c).
+ */
 #include <asm/prctl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 #include "abi/layout.h"
@@ -114,6 +116,10 @@ static const struct {
       SGX_VECTOR_UD, STACK_TOP },
     { "an OCALL's way out or back", THREAD_STATE_OCALL, LIBRARY, AREA + 0x8000, SGX_VECTOR_PF,
       STACK_TOP - 8192 },
+    { "an OCALL, the host's rsp among what is waited for", THREAD_STATE_OCALL, LIBRARY,
+      STACK_TOP - 64, SGX_VECTOR_PF, STACK_TOP - 8192 },
+    { "never started, the host's rsp low on the stack", THREAD_STATE_NEW, LIBRARY,
+      LAYOUT_THREAD_STACK + 8, SGX_VECTOR_PF, STACK_TOP },
     { "the program's rsp, at a stub", THREAD_STATE_RUNNING, LAYOUT_STUBS, AREA + 0x8000,
       SGX_VECTOR_PF, STACK_TOP },
     { "the thread's own block", THREAD_STATE_OCALL, LIBRARY, LAYOUT_THREAD_BLOCK + 4096,
@@ -145,6 +151,7 @@ static void test_frames(void **state)
         }
         if (gpr->rip != (uint64_t)fault_entry)
             fail_msg("%s: goes on at %lx", rows[i].name, (unsigned long)gpr->rip);
+        assert_int_equal(thread->state, THREAD_STATE_RUNNING);
         uint64_t end = gpr->rdi - (uint64_t)g_area + sizeof(struct fault_frame);
         if (end > rows[i].highest || end + 256 < rows[i].highest)
             fail_msg("%s: the frame ends at %lx of the area", rows[i].name, (unsigned long)end);
