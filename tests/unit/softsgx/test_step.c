@@ -52,14 +52,16 @@ static void all_steps(struct fixture *f, const char *name, uint64_t command, uin
                       void (*check)(struct fixture *f, uint64_t k, uint64_t rdx))
 {
     uint32_t quiet = 0, k;
-    for (k = 1; quiet < 40 && k < 2500; k++) {
+    /* The first steps are EENTER's own: nothing to see. Long ways (a page is copied in 128 rounds) are
+     * stepped densely at their start and by samples then. */
+    for (k = 1; quiet < (k < 300 ? 40u : 3u) && k < 2500; k += k < 300 ? 1 : 13) {
         uint64_t before = g_interrupts;
         through(f, k, command, rsi, rdx, r8, r9);
         quiet = g_interrupts == before ? quiet + 1 : 0;
         check(f, k, rdx);
         rdx += stride;
     }
-    if (k < 80 || quiet < 40)
+    if (k < 80 || k >= 2500)
         fail_msg("%s: %u steps", name, k);
 }
 
@@ -157,7 +159,9 @@ static void test_step_copy(void **state UNUSED)
     fixture_up(&f, 1, true);
     te_secinfo(&f, RW);
     uint64_t page = 0x10000000;
-    for (uint32_t k = 1; k < 200; k++, page += 4096) {
+    for (uint32_t k = 1; k < 1640; k++, page += 4096) {
+        if (k == 140) /* the copy itself: 128 rounds of the same */
+            k = 1460;
         through(&f, k, C_ENCLU, SGX_EACCEPTCOPY, TE_DATA, page, TE_DATA + 0x1000);
         assert_int_equal(te_result(&f, 0, 0), 0);
         check_leaf(&f, k, 0);
