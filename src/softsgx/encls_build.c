@@ -1,8 +1,8 @@
 /*
  * ECREATE, EADD, EEXTEND, EINIT (SDM volume 3D, "ECREATE—Create an SECS page in the Enclave Page
  * Cache", "EADD—Add a Page to an Uninitialized Enclave", "EEXTEND—Extend Uninitialized Enclave
- * Measurement by 256 Bytes", "EINIT—Initialize an Enclave for Execution"), each with the checks of its
- * pseudo-code in their order. Tier: hosted, untrusted.
+ * Measurement by 256 Bytes", "EINIT—Initialize an Enclave for Execution"), each with the checks of
+ * its pseudo-code in their order. Tier: hosted, untrusted.
  */
 #include "softsgx/state.h"
 
@@ -14,8 +14,8 @@
 #include "core/sha256.h"
 
 /* What this device's "CPUID leaf 12H" allows. */
-#define SUPPORTED_FLAGS                                                                            \
-    (SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY | SGX_ATTR_EINITTOKENKEY |        \
+#define SUPPORTED_FLAGS                                                                     \
+    (SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY | SGX_ATTR_EINITTOKENKEY | \
      SGX_ATTR_KSS)
 #define SUPPORTED_XFRM (SGX_XFRM_LEGACY | SGX_XFRM_AVX | SGX_XFRM_AVX512 | SGX_XFRM_PKRU)
 #define SUPPORTED_MISC SGX_MISC_EXINFO
@@ -31,7 +31,8 @@ static bool is_zero(const void *data, size_t size)
     return true;
 }
 
-/* ---- ECREATE ------------------------------------------------------------------------------------ */
+/* ---- ECREATE ------------------------------------------------------------------------------------
+ */
 
 /* Every #GP(0) of ECREATE, with the field that causes it. */
 static const char *ecreate_refuses(const struct softsgx *s, const struct sgx_secs *secs,
@@ -50,8 +51,8 @@ static const char *ecreate_refuses(const struct softsgx *s, const struct sgx_sec
         return "ATTRIBUTES.XFRM lacks x87 or SSE";
     if (xfrm & ~(SUPPORTED_XFRM & s->host_xcr0))
         return "ATTRIBUTES.XFRM has states this machine does not have";
-    if ((xfrm & SGX_XFRM_AVX512) && (xfrm & (SGX_XFRM_AVX512 | SGX_XFRM_AVX)) !=
-                                        (SGX_XFRM_AVX512 | SGX_XFRM_AVX))
+    if ((xfrm & SGX_XFRM_AVX512) &&
+        (xfrm & (SGX_XFRM_AVX512 | SGX_XFRM_AVX)) != (SGX_XFRM_AVX512 | SGX_XFRM_AVX))
         return "ATTRIBUTES.XFRM is no value XCR0 can have";
 
     uint32_t xsave = XSAVE_MIN;
@@ -91,7 +92,8 @@ int softsgx_create(struct softsgx *s, const struct sgx_secs *secs, struct err *e
     if (why)
         return err_set(err, -EINVAL, "ECREATE: %s", why);
     if (secs->base != 0 || secs->size > SOFT_ELRANGE_MAX || secs->size <= SOFT_ELRANGE_START)
-        return err_set(err, -EINVAL, "ECREATE: the software device wants BASEADDR 0 and more than 64 "
+        return err_set(err, -EINVAL,
+                       "ECREATE: the software device wants BASEADDR 0 and more than 64 "
                        "KiB, up to 64 TiB");
 
     s->secs = *secs;
@@ -115,7 +117,8 @@ int softsgx_create(struct softsgx *s, const struct sgx_secs *secs, struct err *e
     return 0;
 }
 
-/* ---- EADD, EEXTEND ------------------------------------------------------------------------------ */
+/* ---- EADD, EEXTEND ------------------------------------------------------------------------------
+ */
 
 static const char *eadd_refuses_tcs(const struct softsgx *s, const struct sgx_tcs *tcs)
 {
@@ -135,7 +138,8 @@ static const char *eadd_refuses(const struct softsgx *s, uint64_t offset, const 
                                 uint64_t flags)
 {
     uint64_t type = (flags & SGX_SECINFO_PT_MASK) >> SGX_SECINFO_PT_SHIFT;
-    if (flags & (SGX_SECINFO_RESERVED | SGX_SECINFO_PENDING | SGX_SECINFO_MODIFIED | SGX_SECINFO_PR))
+    if (flags &
+        (SGX_SECINFO_RESERVED | SGX_SECINFO_PENDING | SGX_SECINFO_MODIFIED | SGX_SECINFO_PR))
         return "SECINFO has reserved bits set";
     if (type != SGX_PT_REG && type != SGX_PT_TCS)
         return "the page type is neither PT_REG nor PT_TCS";
@@ -188,8 +192,7 @@ int softsgx_add(struct softsgx *s, uint64_t offset, const void *content, uint64_
                        s->initialized ? "initialized already" : "not created");
     if (page_count == 0)
         return 0;
-    if (page_count > s->size / SGX_PAGE_SIZE ||
-        !in_elrange(s, offset, page_count * SGX_PAGE_SIZE))
+    if (page_count > s->size / SGX_PAGE_SIZE || !in_elrange(s, offset, page_count * SGX_PAGE_SIZE))
         return err_set(err, -EINVAL, "EADD: 0x%llx: the page is not in ELRANGE",
                        (unsigned long long)offset);
     const uint8_t *from = content;
@@ -215,10 +218,11 @@ int softsgx_add(struct softsgx *s, uint64_t offset, const void *content, uint64_
     return code < 0 ? err_set(err, code, "EADD: 0x%llx", (unsigned long long)offset) : 0;
 }
 
-/* ---- EINIT -------------------------------------------------------------------------------------- */
+/* ---- EINIT --------------------------------------------------------------------------------------
+ */
 
-/* "Verify signature using supplied public key": SIGNATURE^3 mod MODULUS, computed as the CPU does from
- * Q1 and Q2, is the PKCS #1 v1.5 encoding of the SHA-256 over the signed bytes. */
+/* "Verify signature using supplied public key": SIGNATURE^3 mod MODULUS, computed as the CPU does
+ * from Q1 and Q2, is the PKCS #1 v1.5 encoding of the SHA-256 over the signed bytes. */
 static bool signature_holds(const struct sgx_sigstruct *sig)
 {
     uint8_t digest[SHA256_SIZE];
@@ -234,7 +238,11 @@ struct refusal {
     uint32_t code;
     const char *why;
 };
-#define REFUSE(error, text) return (struct refusal){ error, text }
+#define REFUSE(error, text) \
+    return (struct refusal) \
+    {                       \
+        error, text         \
+    }
 
 static struct refusal check_format(const struct sgx_sigstruct *sig)
 {
@@ -260,7 +268,8 @@ static struct refusal check_format(const struct sgx_sigstruct *sig)
 }
 
 /* In the pseudo-code's order. mrsigner was accepted as IA32_SGXLEPUBKEYHASH: under flexible launch
- * control the driver writes those MSRs before each EINIT, so an absent EINITTOKEN is always right. */
+ * control the driver writes those MSRs before each EINIT, so an absent EINITTOKEN is always right.
+ */
 static struct refusal einit_refuses(const struct softsgx *s, const struct sgx_sigstruct *sig,
                                     const uint8_t *mrenclave)
 {
@@ -290,16 +299,11 @@ static struct refusal einit_refuses(const struct softsgx *s, const struct sgx_si
 static const char *error_name(uint32_t code)
 {
     switch (code) {
-    case SGX_INVALID_SIG_STRUCT:
-        return "SGX_INVALID_SIG_STRUCT";
-    case SGX_INVALID_ATTRIBUTE:
-        return "SGX_INVALID_ATTRIBUTE";
-    case SGX_INVALID_MEASUREMENT:
-        return "SGX_INVALID_MEASUREMENT";
-    case SGX_INVALID_SIGNATURE:
-        return "SGX_INVALID_SIGNATURE";
-    default:
-        return "SGX error";
+    case SGX_INVALID_SIG_STRUCT: return "SGX_INVALID_SIG_STRUCT";
+    case SGX_INVALID_ATTRIBUTE: return "SGX_INVALID_ATTRIBUTE";
+    case SGX_INVALID_MEASUREMENT: return "SGX_INVALID_MEASUREMENT";
+    case SGX_INVALID_SIGNATURE: return "SGX_INVALID_SIGNATURE";
+    default: return "SGX error";
     }
 }
 

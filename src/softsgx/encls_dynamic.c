@@ -1,12 +1,12 @@
 /*
- * The SGX2 page operations as the Linux driver offers them: EMODPR, EMODT, EREMOVE, each followed by
- * ETRACK and the IPIs that flush every logical processor out of the enclave (SDM volume 3D,
+ * The SGX2 page operations as the Linux driver offers them: EMODPR, EMODT, EREMOVE, each followed
+ * by ETRACK and the IPIs that flush every logical processor out of the enclave (SDM volume 3D,
  * "EMODPR—Restrict the Permissions of an EPC Page", "EMODT—Change the Type of an EPC Page",
  * "EREMOVE—Remove a page from the EPC", "ETRACK—Activates EBLOCK Checks"; <asm/sgx.h> for the
  * errors). EAUG is in epcm.c: page_demand. Tier: hosted, untrusted.
  *
- * Here the flush is mprotect itself: when it returns no thread uses the old permissions, so tracking
- * is always complete and EACCEPT never finds SGX_NOT_TRACKED.
+ * Here the flush is mprotect itself: when it returns no thread uses the old permissions, so
+ * tracking is always complete and EACCEPT never finds SGX_NOT_TRACKED.
  */
 #include "softsgx/state.h"
 
@@ -109,8 +109,8 @@ static int emodt(uint8_t old, uint64_t type, uint8_t *ret)
     return 0;
 }
 
-int softsgx_modify_type(struct softsgx *s, uint64_t offset, uint64_t page_count,
-                        uint64_t page_type, uint64_t *ret_done)
+int softsgx_modify_type(struct softsgx *s, uint64_t offset, uint64_t page_count, uint64_t page_type,
+                        uint64_t *ret_done)
 {
     *ret_done = 0;
     if (page_type != SGX_PT_TCS && page_type != SGX_PT_TRIM)

@@ -20,8 +20,8 @@
 
 #define KEY_FILE "softsgx.key"
 
-/* "TMP_KEYDEPENDENCIES": what a key is made of. Private to this device: the CPU's own layout and keys
- * are not public. */
+/* "TMP_KEYDEPENDENCIES": what a key is made of. Private to this device: the CPU's own layout and
+ * keys are not public. */
 struct PACKED key_dependencies {
     uint16_t key_name, isv_prod_id, isv_svn, config_svn, key_policy, cet_attributes;
     uint32_t misc_select, misc_mask;
@@ -34,12 +34,13 @@ struct PACKED key_dependencies {
 
 static const uint8_t g_cpu_svn[SGX_CPUSVN_SIZE] = { 1 };
 
-/* ---- the per-user secret ------------------------------------------------------------------------ */
+/* ---- the per-user secret ------------------------------------------------------------------------
+ */
 
 static int key_folder(char *path, size_t size)
 {
     const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-    int n = data && data[0] == '/' ? snprintf(path, size, "%s/sgxpy", data)
+    int n = data && data[0] == '/'   ? snprintf(path, size, "%s/sgxpy", data)
             : home && home[0] == '/' ? snprintf(path, size, "%s/.local/share/sgxpy", home)
                                      : -1;
     return n < 0 || (size_t)n >= size ? -ENOENT : 0;
@@ -89,7 +90,8 @@ static void derive(const struct softsgx *s, const struct key_dependencies *d,
     aes_cmac(s->root_key, d, sizeof(*d), ret);
 }
 
-/* ---- EREPORT ------------------------------------------------------------------------------------ */
+/* ---- EREPORT ------------------------------------------------------------------------------------
+ */
 
 /* The key that the enclave with this identity gets by EGETKEY(REPORT_KEY) for key_id. */
 static void report_key(const struct softsgx *s, const uint8_t *mrenclave,
@@ -160,7 +162,8 @@ enum leaf_result enclu_ereport(struct softsgx *s, struct leaf_regs *r, uint64_t 
     return result_write(s, r->rdx, &report, sizeof(report), ret_fault, ret_fault_write);
 }
 
-/* ---- EGETKEY ------------------------------------------------------------------------------------ */
+/* ---- EGETKEY ------------------------------------------------------------------------------------
+ */
 
 static enum leaf_result key_code(struct leaf_regs *r, uint64_t code)
 {
@@ -212,7 +215,8 @@ enum leaf_result enclu_egetkey(struct softsgx *s, struct leaf_regs *r, uint64_t 
 
     if ((r->rcx & (SGX_ALIGN_KEY - 1)) || !in_elrange(s, r->rcx, sizeof(key)))
         return LEAF_GP;
-    enum leaf_result result = operand_read(s, r->rbx, SGX_ALIGN_KEYREQUEST, &q, sizeof(q), ret_fault);
+    enum leaf_result result =
+        operand_read(s, r->rbx, SGX_ALIGN_KEYREQUEST, &q, sizeof(q), ret_fault);
     if (result != LEAF_DONE)
         return result;
     bool reserved = q.reserved1[0] != 0;
@@ -246,8 +250,7 @@ enum leaf_result enclu_egetkey(struct softsgx *s, struct leaf_regs *r, uint64_t 
         if (!(s->secs.attributes.flags & SGX_ATTR_PROVISIONKEY))
             return key_code(r, SGX_INVALID_ATTRIBUTE);
         return key_code(r, SGX_INVALID_KEYNAME); /* nothing can be provisioned to software */
-    default:
-        return key_code(r, SGX_INVALID_KEYNAME);
+    default: return key_code(r, SGX_INVALID_KEYNAME);
     }
     result = result_write(s, r->rcx, key, sizeof(key), ret_fault, ret_fault_write);
     bytes_wipe(key, sizeof(key));

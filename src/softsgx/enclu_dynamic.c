@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <sched.h>
 
-#define SECINFO_TYPE(flags) (((flags) & SGX_SECINFO_PT_MASK) >> SGX_SECINFO_PT_SHIFT)
+#define SECINFO_TYPE(flags) (((flags)&SGX_SECINFO_PT_MASK) >> SGX_SECINFO_PT_SHIFT)
 
 enum leaf_result operand_read(struct softsgx *s, uint64_t address, uint64_t align, void *ret,
                               size_t size, uint64_t *ret_fault)
@@ -35,19 +35,15 @@ bool secinfo_reserved(const struct sgx_secinfo *secinfo)
 static uint8_t epcm_type_of(uint64_t type)
 {
     switch (type) {
-    case SGX_PT_TCS:
-        return EPCM_TCS;
-    case SGX_PT_REG:
-        return EPCM_REG;
-    case SGX_PT_TRIM:
-        return EPCM_TRIM;
-    default:
-        return EPCM_ABSENT;
+    case SGX_PT_TCS: return EPCM_TCS;
+    case SGX_PT_REG: return EPCM_REG;
+    case SGX_PT_TRIM: return EPCM_TRIM;
+    default: return EPCM_ABSENT;
     }
 }
 
-/* An EPCM entry that no EACCEPTCOPY holds, EAUGed if need be: a leaf that touches an absent page is a
- * page fault to the driver, which adds the page and restarts the leaf. */
+/* An EPCM entry that no EACCEPTCOPY holds, EAUGed if need be: a leaf that touches an absent page is
+ * a page fault to the driver, which adds the page and restarts the leaf. */
 static uint8_t settled(struct softsgx *s, uint64_t address)
 {
     for (;;) {
@@ -90,8 +86,8 @@ enum leaf_result enclu_eaccept(struct softsgx *s, struct leaf_regs *r, uint64_t 
                                bool *ret_fault_write)
 {
     struct sgx_secinfo secinfo;
-    enum leaf_result result = operand_read(s, r->rbx, SGX_ALIGN_SECINFO, &secinfo, sizeof(secinfo),
-                                           ret_fault);
+    enum leaf_result result =
+        operand_read(s, r->rbx, SGX_ALIGN_SECINFO, &secinfo, sizeof(secinfo), ret_fault);
     if (result != LEAF_DONE)
         return result;
     if (secinfo_reserved(&secinfo))
@@ -115,8 +111,8 @@ enum leaf_result enclu_eaccept(struct softsgx *s, struct leaf_regs *r, uint64_t 
         if ((old & EPCM_TYPE) == EPCM_ABSENT)
             return LEAF_PF;
         uint8_t compared = EPCM_RWX | EPCM_PENDING | EPCM_MODIFIED | EPCM_TYPE;
-        uint8_t want = (uint8_t)((flags & (EPCM_RWX | EPCM_PENDING | EPCM_MODIFIED)) |
-                                 epcm_type_of(type));
+        uint8_t want =
+            (uint8_t)((flags & (EPCM_RWX | EPCM_PENDING | EPCM_MODIFIED)) | epcm_type_of(type));
         if ((old & compared) != want)
             return leaf_code(r, SGX_PAGE_ATTRIBUTES_MISMATCH);
         if (type == SGX_PT_TCS) {
@@ -134,8 +130,8 @@ enum leaf_result enclu_emodpe(struct softsgx *s, struct leaf_regs *r, uint64_t *
                               bool *ret_fault_write)
 {
     struct sgx_secinfo secinfo;
-    enum leaf_result result = operand_read(s, r->rbx, SGX_ALIGN_SECINFO, &secinfo, sizeof(secinfo),
-                                           ret_fault);
+    enum leaf_result result =
+        operand_read(s, r->rbx, SGX_ALIGN_SECINFO, &secinfo, sizeof(secinfo), ret_fault);
     if (result != LEAF_DONE)
         return result;
     if (secinfo_reserved(&secinfo))

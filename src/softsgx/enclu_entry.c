@@ -12,7 +12,8 @@
 
 NORETURN void soft_bad_rsp(void);
 
-/* ---- TCS table ---------------------------------------------------------------------------------- */
+/* ---- TCS table ----------------------------------------------------------------------------------
+ */
 
 static uint32_t tcs_slot(uint64_t address)
 {
@@ -63,9 +64,11 @@ void tcs_erase(struct softsgx *s, uint64_t address)
         tcs->nssa = 0;
 }
 
-/* ---- EENTER, ERESUME ---------------------------------------------------------------------------- */
+/* ---- EENTER, ERESUME ----------------------------------------------------------------------------
+ */
 
-/* "Check that the SSA pages exist and are usable": valid, PT_REG, R and W, not pending or modified. */
+/* "Check that the SSA pages exist and are usable": valid, PT_REG, R and W, not pending or modified.
+ */
 static int check_frame(struct softsgx *s, struct soft_tcs *tcs, uint32_t index)
 {
     uint64_t seen = atomic_load(&s->narrowings) + 1;
@@ -110,7 +113,8 @@ static int acquire(struct softsgx *s, struct soft_thread *t, uint64_t address,
     return 0;
 }
 
-static void aim(struct softsgx *s, struct soft_thread *t, struct soft_tcs *tcs, uint32_t frame_index)
+static void aim(struct softsgx *s, struct soft_thread *t, struct soft_tcs *tcs,
+                uint32_t frame_index)
 {
     uint64_t frame = tcs->ossa + frame_index * s->frame_bytes;
     t->xsave = (void *)frame;
@@ -228,8 +232,8 @@ static int resume(struct softsgx *s, struct softsgx_run *run)
     return came_back(t, tcs, run, left);
 }
 
-/* A host that enters once more than it has reason to: the exception stage finds its EXITINFO used. 1:
- * it left otherwise than by EEXIT, run says how. */
+/* A host that enters once more than it has reason to: the exception stage finds its EXITINFO used.
+ * 1: it left otherwise than by EEXIT, run says how. */
 static int enter_again(struct softsgx *s, struct softsgx_run *run)
 {
     struct softsgx_run again = *run;
@@ -258,13 +262,15 @@ int softsgx_resume(struct softsgx *s, struct softsgx_run *run)
 
 void soft_bad_rsp(void)
 {
-    static const char text[] = "software SGX device: the enclave left with another RSP than it came "
-                               "with\n";
+    static const char text[] =
+        "software SGX device: the enclave left with another RSP than it came "
+        "with\n";
     fputs(text, stderr);
     abort();
 }
 
-/* ---- EEXIT -------------------------------------------------------------------------------------- */
+/* ---- EEXIT --------------------------------------------------------------------------------------
+ */
 
 void soft_eexit_trap(struct softsgx *s, struct soft_thread *t, ucontext_t *uc)
 {
@@ -278,17 +284,18 @@ void soft_eexit_trap(struct softsgx *s, struct soft_thread *t, ucontext_t *uc)
     t->ret_gs = t->host_gs;
 }
 
-/* ---- AEX ---------------------------------------------------------------------------------------- */
+/* ---- AEX ----------------------------------------------------------------------------------------
+ */
 
-#define XSAVE_LEGACY_SIZE  512u
-#define XSAVE_HEADER_SIZE  64u
-#define XSAVE_SW_AT        464u /* the legacy area's last 48 bytes: software's, XSAVE leaves them */
-#define XSAVE_BV_AT        512u
-#define XSAVE_MXCSR_AT     24u
-#define MXCSR_INIT         0x1f80u
+#define XSAVE_LEGACY_SIZE 512u
+#define XSAVE_HEADER_SIZE 64u
+#define XSAVE_SW_AT       464u /* the legacy area's last 48 bytes: software's, XSAVE leaves them */
+#define XSAVE_BV_AT       512u
+#define XSAVE_MXCSR_AT    24u
+#define MXCSR_INIT        0x1f80u
 
-/* "Save the XSAVE state": the signal frame holds it in the same standard format, as far as it is not
- * in its initial configuration. */
+/* "Save the XSAVE state": the signal frame holds it in the same standard format, as far as it is
+ * not in its initial configuration. */
 static void save_xsave(const struct softsgx *s, uint8_t *to, const uint8_t *from)
 {
     uint64_t bv;
@@ -376,8 +383,8 @@ void soft_aex(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, const st
     save_frame(s, t, uc, aex);
     atomic_fetch_add_explicit(&tcs->cssa, 1, memory_order_relaxed);
 
-    /* "Load the synthetic state". RSP is the one that EENTER found, as URSP says: the enclave may have
-     * changed URSP, and then only its host would suffer. */
+    /* "Load the synthetic state". RSP is the one that EENTER found, as URSP says: the enclave may
+     * have changed URSP, and then only its host would suffer. */
     init_xsave(extended);
     for (int i = REG_R8; i <= REG_RSP; i++)
         r[i] = 0;

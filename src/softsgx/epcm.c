@@ -27,8 +27,8 @@
 #define FILL_BACK  (512u)
 #define FILL_AHEAD (65536u)
 
-/* Puts shared memory under the lower part of ELRANGE and maps it a second time. Where that fails the
- * device does without. */
+/* Puts shared memory under the lower part of ELRANGE and maps it a second time. Where that fails
+ * the device does without. */
 static void alias_make(struct softsgx *s, uint64_t size)
 {
     uint64_t end = size < SOFT_ALIAS_END ? size : SOFT_ALIAS_END;
@@ -41,7 +41,8 @@ static void alias_make(struct softsgx *s, uint64_t size)
         alias = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (alias != MAP_FAILED) {
         void *at = (void *)SOFT_ELRANGE_START;
-        if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == at) {
+        if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd,
+                 0) == at) {
             (void)madvise(alias, length, MADV_DONTFORK);
             s->alias = (uint8_t *)alias - SOFT_ELRANGE_START;
             s->alias_end = end;
@@ -72,16 +73,19 @@ int elrange_reserve(struct softsgx *s, struct err *err)
         if (p != MAP_FAILED)
             (void)munmap(p, length);
         (void)munmap(epcm, pages);
-        return err_set(err, code, code == -EEXIST
-                       ? "reserving ELRANGE [0x%llx, 0x%llx): this process has something mapped there"
-                       : "reserving ELRANGE [0x%llx, 0x%llx)",
-                       (unsigned long long)SOFT_ELRANGE_START, (unsigned long long)size);
+        return err_set(
+            err, code,
+            code == -EEXIST
+                ? "reserving ELRANGE [0x%llx, 0x%llx): this process has something mapped there"
+                : "reserving ELRANGE [0x%llx, 0x%llx)",
+            (unsigned long long)SOFT_ELRANGE_START, (unsigned long long)size);
     }
     alias_make(s, size);
     (void)madvise(p, length, MADV_DONTFORK);
     if (s->alias_end < size) {
-        /* One anon_vma for all of the private part before it is split: pieces with equal permissions
-         * then merge again, which keeps the process below the kernel's limit of mappings. */
+        /* One anon_vma for all of the private part before it is split: pieces with equal
+         * permissions then merge again, which keeps the process below the kernel's limit of
+         * mappings. */
         char *private_part = (char *)(s->alias_end ? s->alias_end : SOFT_ELRANGE_START);
         *(volatile char *)private_part = 0;
         (void)madvise(private_part, SGX_PAGE_SIZE, MADV_DONTNEED);
@@ -206,13 +210,14 @@ void pages_back(struct softsgx *s, uint64_t address)
         (void)syscall(SYS_madvise, s->alias + block, SOFT_BACK_SIZE, MADV_POPULATE_WRITE);
 }
 
-/* Where the kernel was built or started without forced writes through /proc/self/mem: the page is opened
- * for a moment. */
+/* Where the kernel was built or started without forced writes through /proc/self/mem: the page is
+ * opened for a moment. */
 static int force_open(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
 {
     uint64_t first = address & SGX_PAGE_MASK, last = (address + size - 1) | ~SGX_PAGE_MASK;
     soft_lock(s);
-    int code = syscall(SYS_mprotect, first, last + 1 - first, PROT_READ | PROT_WRITE) < 0 ? -errno : 0;
+    int code =
+        syscall(SYS_mprotect, first, last + 1 - first, PROT_READ | PROT_WRITE) < 0 ? -errno : 0;
     if (code == 0 && write)
         memcpy((void *)address, buffer, size);
     else if (code == 0)
@@ -240,8 +245,8 @@ static int force(struct softsgx *s, bool write, uint64_t address, void *buffer, 
     return force_open(s, write, address, buffer, size);
 }
 
-/* Through the second mapping or /proc/self/mem: whatever the page tables hold, and whoever changes them meanwhile, the
- * handler cannot fault. */
+/* Through the second mapping or /proc/self/mem: whatever the page tables hold, and whoever changes
+ * them meanwhile, the handler cannot fault. */
 bool enclave_read(struct softsgx *s, uint64_t address, void *ret, size_t size)
 {
     return (epcm_effective(epcm_get(s, address)) & SGX_SECINFO_R) &&

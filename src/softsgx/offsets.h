@@ -6,9 +6,9 @@
 #define SOFT_SLOT_COUNT 1152 /* LAYOUT_THREADS_MAX and some */
 #define SOFT_EXIT_SHIFT 3    /* one jmp of soft_exit_table a slot */
 
-#define SOFT_SITES_MAX  64   /* ENCLU sites of the library OS */
-#define SOFT_SITE_SIZE  16
-#define SOFT_LEAF_SHIFT 3    /* one jmp of soft_leaf_table a site */
+#define SOFT_SITES_MAX     64 /* ENCLU sites of the library OS */
+#define SOFT_SITE_SIZE     16
+#define SOFT_LEAF_SHIFT    3       /* one jmp of soft_leaf_table a site */
 #define SOFT_ELRANGE_START 0x10000 /* below it nothing is ever mapped */
 
 /* EPCM entries, see state.h */
@@ -24,33 +24,33 @@
 #define EPCM_LOCKED   0xff /* an EACCEPTCOPY is filling the page */
 #define EPCM_AUGED    0x8b /* what EAUG makes: PT_REG, PENDING, R, W */
 
-#define T_HOST_FS   0x00
-#define T_HOST_GS   0x08
-#define T_HOST_RSP  0x10
-#define T_INT_FS    0x18
-#define T_INT_GS    0x20
-#define T_RET_FS    0x28
-#define T_RET_GS    0x30
-#define T_ENTRY     0x38
-#define T_ENC_FS    0x40
-#define T_ENC_GS    0x48
-#define T_RDI       0x50
-#define T_RSI       0x58
-#define T_RDX       0x60
-#define T_R8        0x68
-#define T_R9        0x70
-#define T_CSSA      0x78
-#define T_TCS       0x80
-#define T_RETURN    0x88
-#define T_GPR       0x90
-#define T_XSAVE     0x98
-#define T_XFRM      0xa0
-#define T_IRET      0xa8
-#define T_PENDING   0xd0
-#define T_POISON    0xd4
-#define T_FLAGS     0xd8
-#define T_JUNK      0xe0
-#define T_STACK     0xfc0 /* RSP at every EENTER; little is ever pushed there */
+#define T_HOST_FS  0x00
+#define T_HOST_GS  0x08
+#define T_HOST_RSP 0x10
+#define T_INT_FS   0x18
+#define T_INT_GS   0x20
+#define T_RET_FS   0x28
+#define T_RET_GS   0x30
+#define T_ENTRY    0x38
+#define T_ENC_FS   0x40
+#define T_ENC_GS   0x48
+#define T_RDI      0x50
+#define T_RSI      0x58
+#define T_RDX      0x60
+#define T_R8       0x68
+#define T_R9       0x70
+#define T_CSSA     0x78
+#define T_TCS      0x80
+#define T_RETURN   0x88
+#define T_GPR      0x90
+#define T_XSAVE    0x98
+#define T_XFRM     0xa0
+#define T_IRET     0xa8
+#define T_PENDING  0xd0
+#define T_POISON   0xd4
+#define T_FLAGS    0xd8
+#define T_JUNK     0xe0
+#define T_STACK    0xfc0 /* RSP at every EENTER; little is ever pushed there */
 
 /* t->poison: what this entry does besides (bits) */
 #define SOFT_POISON_REGISTERS 1
@@ -85,8 +85,9 @@
 #define SOFT_LEFT_CANCEL 2 /* ERESUME not done: an interrupt was pending */
 #define SOFT_LEFT_FAULT  3 /* EENTER or ERESUME not done: #GP or #PF on the SSA */
 
-#define SOFT_RFLAGS_AC (1 << 18)
-#define SOFT_RFLAGS_DF (1 << 10)
-#define SOFT_RFLAGS_TF (1 << 8)
-/* What IRET may load from an SSA: status, DF, NT, RF, AC, ID. (After an opt-out entry TF is void.) */
+#define SOFT_RFLAGS_AC   (1 << 18)
+#define SOFT_RFLAGS_DF   (1 << 10)
+#define SOFT_RFLAGS_TF   (1 << 8)
+/* What IRET may load from an SSA: status, DF, NT, RF, AC, ID. (After an opt-out entry TF is void.)
+ */
 #define SOFT_RFLAGS_USER 0x254cd5

@@ -2,15 +2,16 @@
  * --poison and single step: what a host, or hardware, may do at any moment and usually does not.
  * Tier: hosted, untrusted; poison_step runs in handlers.
  *
- * Poison scrambles all that EENTER does not pass (registers, vectors, x87, MXCSR, RFLAGS with AC and DF
- * set), what SYSCALL clobbers, and what an XSAVE leaves unwritten in the SSA; turns faults of the page
- * tables alone into #PF that the enclave is told of; makes every interrupt an AEX; enters the exception
- * stage once more than needed, so that EXITINFO is stale; interrupts some entries some instructions
- * in; and takes away jump exits. Page tables mean nothing anyway: only the EPCM is looked at.
+ * Poison scrambles all that EENTER does not pass (registers, vectors, x87, MXCSR, RFLAGS with AC
+ * and DF set), what SYSCALL clobbers, and what an XSAVE leaves unwritten in the SSA; turns faults
+ * of the page tables alone into #PF that the enclave is told of; makes every interrupt an AEX;
+ * enters the exception stage once more than needed, so that EXITINFO is stale; interrupts some
+ * entries some instructions in; and takes away jump exits. Page tables mean nothing anyway: only
+ * the EPCM is looked at.
  *
  * Single step sets TF in EENTER or ERESUME itself and interrupts at the n-th instruction after, one
- * later with each entry. TF never shows in the enclave: SSA frames lose it, and what PUSHF stores and
- * POPF loads is corrected in memory. (Tests set step_next themselves; 0: this time not.)
+ * later with each entry. TF never shows in the enclave: SSA frames lose it, and what PUSHF stores
+ * and POPF loads is corrected in memory. (Tests set step_next themselves; 0: this time not.)
  */
 #include "softsgx/state.h"
 

@@ -4,9 +4,10 @@
  *     49 bb imm64    movabs $entry, %r11      (soft_leaf_table, one entry a site)
  *     41 ff e3       jmp *%r11
  *
- * over it, in memory only: EADD has measured the site as it was. The thunks in entry.S do the common
- * cases of EEXIT, EACCEPT, EMODPE and EACCEPTCOPY; the rest raises #BP there and is emulated as if the
- * site itself had trapped. Tier: hosted, untrusted; all but softsgx_enclu_sites runs in handlers.
+ * over it, in memory only: EADD has measured the site as it was. The thunks in entry.S do the
+ * common cases of EEXIT, EACCEPT, EMODPE and EACCEPTCOPY; the rest raises #BP there and is emulated
+ * as if the site itself had trapped. Tier: hosted, untrusted; all but softsgx_enclu_sites runs in
+ * handlers.
  */
 #include "softsgx/state.h"
 
@@ -36,7 +37,8 @@ int softsgx_enclu_sites(struct softsgx *s, const uint64_t *addresses, size_t cou
         return err_set(err, -EINVAL, "%zu ENCLU sites, %d are possible", count, SOFT_SITES_MAX);
     for (size_t i = 0; i < count; i++)
         if (site_check(s, addresses[i]) < 0)
-            return err_set(err, -EINVAL, "0x%llx is no ENCLU site", (unsigned long long)addresses[i]);
+            return err_set(err, -EINVAL, "0x%llx is no ENCLU site",
+                           (unsigned long long)addresses[i]);
     if (s->options.poison)
         return 0;
 
@@ -67,7 +69,8 @@ uint64_t site_around(const struct softsgx *s, uint64_t rip)
     return 0;
 }
 
-/* ---- thunks are atomic -------------------------------------------------------------------------- */
+/* ---- thunks are atomic --------------------------------------------------------------------------
+ */
 
 static uint64_t at(const char *label)
 {

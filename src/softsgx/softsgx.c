@@ -23,7 +23,7 @@
 #endif
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
-#define PR_SYS_DISPATCH_OFF 0
+#define PR_SYS_DISPATCH_OFF          0
 #endif
 #define HANDLER_STACK 24576 /* what our handlers need besides the kernel's frame */
 
@@ -96,7 +96,8 @@ int softsgx_open(const struct softsgx_options *options, struct softsgx **ret, st
     learn_xsave(s);
 
     int code = 0;
-    void *alive = mmap(NULL, SGX_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *alive =
+        mmap(NULL, SGX_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     s->tcs = mmap(NULL, sizeof(*s->tcs) * SOFT_TCS_MAX, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     s->mem_fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);

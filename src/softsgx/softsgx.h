@@ -1,13 +1,13 @@
 /*
  * The software SGX device: the architecture's state machine in user space, written from the Intel
- * SDM volume 3D leaf by leaf. It gives no protection against the host. Tier: hosted, untrusted; used
- * through src/host/device/device.h only, whose contracts hold here word for word.
+ * SDM volume 3D leaf by leaf. It gives no protection against the host. Tier: hosted, untrusted;
+ * used through src/host/device/device.h only, whose contracts hold here word for word.
  *
  * The files: encls_build.c (ECREATE, EADD, EEXTEND, EINIT), encls_dynamic.c (EAUG, EMODPR, EMODT,
  * EREMOVE as the driver uses them), enclu_entry.c (EENTER, EEXIT, AEX, ERESUME), enclu_crypto.c
- * (EREPORT, EGETKEY), enclu_dynamic.c (EACCEPT, EACCEPTCOPY, EMODPE), epcm.c (EPCM and page tables),
- * trap.c (host signals), sites.c (jump exits), poison.c, thread.c, entry.S. README.md tells how
- * they meet.
+ * (EREPORT, EGETKEY), enclu_dynamic.c (EACCEPT, EACCEPTCOPY, EMODPE), epcm.c (EPCM and page
+ * tables), trap.c (host signals), sites.c (jump exits), poison.c, thread.c, entry.S. README.md
+ * tells how they meet.
  */
 #pragma once
 
@@ -39,7 +39,8 @@ struct softsgx_run {
 };
 
 struct softsgx_stats {
-    uint64_t enters, resumes, exits_jump, exits_trap, aex, faults_filled, enclu_traps, syscall_traps;
+    uint64_t enters, resumes, exits_jump, exits_trap, aex, faults_filled, enclu_traps,
+        syscall_traps;
 };
 
 typedef bool softsgx_signal_fn(int signal, const siginfo_t *info, bool in_enclave, void *arg);
@@ -47,8 +48,8 @@ typedef bool softsgx_signal_fn(int signal, const siginfo_t *info, bool in_enclav
 /* NULL if this machine can run the device, else why not (a static string). */
 const char *softsgx_missing(void);
 
-/* One device per process: -EBUSY for a second one. Takes over SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP
- * and SIGSYS until softsgx_close. */
+/* One device per process: -EBUSY for a second one. Takes over SIGSEGV, SIGILL, SIGBUS, SIGFPE,
+ * SIGTRAP and SIGSYS until softsgx_close. */
 MUST_CHECK int softsgx_open(const struct softsgx_options *options, struct softsgx **ret,
                             struct err *err);
 void softsgx_close(struct softsgx *s);
@@ -70,8 +71,9 @@ void softsgx_thread_end(struct softsgx *s);
 
 /*
  * As device_on_signal. What a callback returns outside the enclave is kept for one thing: if it
- * returned true since the last softsgx_enter at CSSA 0, the next softsgx_resume of this thread gives
- * SOFTSGX_INTERRUPT at once. So a signal between the caller's last look and ERESUME is never lost.
+ * returned true since the last softsgx_enter at CSSA 0, the next softsgx_resume of this thread
+ * gives SOFTSGX_INTERRUPT at once. So a signal between the caller's last look and ERESUME is never
+ * lost.
  */
 MUST_CHECK int softsgx_on_signal(struct softsgx *s, int signal, softsgx_signal_fn *callback,
                                  void *arg, struct err *err);

@@ -1,11 +1,11 @@
 /*
- * The device's state: SECS, TCS, threads, and who may touch them. Tier: hosted, untrusted; private to
- * src/softsgx.
+ * The device's state: SECS, TCS, threads, and who may touch them. Tier: hosted, untrusted; private
+ * to src/softsgx.
  *
- * Locks: `lock` guards EPCM changes that narrow, host page protections and the TCS table. It is held
- * with all signals blocked only (in a handler they are), so that a handler can take it. EPCM bytes
- * that widen (EACCEPT, EMODPE) change by compare-and-swap without it. Invariant: the host's page
- * protection of a page is never wider than its EPCM entry, but while `lock` is held.
+ * Locks: `lock` guards EPCM changes that narrow, host page protections and the TCS table. It is
+ * held with all signals blocked only (in a handler they are), so that a handler can take it. EPCM
+ * bytes that widen (EACCEPT, EMODPE) change by compare-and-swap without it. Invariant: the host's
+ * page protection of a page is never wider than its EPCM entry, but while `lock` is held.
  */
 #pragma once
 
@@ -17,11 +17,11 @@
 #include "softsgx/offsets.h"
 #include "softsgx/softsgx.h"
 
-#define SOFT_ELRANGE_MAX   (1ull << 46)
-#define SOFT_TCS_MAX       2048
+#define SOFT_ELRANGE_MAX (1ull << 46)
+#define SOFT_TCS_MAX     2048
 
-/* One byte of EPCM a page: the low six bits as in SECINFO.FLAGS (R W X PENDING MODIFIED PR), the two
- * upper ones the type. No entry can be EPCM_LOCKED by itself: PT_TRIM has no permissions. */
+/* One byte of EPCM a page: the low six bits as in SECINFO.FLAGS (R W X PENDING MODIFIED PR), the
+ * two upper ones the type. No entry can be EPCM_LOCKED by itself: PT_TRIM has no permissions. */
 /* (The constants are in offsets.h, for entry.S.) */
 _Static_assert(EPCM_RWX == SGX_SECINFO_RWX && EPCM_PENDING == SGX_SECINFO_PENDING &&
                    EPCM_MODIFIED == SGX_SECINFO_MODIFIED && EPCM_PR == SGX_SECINFO_PR,
@@ -35,8 +35,8 @@ struct soft_tcs {
     uint64_t flags, ossa, oentry, ofs_base, ogs_base, aep;
     uint32_t nssa;
     _Atomic uint32_t cssa;
-    _Atomic uint32_t active;      /* TCS.STATE: one logical processor holds it */
-    uint64_t ssa_seen[8];         /* per frame: value of `narrowings` when it was found usable */
+    _Atomic uint32_t active; /* TCS.STATE: one logical processor holds it */
+    uint64_t ssa_seen[8];    /* per frame: value of `narrowings` when it was found usable */
 };
 
 /* A host thread that enters. Stands at the start of its slot; see offsets.h. */
@@ -66,7 +66,7 @@ struct soft_thread {
     uint32_t steps_left; /* single step: the interrupt comes when this is 0 */
     uint32_t step_next;  /* and this many steps after the next entry */
     bool stepping;
-    uint64_t step_rip;   /* where the step began */
+    uint64_t step_rip; /* where the step began */
     uint32_t random;
     bool left_by_trap;
     bool in_handler;
@@ -103,7 +103,8 @@ SOFT_AT(pending, T_PENDING);
 SOFT_AT(poison, T_POISON);
 SOFT_AT(flags, T_FLAGS);
 SOFT_AT(junk, T_JUNK);
-_Static_assert(sizeof(struct soft_thread) <= 0xe00, "a thread's block and entry stack are one page");
+_Static_assert(sizeof(struct soft_thread) <= 0xe00,
+               "a thread's block and entry stack are one page");
 #define SOFT_AT_GPR(field, at) _Static_assert(offsetof(struct sgx_gprsgx, field) == (at), #field)
 SOFT_AT_GPR(rax, GPR_RAX);
 SOFT_AT_GPR(rcx, GPR_RCX);
@@ -128,35 +129,40 @@ struct softsgx {
     bool created, initialized;
     struct measure measure;
     uint8_t isv_family_id[16], isv_ext_prod_id[16]; /* of the SIGSTRUCT, with KSS */
-    uint8_t root_key[32];   /* per user; report and seal keys derive from it */
+    uint8_t root_key[32]; /* per user; report and seal keys derive from it */
     uint8_t report_key_id[SGX_KEYID_SIZE];
-    uint64_t size;          /* of ELRANGE; 0 before ECREATE */
+    uint64_t size;                           /* of ELRANGE; 0 before ECREATE */
     uint64_t gpr_at, exinfo_at, frame_bytes; /* in an SSA frame */
     uint64_t host_xcr0;
-    struct { uint32_t offset, size; } xcomp[64]; /* CPUID leaf 0DH: standard XSAVE format */
-    uint32_t xsave_size;    /* for SECS.ATTRIBUTES.XFRM */
+    struct {
+        uint32_t offset, size;
+    } xcomp[64];         /* CPUID leaf 0DH: standard XSAVE format */
+    uint32_t xsave_size; /* for SECS.ATTRIBUTES.XFRM */
 
-    _Atomic uint8_t *epcm;  /* size / 4096 bytes, lazily backed */
+    _Atomic uint8_t *epcm; /* size / 4096 bytes, lazily backed */
     _Atomic uint32_t lock;
     _Atomic uint64_t narrowings; /* grows whenever a page loses permissions */
-    int mem_fd;             /* /proc/self/mem, to write what the enclave cannot */
-    /* ELRANGE below alias_end is memory that the device sees a second time, always writable: filling
-     * pages for the enclave there costs a copy and no system call. Above, private memory, which can have
-     * huge pages, and mem_fd. alias + address is the second place. */
+    int mem_fd;                  /* /proc/self/mem, to write what the enclave cannot */
+    /* ELRANGE below alias_end is memory that the device sees a second time, always writable:
+     * filling pages for the enclave there costs a copy and no system call. Above, private memory,
+     * which can have huge pages, and mem_fd. alias + address is the second place. */
     uint8_t *alias;
-    uint64_t alias_end;     /* 0: none */
+    uint64_t alias_end; /* 0: none */
 
-    struct soft_tcs *tcs;   /* SOFT_TCS_MAX entries, open addressing by page */
+    struct soft_tcs *tcs; /* SOFT_TCS_MAX entries, open addressing by page */
     uint32_t tcs_count;
 
-    uint32_t site_count;    /* of g_soft_sites */
+    uint32_t site_count; /* of g_soft_sites */
 
-    uint8_t *arena;         /* SOFT_SLOT_COUNT slots, aligned to one */
+    uint8_t *arena; /* SOFT_SLOT_COUNT slots, aligned to one */
     _Atomic uint8_t slot_used[SOFT_SLOT_COUNT];
-    _Atomic uint32_t *alive; /* wiped to 0 in a forked child */
+    _Atomic uint32_t *alive;    /* wiped to 0 in a forked child */
     struct softsgx_stats stats; /* of threads that ended */
 
-    struct { softsgx_signal_fn *fn; void *arg; } callbacks[NSIG];
+    struct {
+        softsgx_signal_fn *fn;
+        void *arg;
+    } callbacks[NSIG];
     struct sigaction old_actions[NSIG];
     bool installed[NSIG];
 };
@@ -175,7 +181,8 @@ extern uint64_t g_soft_sites[SOFT_SITES_MAX];
 /* thread.c: the calling thread's block, NULL before softsgx_thread_begin. Not for handlers. */
 struct soft_thread *soft_self(void);
 
-/* epcm.c ------------------------------------------------------------------------------------------ */
+/* epcm.c ------------------------------------------------------------------------------------------
+ */
 
 static inline uint8_t epcm_get(const struct softsgx *s, uint64_t address)
 {
@@ -217,13 +224,15 @@ bool enclave_read(struct softsgx *s, uint64_t address, void *ret, size_t size);
 bool enclave_write(struct softsgx *s, uint64_t address, const void *data, size_t size);
 /* EREMOVE: absent pages read as zeros when they come back. */
 void enclave_discard(struct softsgx *s, uint64_t address, uint64_t page_count);
-/* Memory for the block around an absent page that the enclave touched: it will want the neighbours. */
+/* Memory for the block around an absent page that the enclave touched: it will want the neighbours.
+ */
 void pages_back(struct softsgx *s, uint64_t address);
 /* Whatever the EPCM says: EACCEPTCOPY's pending page, SSA frames, jump exits. */
 MUST_CHECK int enclave_poke(struct softsgx *s, uint64_t address, const void *data, size_t size);
 MUST_CHECK int enclave_peek(struct softsgx *s, uint64_t address, void *ret, size_t size);
 
-/* The ENCLU leaves -------------------------------------------------------------------------------- */
+/* The ENCLU leaves --------------------------------------------------------------------------------
+ */
 
 /* The registers a leaf sees; it changes rax and flags. */
 struct leaf_regs {
@@ -244,7 +253,8 @@ enum leaf_result operand_read(struct softsgx *s, uint64_t address, uint64_t alig
 /* EACCEPT and EACCEPTCOPY's SECINFO has reserved bits set? */
 bool secinfo_reserved(const struct sgx_secinfo *secinfo);
 
-/* enclu_entry.c ----------------------------------------------------------------------------------- */
+/* enclu_entry.c -----------------------------------------------------------------------------------
+ */
 
 struct soft_tcs *tcs_find(const struct softsgx *s, uint64_t address);
 /* -ENOSPC if the table is full. Lock held, or before EINIT. */
@@ -268,27 +278,31 @@ void soft_eexit_trap(struct softsgx *s, struct soft_thread *t, ucontext_t *uc);
 /* crypto */
 MUST_CHECK int soft_keys_load(struct softsgx *s, struct err *err);
 
-/* trap.c ------------------------------------------------------------------------------------------ */
+/* trap.c ------------------------------------------------------------------------------------------
+ */
 
 MUST_CHECK int soft_trap_install(struct softsgx *s, struct err *err);
 void soft_trap_restore(struct softsgx *s);
 /* Called by entry.S. t is NULL on threads that never began. */
 void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t);
 
-/* sites.c ----------------------------------------------------------------------------------------- */
+/* sites.c -----------------------------------------------------------------------------------------
+ */
 
 /* Is rip inside a rewritten site? Its address, or 0. */
 uint64_t site_around(const struct softsgx *s, uint64_t rip);
-/* If the interrupted thread is in a thunk: makes its leaf atomic, that is, not begun (RIP at the site,
- * registers as there) or done (RIP behind the site). */
+/* If the interrupted thread is in a thunk: makes its leaf atomic, that is, not begun (RIP at the
+ * site, registers as there) or done (RIP behind the site). */
 void thunk_make_atomic(struct softsgx *s, greg_t *r);
 
-/* poison.c ---------------------------------------------------------------------------------------- */
+/* poison.c ----------------------------------------------------------------------------------------
+ */
 
 uint32_t soft_random(struct soft_thread *t);
 /* Before each EENTER and ERESUME: what this one does besides. */
 void poison_prepare(struct softsgx *s, struct soft_thread *t);
-/* A SIGTRAP of TF. False: the step is over and so far nothing happens. True: now comes the interrupt. */
+/* A SIGTRAP of TF. False: the step is over and so far nothing happens. True: now comes the
+ * interrupt. */
 bool poison_step(struct softsgx *s, struct soft_thread *t, greg_t *r);
 void poison_stop(struct soft_thread *t, greg_t *r);
 static inline bool poisoned(const struct softsgx *s)
@@ -296,7 +310,8 @@ static inline bool poisoned(const struct softsgx *s)
     return s->options.poison;
 }
 
-/* entry.S ----------------------------------------------------------------------------------------- */
+/* entry.S -----------------------------------------------------------------------------------------
+ */
 
 int soft_enter_asm(struct soft_thread *t);
 int soft_resume_asm(struct soft_thread *t);

@@ -1,6 +1,6 @@
 /*
- * Host threads of the software SGX device: each has a size-aligned slot that holds its block and its
- * signal stack, so that a handler finds the block by masking RSP. Tier: hosted, untrusted.
+ * Host threads of the software SGX device: each has a size-aligned slot that holds its block and
+ * its signal stack, so that a handler finds the block by masking RSP. Tier: hosted, untrusted.
  */
 #include "softsgx/state.h"
 
@@ -14,11 +14,11 @@
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
-#define PR_SYS_DISPATCH_OFF 0
-#define PR_SYS_DISPATCH_ON 1
+#define PR_SYS_DISPATCH_OFF          0
+#define PR_SYS_DISPATCH_ON           1
 #endif
 #define DISPATCH_BLOCK 1
-#define USER_END (1ull << 47)
+#define USER_END       (1ull << 47)
 
 static __thread struct soft_thread *t_self __attribute__((tls_model("initial-exec")));
 
@@ -81,7 +81,8 @@ int softsgx_thread_begin(struct softsgx *s, struct err *err)
     t->random = slot * 2654435761u + 12345;
     t->selector = DISPATCH_BLOCK;
 
-    /* The block must not lie inside the stack that the kernel knows: entry.S runs with RSP there. */
+    /* The block must not lie inside the stack that the kernel knows: entry.S runs with RSP there.
+     */
     stack_t stack = { .ss_sp = base + 2 * SGX_PAGE_SIZE,
                       .ss_size = SOFT_SLOT_SIZE - 2 * SGX_PAGE_SIZE };
     int code = 0;
@@ -97,7 +98,8 @@ int softsgx_thread_begin(struct softsgx *s, struct err *err)
         return code;
     }
     t_self = t;
-    /* Where the CPU and the kernel have it; elsewhere CPUID in the enclave tells the host's answers. */
+    /* Where the CPU and the kernel have it; elsewhere CPUID in the enclave tells the host's
+     * answers. */
     t->cpuid_faults = syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0) == 0;
     return 0;
 }

@@ -1,9 +1,10 @@
 /*
- * Host signals: which of them are the enclave's exceptions, which the driver's page faults, which the
- * runtime's. Tier: hosted, untrusted; everything here runs in signal handlers but install/restore.
+ * Host signals: which of them are the enclave's exceptions, which the driver's page faults, which
+ * the runtime's. Tier: hosted, untrusted; everything here runs in signal handlers but
+ * install/restore.
  *
- * A handler's ucontext is made to look as if EENTER, ERESUME, EEXIT and the leaves of jump exits were
- * single instructions (entry.S has the race timeline) before anything else looks at it.
+ * A handler's ucontext is made to look as if EENTER, ERESUME, EEXIT and the leaves of jump exits
+ * were single instructions (entry.S has the race timeline) before anything else looks at it.
  */
 #include "softsgx/state.h"
 
@@ -26,8 +27,8 @@
 #define X86_XM 19
 
 #define SYS_USER_DISPATCH_CODE 2 /* si_code of a Syscall User Dispatch SIGSYS */
-#define PF_WRITE 2u
-#define PF_FETCH 16u
+#define PF_WRITE               2u
+#define PF_FETCH               16u
 
 static const int g_synchronous[] = { SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP, SIGSYS };
 
@@ -36,10 +37,11 @@ static bool within(uint64_t rip, const char *begin, const char *end)
     return rip >= (uint64_t)begin && rip < (uint64_t)end;
 }
 
-/* ---- exceptions --------------------------------------------------------------------------------- */
+/* ---- exceptions ---------------------------------------------------------------------------------
+ */
 
-/* An AEX that the host sees as an exception. vector and codes are the hardware's; EXITINFO holds what
- * the architecture reports. */
+/* An AEX that the host sees as an exception. vector and codes are the hardware's; EXITINFO holds
+ * what the architecture reports. */
 static void exception(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, uint32_t vector,
                       uint64_t error_code, uint64_t address)
 {
@@ -61,8 +63,8 @@ static void exception(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, 
     soft_aex(s, t, uc, &aex);
 }
 
-/* Poison: what a hostile host makes of a fault that only its page tables caused. The exception stage is
- * told of it (a host dies if that stage itself leaves by an AEX, so never there). */
+/* Poison: what a hostile host makes of a fault that only its page tables caused. The exception
+ * stage is told of it (a host dies if that stage itself leaves by an AEX, so never there). */
 static void benign_page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc,
                               uint32_t access, uint64_t address)
 {
@@ -81,8 +83,9 @@ static void page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc,
                        uint32_t hardware_code)
 {
     uint32_t access = hardware_code & (PF_WRITE | PF_FETCH);
-    uint8_t need = access & PF_FETCH ? SGX_SECINFO_X : access & PF_WRITE ? SGX_SECINFO_W
-                                                                         : SGX_SECINFO_R;
+    uint8_t need = access & PF_FETCH   ? SGX_SECINFO_X
+                   : access & PF_WRITE ? SGX_SECINFO_W
+                                       : SGX_SECINFO_R;
     if (address < SOFT_ELRANGE_START || !in_elrange(s, address, 1)) {
         /* Not the EPC's business: the page tables of ordinary memory. */
         exception(s, t, uc, X86_PF, (hardware_code & ~SGX_PFEC_SGX) | SGX_PFEC_U, address);
@@ -111,15 +114,14 @@ static void page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc,
     exception(s, t, uc, X86_PF, SGX_PFEC_P | SGX_PFEC_U | SGX_PFEC_SGX | access, address);
 }
 
-/* ---- ENCLU -------------------------------------------------------------------------------------- */
+/* ---- ENCLU --------------------------------------------------------------------------------------
+ */
 
 static void enclu(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, uint64_t length)
 {
     static leaf_fn *const leaves[] = {
-        [SGX_EREPORT] = enclu_ereport,
-        [SGX_EGETKEY] = enclu_egetkey,
-        [SGX_EACCEPT] = enclu_eaccept,
-        [SGX_EMODPE] = enclu_emodpe,
+        [SGX_EREPORT] = enclu_ereport,         [SGX_EGETKEY] = enclu_egetkey,
+        [SGX_EACCEPT] = enclu_eaccept,         [SGX_EMODPE] = enclu_emodpe,
         [SGX_EACCEPTCOPY] = enclu_eacceptcopy,
     };
     greg_t *r = uc->uc_mcontext.gregs;
@@ -134,8 +136,10 @@ static void enclu(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, uint
         return;
     }
     struct leaf_regs regs = {
-        .rax = (uint64_t)r[REG_RAX], .rbx = (uint64_t)r[REG_RBX],
-        .rcx = (uint64_t)r[REG_RCX], .rdx = (uint64_t)r[REG_RDX],
+        .rax = (uint64_t)r[REG_RAX],
+        .rbx = (uint64_t)r[REG_RBX],
+        .rcx = (uint64_t)r[REG_RCX],
+        .rdx = (uint64_t)r[REG_RDX],
     };
     uint64_t fault = 0;
     bool fault_write = false;
@@ -148,14 +152,9 @@ static void enclu(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, uint
         }
         r[REG_RIP] += (greg_t)length;
         break;
-    case LEAF_RETRY:
-        break;
-    case LEAF_GP:
-        exception(s, t, uc, X86_GP, 0, 0);
-        break;
-    case LEAF_PF:
-        page_fault(s, t, uc, fault, fault_write ? PF_WRITE : 0);
-        break;
+    case LEAF_RETRY: break;
+    case LEAF_GP: exception(s, t, uc, X86_GP, 0, 0); break;
+    case LEAF_PF: page_fault(s, t, uc, fault, fault_write ? PF_WRITE : 0); break;
     }
 }
 
@@ -170,10 +169,11 @@ static bool code_is(struct softsgx *s, uint64_t rip, const void *bytes, size_t s
     return true;
 }
 
-/* ---- a synchronous signal inside ---------------------------------------------------------------- */
+/* ---- a synchronous signal inside ----------------------------------------------------------------
+ */
 
-static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig,
-                         const siginfo_t *info, ucontext_t *uc, bool in_thunk)
+static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig, const siginfo_t *info,
+                         ucontext_t *uc, bool in_thunk)
 {
     greg_t *r = uc->uc_mcontext.gregs;
     uint64_t rip = (uint64_t)r[REG_RIP];
@@ -185,10 +185,11 @@ static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig,
     }
 
     if (sig == SIGSYS) {
-        /* A `syscall` is #UD in an enclave, RIP at it. The CPU has already put RIP and RFLAGS into rcx
-         * and r11: what they held is lost for good, and a program that makes system calls expects that.
-         * So that nobody learns to rely on their being RIP and RFLAGS they are zero here (and noise
-         * under poison). `int $0x80` keeps them, but the kernel has cut eax to 32 bits. */
+        /* A `syscall` is #UD in an enclave, RIP at it. The CPU has already put RIP and RFLAGS into
+         * rcx and r11: what they held is lost for good, and a program that makes system calls
+         * expects that. So that nobody learns to rely on their being RIP and RFLAGS they are zero
+         * here (and noise under poison). `int $0x80` keeps them, but the kernel has cut eax to 32
+         * bits. */
         t->stats.syscall_traps++;
         r[REG_RIP] = (greg_t)(rip - 2);
         if (info->si_arch != AUDIT_ARCH_I386) {
@@ -199,9 +200,7 @@ static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig,
         return;
     }
     switch (trap) {
-    case X86_PF:
-        page_fault(s, t, uc, (uint64_t)r[REG_CR2], (uint32_t)r[REG_ERR]);
-        return;
+    case X86_PF: page_fault(s, t, uc, (uint64_t)r[REG_CR2], (uint32_t)r[REG_ERR]); return;
     case X86_UD:
     case X86_GP:
         if (code_is(s, rip, "\x0f\x01\xd7", 3)) {
@@ -222,13 +221,12 @@ static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig,
         /* After an opt-out entry TF is ignored. */
         poison_stop(t, r);
         return;
-    default:
-        exception(s, t, uc, trap, 0, 0);
-        return;
+    default: exception(s, t, uc, trap, 0, 0); return;
     }
 }
 
-/* ---- a synchronous signal outside --------------------------------------------------------------- */
+/* ---- a synchronous signal outside ---------------------------------------------------------------
+ */
 
 /* CPUID faulting is on for the whole thread: the host's own CPUIDs are done here. */
 static bool host_cpuid(struct soft_thread *t, ucontext_t *uc)
@@ -265,7 +263,8 @@ static bool is_synchronous(int sig, const siginfo_t *info)
     return false;
 }
 
-/* ---- all signals -------------------------------------------------------------------------------- */
+/* ---- all signals --------------------------------------------------------------------------------
+ */
 
 /* See "Race timeline" in entry.S. True: a synchronous fault means that the entry itself failed. */
 static bool make_atomic(struct soft_thread *t, ucontext_t *uc)
@@ -375,7 +374,8 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
     errno = saved_errno;
 }
 
-/* ---- installing --------------------------------------------------------------------------------- */
+/* ---- installing ---------------------------------------------------------------------------------
+ */
 
 static int install(struct softsgx *s, int sig, struct err *err)
 {
@@ -383,8 +383,8 @@ static int install(struct softsgx *s, int sig, struct err *err)
         return 0;
     struct sigaction action = { .sa_flags = SA_SIGINFO | SA_ONSTACK };
     action.sa_sigaction = soft_signal_entry;
-    /* Asynchronous ones wait until the handler has returned; a synchronous one in a handler is our own
-     * bug, and with it unblocked the kernel still kills us where it happens. */
+    /* Asynchronous ones wait until the handler has returned; a synchronous one in a handler is our
+     * own bug, and with it unblocked the kernel still kills us where it happens. */
     sigfillset(&action.sa_mask);
     if (sigaction(sig, &action, &s->old_actions[sig]) < 0)
         return err_set(err, -errno, "installing the handler of signal %d", sig);

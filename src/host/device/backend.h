@@ -1,4 +1,5 @@
-/* What a backend is: device.h's functions, one table each. Tier: hosted, untrusted; for device.c. */
+/* What a backend is: device.h's functions, one table each. Tier: hosted, untrusted; for device.c.
+ */
 #pragma once
 
 #include "host/device/device.h"

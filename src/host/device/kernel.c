@@ -1,7 +1,7 @@
 /*
  * The kernel's SGX driver as a backend: /dev/sgx_enclave, <asm/sgx.h>, __vdso_sgx_enter_enclave. So
- * far it only looks whether the driver is there: no SGX hardware was available to build it on. Tier:
- * hosted, untrusted.
+ * far it only looks whether the driver is there: no SGX hardware was available to build it on.
+ * Tier: hosted, untrusted.
  */
 #include "host/device/backend.h"
 

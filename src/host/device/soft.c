@@ -54,8 +54,12 @@ static int soft_enclu_sites(void *self, const uint64_t *addresses, size_t count,
 static int run(void *self, struct device_run *run,
                int (*go)(struct softsgx *s, struct softsgx_run *run))
 {
-    struct softsgx_run r = { .tcs = run->tcs, .rdi = run->rdi, .rsi = run->rsi, .rdx = run->rdx,
-                             .r8 = run->r8, .r9 = run->r9 };
+    struct softsgx_run r = { .tcs = run->tcs,
+                             .rdi = run->rdi,
+                             .rsi = run->rsi,
+                             .rdx = run->rdx,
+                             .r8 = run->r8,
+                             .r9 = run->r9 };
     int code = go(self, &r);
     if (code == 0) {
         run->exit = (enum device_exit)r.exit;
@@ -114,10 +118,14 @@ static void soft_stats(const void *self, struct device_stats *ret)
     struct softsgx_stats s;
     softsgx_stats(self, &s);
     *ret = (struct device_stats){
-        .enters = s.enters, .resumes = s.resumes,
-        .exits_jump = s.exits_jump, .exits_trap = s.exits_trap,
-        .aex = s.aex, .faults_filled = s.faults_filled,
-        .enclu_traps = s.enclu_traps, .syscall_traps = s.syscall_traps,
+        .enters = s.enters,
+        .resumes = s.resumes,
+        .exits_jump = s.exits_jump,
+        .exits_trap = s.exits_trap,
+        .aex = s.aex,
+        .faults_filled = s.faults_filled,
+        .enclu_traps = s.enclu_traps,
+        .syscall_traps = s.syscall_traps,
     };
 }
 

@@ -10,11 +10,11 @@
 
 #include "core/sha256.h"
 
-#define MUST(call)                                                                                 \
-    do {                                                                                           \
-        struct err err = { 0 };                                                                    \
-        if ((call) < 0)                                                                            \
-            fail_msg("%s: %s", #call, err.text);                                                   \
+#define MUST(call)                               \
+    do {                                         \
+        struct err err = { 0 };                  \
+        if ((call) < 0)                          \
+            fail_msg("%s: %s", #call, err.text); \
     } while (0)
 
 bool g_fixture_single_step;
@@ -67,8 +67,11 @@ void fixture_add(struct fixture *f, uint32_t threads)
             struct sgx_tcs tcs;
             uint64_t words[SGX_PAGE_SIZE / 8];
         } page = { 0 };
-        page.tcs = (struct sgx_tcs){ .ossa = at + TE_SSA, .nssa = TE_NSSA, .oentry = TE_CODE,
-                                     .ofs_base = at + TE_BLOCK, .ogs_base = at + TE_BLOCK };
+        page.tcs = (struct sgx_tcs){ .ossa = at + TE_SSA,
+                                     .nssa = TE_NSSA,
+                                     .oentry = TE_CODE,
+                                     .ofs_base = at + TE_BLOCK,
+                                     .ogs_base = at + TE_BLOCK };
         MUST(softsgx_add(f->s, at + TE_TCS, &page, 1, SGX_SECINFO_TCS, true, &err));
         MUST(softsgx_add(f->s, at + TE_SSA, NULL, 8, rw, false, &err));
         memset(&page, 0, sizeof(page));
@@ -94,7 +97,6 @@ static EVP_PKEY *test_key(void)
     EVP_PKEY_CTX_free(ctx);
     return key;
 }
-
 
 void fixture_resign(struct sgx_sigstruct *sig)
 {
@@ -171,11 +173,15 @@ void fixture_down(struct fixture *f)
     f->s = NULL;
 }
 
-struct softsgx_run te_run(uint32_t thread, uint64_t command, uint64_t rsi, uint64_t rdx, uint64_t r8,
-                          uint64_t r9)
+struct softsgx_run te_run(uint32_t thread, uint64_t command, uint64_t rsi, uint64_t rdx,
+                          uint64_t r8, uint64_t r9)
 {
-    return (struct softsgx_run){ .tcs = te_thread(thread) + TE_TCS, .rdi = command, .rsi = rsi,
-                                 .rdx = rdx, .r8 = r8, .r9 = r9 };
+    return (struct softsgx_run){ .tcs = te_thread(thread) + TE_TCS,
+                                 .rdi = command,
+                                 .rsi = rsi,
+                                 .rdx = rdx,
+                                 .r8 = r8,
+                                 .r9 = r9 };
 }
 
 static bool is_noise(const struct fixture *f, const struct softsgx_run *run)

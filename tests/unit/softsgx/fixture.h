@@ -38,10 +38,10 @@ void fixture_up(struct fixture *f, uint32_t threads, bool jumps);
 void fixture_down(struct fixture *f);
 
 uint64_t te_thread(uint32_t index);
-struct softsgx_run te_run(uint32_t thread, uint64_t command, uint64_t rsi, uint64_t rdx, uint64_t r8,
-                          uint64_t r9);
-/* softsgx_enter, softsgx_resume, and on through what a hostile host adds under poison: interrupts and
- * page faults that are the page tables' alone. They must succeed. */
+struct softsgx_run te_run(uint32_t thread, uint64_t command, uint64_t rsi, uint64_t rdx,
+                          uint64_t r8, uint64_t r9);
+/* softsgx_enter, softsgx_resume, and on through what a hostile host adds under poison: interrupts
+ * and page faults that are the page tables' alone. They must succeed. */
 void te_enter(struct fixture *f, struct softsgx_run *run);
 void te_resume(struct fixture *f, struct softsgx_run *run);
 /* Enters and wants an EEXIT. */

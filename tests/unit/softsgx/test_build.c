@@ -5,37 +5,94 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* ---- ECREATE ------------------------------------------------------------------------------------ */
+/* ---- ECREATE ------------------------------------------------------------------------------------
+ */
 
-static void secs_misc(struct sgx_secs *s) { s->misc_select = SGX_MISC_CPINFO; }
-static void secs_init(struct sgx_secs *s) { s->attributes.flags |= SGX_ATTR_INIT; }
-static void secs_flags(struct sgx_secs *s) { s->attributes.flags |= UINT64_C(1) << 40; }
-static void secs_32bit(struct sgx_secs *s) { s->attributes.flags &= ~SGX_ATTR_MODE64BIT; }
-static void secs_no_sse(struct sgx_secs *s) { s->attributes.xfrm = SGX_XFRM_X87; }
-static void secs_amx(struct sgx_secs *s) { s->attributes.xfrm |= SGX_XFRM_AMX; }
-static void secs_half_avx512(struct sgx_secs *s) { s->attributes.xfrm |= SGX_XFRM_OPMASK; }
-static void secs_no_frame(struct sgx_secs *s) { s->ssa_frame_size = 0; }
-static void secs_odd_size(struct sgx_secs *s) { s->size = 0x30000000; }
-static void secs_one_page(struct sgx_secs *s) { s->size = 4096; }
-static void secs_base(struct sgx_secs *s) { s->base = 0x1000; }
-static void secs_far_base(struct sgx_secs *s) { s->base = s->size; }
-static void secs_reserved(struct sgx_secs *s) { s->reserved4[3000] = 1; }
-static void secs_config(struct sgx_secs *s) { s->config_svn = 1; }
-static void secs_huge(struct sgx_secs *s) { s->size = UINT64_C(1) << 47; }
-static void secs_small(struct sgx_secs *s) { s->size = 0x10000; }
+static void secs_misc(struct sgx_secs *s)
+{
+    s->misc_select = SGX_MISC_CPINFO;
+}
+static void secs_init(struct sgx_secs *s)
+{
+    s->attributes.flags |= SGX_ATTR_INIT;
+}
+static void secs_flags(struct sgx_secs *s)
+{
+    s->attributes.flags |= UINT64_C(1) << 40;
+}
+static void secs_32bit(struct sgx_secs *s)
+{
+    s->attributes.flags &= ~SGX_ATTR_MODE64BIT;
+}
+static void secs_no_sse(struct sgx_secs *s)
+{
+    s->attributes.xfrm = SGX_XFRM_X87;
+}
+static void secs_amx(struct sgx_secs *s)
+{
+    s->attributes.xfrm |= SGX_XFRM_AMX;
+}
+static void secs_half_avx512(struct sgx_secs *s)
+{
+    s->attributes.xfrm |= SGX_XFRM_OPMASK;
+}
+static void secs_no_frame(struct sgx_secs *s)
+{
+    s->ssa_frame_size = 0;
+}
+static void secs_odd_size(struct sgx_secs *s)
+{
+    s->size = 0x30000000;
+}
+static void secs_one_page(struct sgx_secs *s)
+{
+    s->size = 4096;
+}
+static void secs_base(struct sgx_secs *s)
+{
+    s->base = 0x1000;
+}
+static void secs_far_base(struct sgx_secs *s)
+{
+    s->base = s->size;
+}
+static void secs_reserved(struct sgx_secs *s)
+{
+    s->reserved4[3000] = 1;
+}
+static void secs_config(struct sgx_secs *s)
+{
+    s->config_svn = 1;
+}
+static void secs_huge(struct sgx_secs *s)
+{
+    s->size = UINT64_C(1) << 47;
+}
+static void secs_small(struct sgx_secs *s)
+{
+    s->size = 0x10000;
+}
 
 static const struct {
     const char *name;
     void (*spoil)(struct sgx_secs *secs);
 } create_rows[] = {
-    { "MISCSELECT unknown", secs_misc },      { "INIT set", secs_init },
-    { "reserved attribute", secs_flags },     { "32 bit", secs_32bit },
-    { "XFRM without SSE", secs_no_sse },      { "XFRM with AMX", secs_amx },
-    { "XFRM half AVX-512", secs_half_avx512 }, { "SSAFRAMESIZE 0", secs_no_frame },
-    { "SIZE no power of two", secs_odd_size }, { "SIZE one page", secs_one_page },
-    { "BASEADDR unaligned", secs_base },      { "BASEADDR not 0", secs_far_base },
-    { "reserved bytes", secs_reserved },      { "CONFIGSVN without KSS", secs_config },
-    { "SIZE too big", secs_huge },            { "nothing above 64 KiB", secs_small },
+    { "MISCSELECT unknown", secs_misc },
+    { "INIT set", secs_init },
+    { "reserved attribute", secs_flags },
+    { "32 bit", secs_32bit },
+    { "XFRM without SSE", secs_no_sse },
+    { "XFRM with AMX", secs_amx },
+    { "XFRM half AVX-512", secs_half_avx512 },
+    { "SSAFRAMESIZE 0", secs_no_frame },
+    { "SIZE no power of two", secs_odd_size },
+    { "SIZE one page", secs_one_page },
+    { "BASEADDR unaligned", secs_base },
+    { "BASEADDR not 0", secs_far_base },
+    { "reserved bytes", secs_reserved },
+    { "CONFIGSVN without KSS", secs_config },
+    { "SIZE too big", secs_huge },
+    { "nothing above 64 KiB", secs_small },
 };
 
 static void test_create_refusals(void **state UNUSED)
@@ -88,19 +145,38 @@ static void test_one_device(void **state UNUSED)
     softsgx_close(f.s);
 }
 
-/* ---- EADD --------------------------------------------------------------------------------------- */
+/* ---- EADD ---------------------------------------------------------------------------------------
+ */
 
 #define REG SGX_SECINFO_REG
 #define R   SGX_SECINFO_R
 #define W   SGX_SECINFO_W
 #define X   SGX_SECINFO_X
 
-static void tcs_flags(struct sgx_tcs *t) { t->flags = 4; }
-static void tcs_notify(struct sgx_tcs *t) { t->flags = SGX_TCS_AEXNOTIFY; }
-static void tcs_ossa(struct sgx_tcs *t) { t->ossa = 0x1001; }
-static void tcs_fs(struct sgx_tcs *t) { t->ofs_base = 8; }
-static void tcs_gs(struct sgx_tcs *t) { t->ogs_base = 8; }
-static void tcs_reserved(struct sgx_tcs *t) { t->reserved[4007] = 1; }
+static void tcs_flags(struct sgx_tcs *t)
+{
+    t->flags = 4;
+}
+static void tcs_notify(struct sgx_tcs *t)
+{
+    t->flags = SGX_TCS_AEXNOTIFY;
+}
+static void tcs_ossa(struct sgx_tcs *t)
+{
+    t->ossa = 0x1001;
+}
+static void tcs_fs(struct sgx_tcs *t)
+{
+    t->ofs_base = 8;
+}
+static void tcs_gs(struct sgx_tcs *t)
+{
+    t->ogs_base = 8;
+}
+static void tcs_reserved(struct sgx_tcs *t)
+{
+    t->reserved[4007] = 1;
+}
 
 static const struct {
     const char *name;
@@ -170,32 +246,101 @@ static void test_add_clears(void **state UNUSED)
     assert_memory_equal(hashes[0], hashes[1], SGX_HASH_SIZE);
 }
 
-/* ---- EINIT -------------------------------------------------------------------------------------- */
+/* ---- EINIT --------------------------------------------------------------------------------------
+ */
 
-
-static void sig_header(struct sgx_sigstruct *s) { s->header[0] ^= 1; }
-static void sig_vendor(struct sgx_sigstruct *s) { s->vendor = 1; }
-static void sig_header2(struct sgx_sigstruct *s) { s->header2[15] ^= 1; }
-static void sig_exponent(struct sgx_sigstruct *s) { s->exponent = 65537; }
-static void sig_reserved1(struct sgx_sigstruct *s) { s->reserved1[83] = 1; }
-static void sig_reserved2(struct sgx_sigstruct *s) { s->reserved2[1] = 1; }
-static void sig_reserved3(struct sgx_sigstruct *s) { s->reserved3[15] = 1; }
-static void sig_reserved4(struct sgx_sigstruct *s) { s->reserved4[0] = 1; }
-static void sig_family(struct sgx_sigstruct *s) { s->isv_family_id[0] = 1; }
-static void sig_signature(struct sgx_sigstruct *s) { s->signature[100] ^= 1; }
-static void sig_big(struct sgx_sigstruct *s) { memset(s->signature, 0xff, sizeof(s->signature)); }
-static void sig_modulus(struct sgx_sigstruct *s) { s->modulus[5] ^= 1; }
-static void sig_no_modulus(struct sgx_sigstruct *s) { memset(s->modulus, 0, sizeof(s->modulus)); }
-static void sig_q1(struct sgx_sigstruct *s) { s->q1[0] ^= 1; }
-static void sig_q2(struct sgx_sigstruct *s) { s->q2[383] ^= 1; }
-static void sig_date(struct sgx_sigstruct *s) { s->date++; }
-static void sig_svn(struct sgx_sigstruct *s) { s->isv_svn++; }
-static void sig_hash(struct sgx_sigstruct *s) { s->enclave_hash[31] ^= 1; }
-static void sig_debug(struct sgx_sigstruct *s) { s->attributes.flags |= SGX_ATTR_DEBUG; }
-static void sig_bits(struct sgx_sigstruct *s) { s->attributes.flags |= UINT64_C(1) << 50; }
-static void sig_xfrm(struct sgx_sigstruct *s) { s->attributes.xfrm |= SGX_XFRM_PKRU; }
-static void sig_misc(struct sgx_sigstruct *s) { s->misc_select = 0; }
-static void sig_cet(struct sgx_sigstruct *s) { s->cet_attributes_mask = s->cet_attributes = 1; }
+static void sig_header(struct sgx_sigstruct *s)
+{
+    s->header[0] ^= 1;
+}
+static void sig_vendor(struct sgx_sigstruct *s)
+{
+    s->vendor = 1;
+}
+static void sig_header2(struct sgx_sigstruct *s)
+{
+    s->header2[15] ^= 1;
+}
+static void sig_exponent(struct sgx_sigstruct *s)
+{
+    s->exponent = 65537;
+}
+static void sig_reserved1(struct sgx_sigstruct *s)
+{
+    s->reserved1[83] = 1;
+}
+static void sig_reserved2(struct sgx_sigstruct *s)
+{
+    s->reserved2[1] = 1;
+}
+static void sig_reserved3(struct sgx_sigstruct *s)
+{
+    s->reserved3[15] = 1;
+}
+static void sig_reserved4(struct sgx_sigstruct *s)
+{
+    s->reserved4[0] = 1;
+}
+static void sig_family(struct sgx_sigstruct *s)
+{
+    s->isv_family_id[0] = 1;
+}
+static void sig_signature(struct sgx_sigstruct *s)
+{
+    s->signature[100] ^= 1;
+}
+static void sig_big(struct sgx_sigstruct *s)
+{
+    memset(s->signature, 0xff, sizeof(s->signature));
+}
+static void sig_modulus(struct sgx_sigstruct *s)
+{
+    s->modulus[5] ^= 1;
+}
+static void sig_no_modulus(struct sgx_sigstruct *s)
+{
+    memset(s->modulus, 0, sizeof(s->modulus));
+}
+static void sig_q1(struct sgx_sigstruct *s)
+{
+    s->q1[0] ^= 1;
+}
+static void sig_q2(struct sgx_sigstruct *s)
+{
+    s->q2[383] ^= 1;
+}
+static void sig_date(struct sgx_sigstruct *s)
+{
+    s->date++;
+}
+static void sig_svn(struct sgx_sigstruct *s)
+{
+    s->isv_svn++;
+}
+static void sig_hash(struct sgx_sigstruct *s)
+{
+    s->enclave_hash[31] ^= 1;
+}
+static void sig_debug(struct sgx_sigstruct *s)
+{
+    s->attributes.flags |= SGX_ATTR_DEBUG;
+}
+static void sig_bits(struct sgx_sigstruct *s)
+{
+    s->attributes.flags |= UINT64_C(1) << 50;
+}
+static void sig_xfrm(struct sgx_sigstruct *s)
+{
+    s->attributes.xfrm |= SGX_XFRM_PKRU;
+}
+static void sig_misc(struct sgx_sigstruct *s)
+{
+    s->misc_select = 0;
+}
+static void sig_cet(struct sgx_sigstruct *s)
+{
+    s->cet_attributes_mask = s->cet_attributes = 1;
+}
 
 static const struct {
     const char *name;
@@ -257,7 +402,8 @@ static void test_init_refusals(void **state UNUSED)
     softsgx_close(f.s);
 }
 
-/* One bit of content, permissions or place anywhere changes MRENCLAVE; unmeasured content does not. */
+/* One bit of content, permissions or place anywhere changes MRENCLAVE; unmeasured content does not.
+ */
 static void measure_of(uint64_t offset, uint8_t byte, uint64_t flags, bool measured, uint8_t *ret)
 {
     struct fixture f;

@@ -5,14 +5,15 @@
 
 #include "core/aes_cmac.h"
 
-#define SECRETS (TE_DATA + 0x4000) /* TARGETINFO, REPORTDATA, KEYREQUEST, REPORT, key: a page each */
+#define SECRETS \
+    (TE_DATA + 0x4000) /* TARGETINFO, REPORTDATA, KEYREQUEST, REPORT, key: a page each */
 #define TARGET  SECRETS
 #define DATA    (SECRETS + 0x1000)
 #define REQUEST (SECRETS + 0x2000)
 #define REPORT  (SECRETS + 0x3000)
 #define KEY     (SECRETS + 0x4000)
-#define GP 0x100000
-#define PF 0x200000
+#define GP      0x100000
+#define PF      0x200000
 
 static void put(struct fixture *f, uint64_t at, const void *data, size_t size)
 {
@@ -200,8 +201,10 @@ static void test_keys(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_report),   cmocka_unit_test(test_report_across),
-        cmocka_unit_test(test_operands), cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_report_across),
+        cmocka_unit_test(test_operands),
+        cmocka_unit_test(test_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

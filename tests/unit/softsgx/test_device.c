@@ -24,7 +24,8 @@ static void test_choose(void **state UNUSED)
     assert_string_equal(why, "asked for");
     assert_int_equal(device_choose(DEVICE_KERNEL, &why), DEVICE_KERNEL);
     assert_non_null(why);
-    assert_int_equal(device_choose(DEVICE_AUTO, &why), DEVICE_SOFT); /* until the kernel's is driven */
+    assert_int_equal(device_choose(DEVICE_AUTO, &why),
+                     DEVICE_SOFT); /* until the kernel's is driven */
     if (!has_driver())
         assert_non_null(strstr(why, "/dev/sgx_enclave"));
     assert_int_equal(device_choose(DEVICE_AUTO, NULL), DEVICE_SOFT);

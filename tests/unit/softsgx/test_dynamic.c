@@ -52,14 +52,16 @@ static void both_ways(void (*test)(struct fixture *f))
     }
 }
 
-/* ---- EACCEPT ------------------------------------------------------------------------------------ */
+/* ---- EACCEPT ------------------------------------------------------------------------------------
+ */
 
 static const struct {
     const char *name;
     uint64_t secinfo_at, page, flags;
     uint64_t want;
 } accept_rows[] = {
-    { "pending page, other permissions", TE_DATA, PAGE, REG | R | PEND, SGX_PAGE_ATTRIBUTES_MISMATCH },
+    { "pending page, other permissions", TE_DATA, PAGE, REG | R | PEND,
+      SGX_PAGE_ATTRIBUTES_MISMATCH },
     { "pending page, not said so", TE_DATA, PAGE, REG | R | W, SGX_PAGE_ATTRIBUTES_MISMATCH },
     { "PT_REG with MODIFIED", TE_DATA, PAGE, REG | R | W | MODI, GP },
     { "PT_TRIM without MODIFIED", TE_DATA, PAGE, TRIM, GP },
@@ -77,7 +79,8 @@ static const struct {
     { "right", TE_DATA, PAGE, REG | R | W | PEND, SGX_SUCCESS },
     { "twice", TE_DATA, PAGE, REG | R | W | PEND, SGX_PAGE_ATTRIBUTES_MISMATCH },
     { "again, without PENDING", TE_DATA, PAGE, REG | R | W, SGX_SUCCESS },
-    { "a page of the build", TE_DATA, TE_DATA + 4096, REG | R | W | PEND, SGX_PAGE_ATTRIBUTES_MISMATCH },
+    { "a page of the build", TE_DATA, TE_DATA + 4096, REG | R | W | PEND,
+      SGX_PAGE_ATTRIBUTES_MISMATCH },
 };
 
 static void accepts(struct fixture *f)
@@ -122,7 +125,8 @@ static void test_accept_many(void **state UNUSED)
     both_ways(accept_many);
 }
 
-/* ---- EACCEPTCOPY -------------------------------------------------------------------------------- */
+/* ---- EACCEPTCOPY --------------------------------------------------------------------------------
+ */
 
 #define SOURCE (TE_DATA + 0x2000)
 
@@ -178,7 +182,8 @@ static void test_copy(void **state UNUSED)
     both_ways(copy);
 }
 
-/* ---- EMODPE, EMODPR ----------------------------------------------------------------------------- */
+/* ---- EMODPE, EMODPR -----------------------------------------------------------------------------
+ */
 
 static bool allowed(struct fixture *f, uint64_t command, uint64_t address)
 {
@@ -242,7 +247,8 @@ static void test_permissions(void **state UNUSED)
     both_ways(permissions);
 }
 
-/* ---- trim and remove ---------------------------------------------------------------------------- */
+/* ---- trim and remove ----------------------------------------------------------------------------
+ */
 
 static void trim(struct fixture *f)
 {
@@ -341,10 +347,10 @@ static void test_fork(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accept),      cmocka_unit_test(test_accept_many),
-        cmocka_unit_test(test_copy),        cmocka_unit_test(test_permissions),
-        cmocka_unit_test(test_trim),        cmocka_unit_test(test_new_tcs),
-        cmocka_unit_test(test_no_force),    cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_accept),   cmocka_unit_test(test_accept_many),
+        cmocka_unit_test(test_copy),     cmocka_unit_test(test_permissions),
+        cmocka_unit_test(test_trim),     cmocka_unit_test(test_new_tcs),
+        cmocka_unit_test(test_no_force), cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

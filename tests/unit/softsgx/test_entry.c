@@ -7,11 +7,11 @@
 #include <unistd.h>
 
 #define BLOCK(thread) (te_thread(thread) + TE_BLOCK)
-#define GPR(thread, frame, field)                                                                  \
-    (te_thread(thread) + TE_SSA + (frame) * TE_FRAME + TE_FRAME - sizeof(struct sgx_gprsgx) +      \
+#define GPR(thread, frame, field)                                                           \
+    (te_thread(thread) + TE_SSA + (frame)*TE_FRAME + TE_FRAME - sizeof(struct sgx_gprsgx) + \
      offsetof(struct sgx_gprsgx, field))
-#define EXINFO(thread, frame)                                                                      \
-    (te_thread(thread) + TE_SSA + (frame) * TE_FRAME + TE_FRAME - sizeof(struct sgx_gprsgx) -      \
+#define EXINFO(thread, frame)                                                               \
+    (te_thread(thread) + TE_SSA + (frame)*TE_FRAME + TE_FRAME - sizeof(struct sgx_gprsgx) - \
      sizeof(struct sgx_exinfo))
 
 static uint32_t exit_info(struct fixture *f, uint32_t frame)
@@ -19,15 +19,15 @@ static uint32_t exit_info(struct fixture *f, uint32_t frame)
     return (uint32_t)te_peek(f, GPR(0, frame, exit_info));
 }
 
-/* ---- refusals ----------------------------------------------------------------------------------- */
+/* ---- refusals -----------------------------------------------------------------------------------
+ */
 
 static const struct {
     const char *name;
     uint64_t tcs;
 } tcs_rows[] = {
-    { "unaligned", TE_THREADS + 8 },        { "a regular page", TE_DATA },
-    { "absent", 0x30000000 },               { "outside", TE_SIZE },
-    { "far outside", UINT64_MAX - 4095 },   { "page 0", 0 },
+    { "unaligned", TE_THREADS + 8 }, { "a regular page", TE_DATA },        { "absent", 0x30000000 },
+    { "outside", TE_SIZE },          { "far outside", UINT64_MAX - 4095 }, { "page 0", 0 },
 };
 
 static void test_refusals(void **state UNUSED)
@@ -112,7 +112,8 @@ static void test_busy(void **state UNUSED)
     fixture_down(&f);
 }
 
-/* ---- registers ---------------------------------------------------------------------------------- */
+/* ---- registers ----------------------------------------------------------------------------------
+ */
 
 static void test_registers(void **state UNUSED)
 {
@@ -139,7 +140,8 @@ static void test_registers(void **state UNUSED)
     }
 }
 
-/* ---- AEX and ERESUME keep everything ------------------------------------------------------------ */
+/* ---- AEX and ERESUME keep everything ------------------------------------------------------------
+ */
 
 static const struct {
     const char *name;
@@ -263,7 +265,8 @@ static void test_cpuid(void **state UNUSED)
     fixture_down(&f);
 }
 
-/* ---- page faults -------------------------------------------------------------------------------- */
+/* ---- page faults --------------------------------------------------------------------------------
+ */
 
 #define P   SGX_PFEC_P
 #define U   SGX_PFEC_U
@@ -299,9 +302,10 @@ static void test_page_faults(void **state UNUSED)
             run.address != page_rows[i].address || run.error_code != page_rows[i].code ||
             exit_info(&f, 0) != 0x8000030e || maddr != page_rows[i].address ||
             code != page_rows[i].code)
-            fail_msg("%s: exit %d, vector %u, code 0x%llx, MADDR 0x%llx, ERRCD 0x%llx, EXITINFO 0x%x",
-                     page_rows[i].name, run.exit, run.vector, (unsigned long long)run.error_code,
-                     (unsigned long long)maddr, (unsigned long long)code, exit_info(&f, 0));
+            fail_msg(
+                "%s: exit %d, vector %u, code 0x%llx, MADDR 0x%llx, ERRCD 0x%llx, EXITINFO 0x%x",
+                page_rows[i].name, run.exit, run.vector, (unsigned long long)run.error_code,
+                (unsigned long long)maddr, (unsigned long long)code, exit_info(&f, 0));
         fixture_down(&f);
     }
 }

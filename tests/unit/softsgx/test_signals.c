@@ -1,5 +1,5 @@
-/* Host signals at any instruction: nothing of the enclave's or the host's state is lost, no interrupt
- * is lost, no page is accepted twice. Several threads at once. */
+/* Host signals at any instruction: nothing of the enclave's or the host's state is lost, no
+ * interrupt is lost, no page is accepted twice. Several threads at once. */
 #include "fixture.h"
 
 #include <errno.h>
@@ -103,7 +103,8 @@ static void test_borders(void **state UNUSED)
     storm_at_borders(3, false);
 }
 
-/* A loop that checks each of its registers, ymm included, while interrupts come; ended from outside. */
+/* A loop that checks each of its registers, ymm included, while interrupts come; ended from
+ * outside. */
 static void *end_spin(void *arg)
 {
     struct fixture *f = arg;
@@ -220,7 +221,8 @@ static void test_outsider(void **state UNUSED)
     fixture_down(&f);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------ */
+/* ---- threads ------------------------------------------------------------------------------------
+ */
 
 #define THREADS 6
 
@@ -336,9 +338,9 @@ static void test_copy_race(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_borders), cmocka_unit_test(test_spin),
-        cmocka_unit_test(test_leaves),  cmocka_unit_test(test_pending),
-        cmocka_unit_test(test_outsider), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_borders),   cmocka_unit_test(test_spin),
+        cmocka_unit_test(test_leaves),    cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_outsider),  cmocka_unit_test(test_threads),
         cmocka_unit_test(test_copy_race),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

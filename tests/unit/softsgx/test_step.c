@@ -1,6 +1,7 @@
 /*
- * Single step: an interrupt at every instruction of every way in and out, the device's own sequences
- * and thunks included. Whatever instruction it is, the enclave and the host find their state whole.
+ * Single step: an interrupt at every instruction of every way in and out, the device's own
+ * sequences and thunks included. Whatever instruction it is, the enclave and the host find their
+ * state whole.
  */
 #include "fixture.h"
 
@@ -13,8 +14,8 @@
 
 static uint64_t g_interrupts;
 
-/* Sees an entry through: an interrupt is answered with a nested entry and ERESUME, as the runtime does.
- * Only what comes first is stepped. */
+/* Sees an entry through: an interrupt is answered with a nested entry and ERESUME, as the runtime
+ * does. Only what comes first is stepped. */
 static void finish(struct fixture *f, struct softsgx_run *run)
 {
     soft_self()->step_next = 0;
@@ -52,8 +53,8 @@ static void all_steps(struct fixture *f, const char *name, uint64_t command, uin
                       void (*check)(struct fixture *f, uint64_t k, uint64_t rdx))
 {
     uint32_t quiet = 0, k;
-    /* The first steps are EENTER's own: nothing to see. Long ways (a page is copied in 128 rounds) are
-     * stepped densely at their start and by samples then. */
+    /* The first steps are EENTER's own: nothing to see. Long ways (a page is copied in 128 rounds)
+     * are stepped densely at their start and by samples then. */
     for (k = 1; quiet < (k < 300 ? 40u : 3u) && k < 2500; k += k < 300 ? 1 : 13) {
         uint64_t before = g_interrupts;
         through(f, k, command, rsi, rdx, r8, r9);
