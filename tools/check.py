@@ -79,7 +79,7 @@ def test_files(arguments):
     for argument in arguments:
         path = ROOT / argument
         files += sorted(path.rglob("test_*.py")) if path.is_dir() else [argument]
-    slow = ("test_tamper", "test_behave", "test_hostile", "test_run")
+    slow = ("test_tamper", "test_behave", "test_suites", "test_hostile", "test_run")
     return sorted(files, key=lambda f: next((i for i, s in enumerate(slow) if s in str(f)), len(slow)))
 
 
