@@ -17,7 +17,7 @@
 
 /* Threads that spin (OpenBLAS) call sched_yield without end: the host is asked now and then only.
  */
-#define YIELDS_PER_OCALL 16u
+#define YIELDS_PER_OCALL 2u
 #define AFFINITY_BYTES   128u /* 1,024 CPUs */
 
 sys_fn sys_sched_yield, sys_sched_getaffinity, sys_sched_setaffinity, sys_sched_getscheduler,
