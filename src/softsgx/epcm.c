@@ -18,9 +18,6 @@
 /* Where programs have their code, data and files; above lie heap and arrays. */
 #define SOFT_ALIAS_END LAYOUT_FILES_END
 
-/* Pages that an enclave asks for one by one come from the host's kernel by the chunk. */
-#define SOFT_BACK_SIZE 65536u
-
 #define HUGE_PAGES 512u /* a huge page */
 
 /* How far pages_fill looks: enough that a big heap costs few faults, little enough to be quick. */
@@ -201,13 +198,6 @@ uint8_t page_demand(struct softsgx *s, uint64_t address)
     if (atomic_compare_exchange_strong(&s->epcm[address >> SGX_PAGE_SHIFT], &absent, EPCM_AUGED))
         return EPCM_AUGED;
     return absent;
-}
-
-void pages_back(struct softsgx *s, uint64_t address)
-{
-    uint64_t block = address & ~(uint64_t)(SOFT_BACK_SIZE - 1);
-    if (block >= SOFT_ELRANGE_START && block + SOFT_BACK_SIZE <= s->alias_end)
-        (void)syscall(SYS_madvise, s->alias + block, SOFT_BACK_SIZE, MADV_POPULATE_WRITE);
 }
 
 /* Where the kernel was built or started without forced writes through /proc/self/mem: the page is

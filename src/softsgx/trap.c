@@ -93,10 +93,8 @@ static void page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc,
     }
     soft_lock(s);
     uint8_t entry = epcm_get(s, address);
-    if (entry == EPCM_ABSENT) {
+    if (entry == EPCM_ABSENT)
         entry = page_demand(s, address); /* now pending: the access faults again, in the EPCM */
-        pages_back(s, address);
-    }
     bool allowed = (epcm_effective(entry) & need) || (entry == EPCM_LOCKED);
     int code = allowed && entry != EPCM_LOCKED ? pages_fill(s, address) : 0;
     soft_unlock(s);
