@@ -225,8 +225,10 @@ static void do_io(void)
             same_stat(&ms, &ns, "an open file");
         break;
     default: {
-        int command = next(2) ? F_GETFL : F_GETFD;
-        SAME(SYS(fcntl, U(mf), U(command)), native(fcntl(nf, command)), "fcntl %d", command);
+        int command = next(2) ? F_GETFL : next(2) ? F_SETFL : F_GETFD;
+        int flags = command == F_SETFL && next(2) ? O_APPEND : 0;
+        SAME(SYS(fcntl, U(mf), U(command), U(flags)), native(fcntl(nf, command, flags)), "fcntl %d",
+             command);
         break;
     }
     }

@@ -122,7 +122,8 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
 /* --- open files ------------------------------------------------------------------------ */
 
 struct host_file {
-    int handle;
+    int handle;      /* never O_APPEND: with it, pwrite(2) appends too */
+    int append;      /* a second one, with O_APPEND; -1: none */
     bool stdio;      /* not ours to close */
     uint32_t record; /* or MANIFEST_NONE */
 };
@@ -210,24 +211,31 @@ static int64_t file_read(struct file *file, void *user, uint64_t size, uint64_t 
     return done ? (int64_t)done : n;
 }
 
-/* O_APPEND: the host kernel finds the end, and the offset follows it. */
+/* O_APPEND: the host kernel finds the end, which others may move too; without a handle for that
+ * (the flag was set later) we look where it is. The offset follows. */
 static int64_t file_append(struct file *file, const void *user, uint64_t size, uint64_t *pos)
 {
-    int handle = host_of(file)->handle;
+    const struct host_file *h = host_of(file);
     uint64_t done = 0;
     int64_t n = 0;
+    struct kstat st;
     while (done < size) {
-        n = write_once(handle, (const char *)user + done, size - done, NULL);
+        uint64_t end = 0;
+        if (h->append < 0) {
+            n = host_stat_handle(h->handle, MANIFEST_NONE, &st);
+            if (n < 0)
+                break;
+            end = (uint64_t)st.size;
+        }
+        n = write_once(h->append < 0 ? h->handle : h->append, (const char *)user + done,
+                       size - done, h->append < 0 ? &end : NULL);
         if (n <= 0)
             break;
         done += (uint64_t)n;
     }
-    if (done && pos == &file->pos &&
-        border_call3(OCALL_LSEEK, 0, (uint64_t)handle, 0, SEEK_CUR) == 0) {
-        uint64_t end = border_out(0);
+    if (done && pos == &file->pos && host_stat_handle(h->handle, MANIFEST_NONE, &st) == 0) {
         lock_take(&file->lock);
-        if (end <= FILE_SIZE_MAX)
-            file->pos = end;
+        file->pos = (uint64_t)st.size;
         lock_drop(&file->lock);
     }
     return done ? (int64_t)done : n;
@@ -337,6 +345,8 @@ static void file_release(struct file *file)
     struct host_file *h = host_of(file);
     if (!h->stdio)
         border_call1(OCALL_CLOSE, 0, (uint64_t)h->handle);
+    if (h->append >= 0)
+        border_call1(OCALL_CLOSE, 0, (uint64_t)h->append);
     heap_free(h);
 }
 
@@ -477,7 +487,7 @@ static int wrap(int handle, bool stdio, const struct file_ops *ops, uint32_t fla
         heap_free(h);
         return -ENOMEM;
     }
-    *h = (struct host_file){ .handle = handle, .stdio = stdio, .record = record };
+    *h = (struct host_file){ .handle = handle, .append = -1, .stdio = stdio, .record = record };
     if (record != MANIFEST_NONE)
         file->record = &g_manifest.files[record];
     *ret = file;
@@ -491,8 +501,7 @@ int host_stream(int handle, uint32_t flags, struct file **ret)
 
 static int open_host(const struct place *place, uint32_t flags, uint32_t mode, struct file **ret)
 {
-    const uint32_t passed =
-        O_ACCMODE | O_APPEND | O_TRUNC | O_CREAT | O_EXCL | O_NONBLOCK | O_DSYNC | O_SYNC;
+    const uint32_t passed = O_ACCMODE | O_TRUNC | O_CREAT | O_EXCL | O_NONBLOCK | O_DSYNC | O_SYNC;
     border_put(0, place->path, place->path_size);
     int64_t handle =
         border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size, (flags & passed) | O_NOFOLLOW, mode);
@@ -513,6 +522,11 @@ static int open_host(const struct place *place, uint32_t flags, uint32_t mode, s
     if ((status = file_set_path(file, place->path, place->path_size)) < 0) {
         file_unref(file);
         return status;
+    }
+    if (S_ISREG(st.mode) && (flags & O_APPEND) && (flags & O_ACCMODE) != O_RDONLY) {
+        border_put(0, place->path, place->path_size);
+        host_of(file)->append = (int)border_call3(OCALL_OPEN, HANDLE_MAX, place->path_size,
+                                                  O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0);
     }
     *ret = file;
     return 0;
