@@ -224,9 +224,6 @@ bool enclave_read(struct softsgx *s, uint64_t address, void *ret, size_t size);
 bool enclave_write(struct softsgx *s, uint64_t address, const void *data, size_t size);
 /* EREMOVE: absent pages read as zeros when they come back. */
 void enclave_discard(struct softsgx *s, uint64_t address, uint64_t page_count);
-/* Memory for the block around an absent page that the enclave touched: it will want the neighbours.
- */
-void pages_back(struct softsgx *s, uint64_t address);
 /* Whatever the EPCM says: EACCEPTCOPY's pending page, SSA frames, jump exits. */
 MUST_CHECK int enclave_poke(struct softsgx *s, uint64_t address, const void *data, size_t size);
 MUST_CHECK int enclave_peek(struct softsgx *s, uint64_t address, void *ret, size_t size);
