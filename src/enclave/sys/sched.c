@@ -15,8 +15,8 @@
 #include "thread/clock.h"
 #include "thread/threads.h"
 
-/* Threads that spin (OpenBLAS) call sched_yield without end: the host is asked now and then only.
- */
+/* Threads that spin (OpenBLAS) call sched_yield without end: not every call asks the host. With
+ * more spinning threads than CPUs, asking it too seldom costs the working ones their time. */
 #define YIELDS_PER_OCALL 2u
 #define AFFINITY_BYTES   128u /* 1,024 CPUs */
 

@@ -186,6 +186,36 @@ static void test_poll_wakes(void **state UNUSED)
     close(host[1]);
 }
 
+/* Events nobody asked for, counts that cannot be, errors: nothing but what was asked for comes
+ * through. */
+static void test_lying_host(void **state UNUSED)
+{
+    static const struct {
+        int64_t ret;
+        short events, want;
+    } rows[] = {
+        { 1, POLLIN, POLLIN | POLLERR | POLLHUP },
+        { 2, POLLOUT, POLLOUT | POLLERR | POLLHUP },
+        { 1000000, 0, POLLERR | POLLHUP },
+        { INT64_MAX, POLLPRI, POLLPRI | POLLERR | POLLHUP },
+        { -EBADF, POLLIN, POLLERR },
+        { -EIO, 0, POLLERR },
+    };
+    int fd = install_host(0);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        for (int timeout = -1; timeout <= 0; timeout++) {
+            struct pollfd fds[2] = { { fd, rows[i].events, 0 }, { g_pipe[0], POLLIN, 0 } };
+            g_thr_poll_lie = rows[i].ret;
+            int64_t got = CALL(sys_poll, PTR(fds), NUM(2), NUM(timeout));
+            g_thr_poll_lie = 0;
+            fds[0].revents &= (short)~POLLNVAL;
+            if (got != 1 || fds[0].revents != rows[i].want || fds[1].revents)
+                fail_msg("row %zu: got %ld, events %x", i, got, fds[0].revents);
+        }
+    }
+    fd_close(fd);
+}
+
 static void test_many_poll(void **state UNUSED)
 {
     struct pollfd fds[40];
@@ -571,6 +601,7 @@ int main(void)
         TEST(test_poll),
         TEST(test_poll_hangup),
         TEST(test_poll_wakes),
+        TEST(test_lying_host),
         TEST(test_many_poll),
         TEST(test_select),
         EPOLL(test_epoll_arguments),

@@ -127,6 +127,29 @@ static void test_never_back(void **state UNUSED)
     }
 }
 
+/* Whatever the host says the time is: it never goes back, and calls that use it end. Last of all.
+ */
+static void test_lying_clock(void **state UNUSED)
+{
+    uint64_t last = 0;
+    struct timespec ts = { 0, 1 };
+    struct itimerspec value = { { 0, 1000 }, { 0, 1000 } };
+    int fd = (int)CALL(sys_timerfd_create, NUM(CLOCK_REALTIME), NUM(TFD_NONBLOCK));
+    g_thr_clock_lies = true;
+    for (int i = 0; i < 20000; i++) {
+        uint64_t now = clock_monotonic(), ticks;
+        assert_true(now >= last);
+        last = now;
+        (void)clock_realtime();
+        CALL(sys_clock_gettime, NUM(i % 12), PTR(&ts));
+        if (i % 100 == 0)
+            CALL(sys_timerfd_settime, NUM(fd), NUM(i / 100 % 2), PTR(&value), NUM(0));
+        (void)do_read(fd, &ticks, 8);
+    }
+    fd_close(fd);
+    g_thr_clock_lies = false;
+}
+
 static void test_clock_calls(void **state UNUSED)
 {
     struct timespec ts;
@@ -413,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup(test_signalfd_wakes, block_all),
         cmocka_unit_test(test_sched),
         cmocka_unit_test(test_never_back),
+        cmocka_unit_test(test_lying_clock),
     };
     return cmocka_run_group_tests(tests, thr_setup, NULL);
 }

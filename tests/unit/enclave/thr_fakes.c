@@ -47,7 +47,8 @@ static struct manifest_node g_node = {
 
 uint64_t g_thr_parks, g_thr_interrupts, g_thr_clock_calls;
 int64_t g_thr_clock_skew;
-bool g_thr_park_returns_at_once;
+bool g_thr_park_returns_at_once, g_thr_clock_lies;
+int64_t g_thr_poll_lie;
 
 /* --- process ---------------------------------------------------------------------------------- */
 
@@ -258,6 +259,10 @@ int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t a0, uint64_t
         return park(thread->index, a0);
     case OCALL_POLL:
         __atomic_fetch_add(&g_thr_parks, 1, __ATOMIC_RELAXED);
+        if (g_thr_poll_lie) {
+            memset(window(), 0xff, a0 * sizeof(struct ocall_pollfd));
+            return g_thr_poll_lie;
+        }
         return poll_host(thread->index, a0, a1);
     case OCALL_INTERRUPT:
         __atomic_fetch_add(&g_thr_interrupts, 1, __ATOMIC_RELAXED);
@@ -276,6 +281,13 @@ int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t a0, uint64_t
         thread->block->out[0] = now((clockid_t)a0);
         if (a0 == CLOCK_MONOTONIC)
             thread->block->out[0] += (uint64_t)g_thr_clock_skew;
+        if (g_thr_clock_lies) {
+            static uint64_t state = 88172645463325252ull;
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            thread->block->out[0] = state % 3 == 0 ? state : state % 3 == 1 ? 0 : state >> 24;
+        }
         return 0;
     case OCALL_RUSAGE:
         thread->block->out[0] = 1500000;

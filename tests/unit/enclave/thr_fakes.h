@@ -43,6 +43,8 @@ extern uint64_t g_thr_interrupts;       /* OCALL_INTERRUPT */
 extern int64_t g_thr_clock_skew;        /* ns added to the host's monotonic clock */
 extern bool g_thr_park_returns_at_once; /* a host that never sleeps */
 extern uint64_t g_thr_clock_calls;
+extern bool g_thr_clock_lies;  /* OCALL_CLOCK answers anything */
+extern int64_t g_thr_poll_lie; /* not 0: what OCALL_POLL returns, all events set */
 
 /* Runs fn expecting the process to be killed or to exit: the signal, or 1000 + status; -1 if it
  * lived. Only in the main test thread. */
