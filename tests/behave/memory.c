@@ -75,6 +75,8 @@ int main(void)
     file[0] = 'X';
     printf("own copy %d\n", pread(fd, magic, 4, 0) == 4 && magic[0] == 0x7f && file[0] == 'X');
     failed("shared write of a read-only file", mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    failed("offset that wraps", mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, fd, -PAGE));
+    failed("offset near the end", mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, fd, INT64_MAX & -PAGE));
     failed("unaligned offset", mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 100));
     close(fd);
     printf("after close %d\n", file[1] == 'E');

@@ -248,6 +248,9 @@ int64_t mm_map(uint64_t address, uint64_t size, int prot, int flags, struct file
     if (size > PARAMS->enclave_size)
         return -ENOMEM;
     size = round_up(size);
+    /* Offsets of a mapping's pages never wrap, nor do they when mremap lets it grow. */
+    if (file && (offset > INT64_MAX || size > INT64_MAX - offset))
+        return -EOVERFLOW;
     if (file) {
         int r = map_refused(file, prot, flags);
         if (r < 0)
