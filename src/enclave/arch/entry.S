@@ -411,7 +411,13 @@ user_copy:
     sub $8, %rcx
 1:  cmp $8, %rcx
     je 3f
-2:  rep movsb
+2:  test $7, %cl                /* whole words, as the window wants them (border.c), by words */
+    jnz 4f
+    shr $3, %rcx
+    rep movsq
+    xor %eax, %eax
+    ret
+4:  rep movsb
     xor %eax, %eax
     ret
 3:  mov (%rsi), %rax
