@@ -275,6 +275,46 @@ static void test_trim(void **state UNUSED)
     both_ways(trim);
 }
 
+static const struct {
+    const char *name;
+    uint64_t at, value;
+} tcs_rows[] = {
+    { "STATE", offsetof(struct sgx_tcs, stage), 1 },
+    { "FLAGS.DBGOPTIN", offsetof(struct sgx_tcs, flags), SGX_TCS_DBGOPTIN },
+    { "FLAGS reserved", offsetof(struct sgx_tcs, flags), 1 << 5 },
+    { "OSSA", offsetof(struct sgx_tcs, ossa), 8 },
+    { "CSSA at NSSA", offsetof(struct sgx_tcs, cssa), (uint64_t)2 << 32 | 2 },
+    { "AEP", offsetof(struct sgx_tcs, aep), 8 },
+    { "OFSBASE", offsetof(struct sgx_tcs, ofs_base), 8 },
+    { "OGSBASE", offsetof(struct sgx_tcs, ogs_base), 8 },
+    { "reserved", offsetof(struct sgx_tcs, reserved) + 4000, 1 },
+};
+
+/* EACCEPT looks into a page that becomes a TCS. */
+static void bad_tcs(struct fixture *f)
+{
+    uint64_t done;
+    for (size_t i = 0; i < ARRAY_SIZE(tcs_rows); i++) {
+        uint64_t page = PAGE + 0x40000 + i * 4096;
+        assert_int_equal(te_accept(f, page, REG | R | W | PEND), 0);
+        te_do(f, 0, C_WRITE, page + offsetof(struct sgx_tcs, cssa), (uint64_t)TE_NSSA << 32, 0, 0);
+        te_do(f, 0, C_WRITE, page + tcs_rows[i].at, tcs_rows[i].value, 0, 0);
+        assert_int_equal(softsgx_modify_type(f->s, page, 1, SGX_PT_TCS, &done), 0);
+        te_secinfo(f, SGX_SECINFO_TCS | MODI);
+        uint64_t got = outcome(f, SGX_EACCEPT, TE_DATA, page, 0);
+        if (got != GP)
+            fail_msg("%s: got 0x%llx", tcs_rows[i].name, (unsigned long long)got);
+        struct softsgx_run run = te_run(1, C_NOP, 0, 0, 0, 0);
+        run.tcs = page;
+        assert_int_equal(softsgx_enter(f->s, &run), -EINVAL);
+    }
+}
+
+static void test_bad_tcs(void **state UNUSED)
+{
+    both_ways(bad_tcs);
+}
+
 /* A regular page becomes a TCS; then it is entered. */
 static void new_tcs(struct fixture *f)
 {
@@ -351,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_copy),     cmocka_unit_test(test_permissions),
         cmocka_unit_test(test_trim),     cmocka_unit_test(test_new_tcs),
         cmocka_unit_test(test_no_force), cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_bad_tcs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
