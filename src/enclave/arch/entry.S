@@ -9,7 +9,7 @@
  *                        CSSA 0, NEW      first entry of this TCS        -> thread_first()
  *                        CSSA 0, OCALL    an OCALL comes back            -> returns from ocall_leave()
  *                        CSSA 1           an exception or an interrupt   -> exception_stage1(), EEXIT
- *                        else             the host lies: the thread is dead
+ *                        else             the host lies: sent back at once
  *                      Before all that: is the image where it was linked? MRENCLAVE does not bind ELRANGE's
  *                      base, and elsewhere every absolute address, from the stacks on, would name the
  *                      host's memory.
@@ -119,15 +119,16 @@ enclave_entry:
     ret
 
 .Lentry_first:
-    test %r10, %r10
-    jnz .Ldead
+    /* rax is 0, i.e. NEW. Atomic: thread/threads.c takes an area for filling in the same way. */
+    mov $THREAD_STATE_RUNNING, %r10d
+    lock cmpxchg %r10, %gs:THREAD_STATE
+    jne .Lsent_back
     mov %gs:THREAD_SELF, %rax
     mov %rsp, %gs:THREAD_HOST_RSP
     mov %rbp, %gs:THREAD_HOST_RBP
     mov %rcx, %gs:THREAD_HOST_TARGET
     lea STACK_TOP_FROM_BLOCK(%rax), %rsp
     mov %rsp, %gs:THREAD_STACK_TOP
-    movq $THREAD_STATE_RUNNING, %gs:THREAD_STATE
     pushq $2
     popfq
     mov $-1, %eax
@@ -136,10 +137,12 @@ enclave_entry:
     xor %ebp, %ebp
     call thread_first           /* does not return */
 
-.Ldead:
-    movq $THREAD_STATE_DEAD, %gs:THREAD_STATE
+.Lsent_back:                    /* every register is the host's own still, or scrubbed */
+    mov %rcx, %rbx
+    SCRUB_GENERAL
+    mov $EEXIT, %eax
+    ENCLU_SITE
     ud2
-    jmp .Ldead
 
 .Lmoved:                        /* at CSSA 0 and 1: until no SSA frame is left */
     ud2

@@ -162,6 +162,9 @@ void exception_stage1(void)
         interrupt(thread, gpr);
         return;
     }
+    /* Nobody is here yet: the first instructions of an entry, which fault by the host's doing only. */
+    if (thread->state == THREAD_STATE_NEW || thread->state == THREAD_STATE_FILLED)
+        return;
 
     uint32_t vector = info & SGX_EXIT_VECTOR_MASK;
     bool ours = in_library_os(gpr->rip);

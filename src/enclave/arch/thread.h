@@ -26,6 +26,7 @@
 #define THREAD_STATE_RUNNING 1
 #define THREAD_STATE_OCALL   2 /* left by ocall_leave, comes back by EENTER */
 #define THREAD_STATE_DEAD    3 /* nothing enters any more */
+#define THREAD_STATE_FILLED  4 /* being filled for a new thread: nothing enters before it is NEW again */
 
 /* THREAD_WORK: bits that make the way back to the program take the slow path. */
 #define THREAD_WORK_SIGNAL   1 /* something for signal_deliver() */

@@ -3,6 +3,7 @@
  *
  * Life of an area
  *   free        !used, state NEW          thread_start() allots it: used
+ *   filled      used, state FILLED        the host's entries are sent back
  *   starting    used, state NEW           OCALL_THREAD_START; the host enters; entry.S: RUNNING
  *   running     used, state RUNNING/OCALL
  *   leaving     !used, state RUNNING      thread_exit(): still runs on the area's stack
@@ -112,12 +113,15 @@ static struct thread *allot(bool *ret_leaving)
         struct thread *thread = thread_at(i);
         if (thread->used)
             continue;
-        if (__atomic_load_n(&thread->state, __ATOMIC_ACQUIRE) != THREAD_STATE_NEW) {
+        /* The host may be entering it this moment: one of us wins. */
+        uint64_t state = THREAD_STATE_NEW;
+        if (!__atomic_compare_exchange_n(&thread->state, &state, THREAD_STATE_FILLED, false,
+                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
             *ret_leaving = true;
             continue;
         }
-        /* Everything but the two words that say where and which it is. */
-        size_t keep = offsetof(struct thread, state);
+        /* Everything but where and which it is, and the state. */
+        size_t keep = offsetof(struct thread, host_rsp);
         memset((uint8_t *)thread + keep, 0, sizeof(*thread) - keep);
         thread->used = true;
         thread->tid = new_tid();
@@ -134,6 +138,9 @@ static void give_back(struct thread *thread)
     LOCKED(&g_threads.lock);
     thread->used = false;
     g_threads.used--;
+    uint64_t state = THREAD_STATE_FILLED; /* it was never started */
+    __atomic_compare_exchange_n(&thread->state, &state, THREAD_STATE_NEW, false, __ATOMIC_RELEASE,
+                                __ATOMIC_RELAXED);
 }
 
 int thread_new(struct thread **ret)
@@ -167,6 +174,7 @@ void thread_drop(struct thread *thread)
 int thread_start(struct thread *thread)
 {
     __atomic_store_n(&thread->start_wanted, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&thread->state, THREAD_STATE_NEW, __ATOMIC_RELEASE);
     int64_t r = border_call1(OCALL_THREAD_START, 0, thread->index);
     /* A host that says no and enters it all the same: who takes start_wanted away, wins. If the
      * thread did, it runs, and what belongs to it must not be freed. */

@@ -344,6 +344,16 @@ static void test_no_more_areas(void **state UNUSED)
         thr_join(&thr[i]);
 }
 
+/* The host's entries find the area closed for as long as it is filled. */
+static void test_area_states(void **state UNUSED)
+{
+    struct thread *thread;
+    assert_int_equal(thread_new(&thread), 0);
+    assert_int_equal(thread->state, THREAD_STATE_FILLED);
+    thread_drop(thread);
+    assert_int_equal(thread->state, THREAD_STATE_NEW);
+}
+
 /* --- robust lists ----------------------------------------------------------------------------- */
 
 struct robust {
@@ -403,7 +413,7 @@ int main(void)
         cmocka_unit_test(test_stress),           cmocka_unit_test(test_mutex_stress),
         cmocka_unit_test(test_pi_stress),        cmocka_unit_test(test_host_does_not_park),
         cmocka_unit_test(test_areas_are_reused), cmocka_unit_test(test_no_more_areas),
-        cmocka_unit_test(test_robust),
+        cmocka_unit_test(test_area_states),      cmocka_unit_test(test_robust),
     };
     return cmocka_run_group_tests(tests, thr_setup, NULL);
 }
