@@ -434,24 +434,7 @@ soft_copy_source:
     mov %rdx, %rsi
 soft_copy_tag:
     mov %rax, %rdi
-    cmp g_soft_alias_end(%rip), %r10
-    jae 5f
-    mov g_soft_alias(%rip), %r11
-    add %r10, %r11
-    xor %ecx, %ecx
-4:  mov (%rsi,%rcx), %rax /* faults if the source is not in the page tables: undone, filled, again */
-    mov 8(%rsi,%rcx), %rdx
-    mov %rax, (%r11,%rcx)
-    mov %rdx, 8(%r11,%rcx)
-    mov 16(%rsi,%rcx), %rax
-    mov 24(%rsi,%rcx), %rdx
-    mov %rax, 16(%r11,%rcx)
-    mov %rdx, 24(%r11,%rcx)
-    add $32, %ecx
-    cmp $4096, %ecx
-    jb 4b
-    jmp 3f
-5:  mov $4096, %edx
+    mov $4096, %edx
     mov $18, %eax /* pwrite64: the page tables do not let anybody write to a pending page */
     syscall
     cmp $4096, %rax

@@ -5,8 +5,6 @@
  */
 #include "softsgx/state.h"
 
-#include "abi/layout.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -15,40 +13,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Where programs have their code, data and files; above lie heap and arrays. */
-#define SOFT_ALIAS_END LAYOUT_FILES_END
-
 #define HUGE_PAGES 512u /* a huge page */
 
 /* How far pages_fill looks: enough that a big heap costs few faults, little enough to be quick. */
 #define FILL_BACK  (512u)
 #define FILL_AHEAD (65536u)
-
-/* Puts shared memory under the lower part of ELRANGE and maps it a second time. Where that fails
- * the device does without. */
-static void alias_make(struct softsgx *s, uint64_t size)
-{
-    uint64_t end = size < SOFT_ALIAS_END ? size : SOFT_ALIAS_END;
-    size_t length = end - SOFT_ELRANGE_START;
-    int fd = memfd_create("sgxpy-elrange", MFD_CLOEXEC);
-    if (fd < 0)
-        return;
-    void *alias = MAP_FAILED;
-    if (ftruncate(fd, (off_t)length) == 0)
-        alias = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (alias != MAP_FAILED) {
-        void *at = (void *)SOFT_ELRANGE_START;
-        if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd,
-                 0) == at) {
-            (void)madvise(alias, length, MADV_DONTFORK);
-            s->alias = (uint8_t *)alias - SOFT_ELRANGE_START;
-            s->alias_end = end;
-        } else {
-            (void)munmap(alias, length);
-        }
-    }
-    (void)close(fd);
-}
 
 int elrange_reserve(struct softsgx *s, struct err *err)
 {
@@ -77,16 +46,11 @@ int elrange_reserve(struct softsgx *s, struct err *err)
                 : "reserving ELRANGE [0x%llx, 0x%llx)",
             (unsigned long long)SOFT_ELRANGE_START, (unsigned long long)size);
     }
-    alias_make(s, size);
     (void)madvise(p, length, MADV_DONTFORK);
-    if (s->alias_end < size) {
-        /* One anon_vma for all of the private part before it is split: pieces with equal
-         * permissions then merge again, which keeps the process below the kernel's limit of
-         * mappings. */
-        char *private_part = (char *)(s->alias_end ? s->alias_end : SOFT_ELRANGE_START);
-        *(volatile char *)private_part = 0;
-        (void)madvise(private_part, SGX_PAGE_SIZE, MADV_DONTNEED);
-    }
+    /* One anon_vma for all of ELRANGE before it is split: pieces with equal permissions then merge
+     * again, which keeps the process below the kernel's limit of mappings. */
+    *(volatile char *)p = 0;
+    (void)madvise(p, 1u << 21, MADV_DONTNEED);
     (void)mprotect(p, length, PROT_NONE);
 
     s->epcm = epcm;
@@ -100,10 +64,6 @@ void elrange_release(struct softsgx *s)
         return;
     (void)munmap((void *)SOFT_ELRANGE_START, s->size - SOFT_ELRANGE_START);
     (void)munmap((void *)s->epcm, s->size >> SGX_PAGE_SHIFT);
-    if (s->alias_end)
-        (void)munmap(s->alias + SOFT_ELRANGE_START, s->alias_end - SOFT_ELRANGE_START);
-    s->alias = NULL;
-    s->alias_end = 0;
     s->epcm = NULL;
     s->size = 0;
 }
@@ -220,13 +180,6 @@ static int force_open(struct softsgx *s, bool write, uint64_t address, void *buf
 
 static int force(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
 {
-    if (address >= SOFT_ELRANGE_START && address < s->alias_end && size <= s->alias_end - address) {
-        if (write)
-            memcpy(s->alias + address, buffer, size);
-        else
-            memcpy(buffer, s->alias + address, size);
-        return 0;
-    }
     long n = syscall(write ? SYS_pwrite64 : SYS_pread64, s->mem_fd, buffer, size, address);
     if (n == (long)size)
         return 0;
@@ -235,7 +188,7 @@ static int force(struct softsgx *s, bool write, uint64_t address, void *buffer, 
     return force_open(s, write, address, buffer, size);
 }
 
-/* Through the second mapping or /proc/self/mem: whatever the page tables hold, and whoever changes
+/* Through /proc/self/mem: whatever the page tables hold, and whoever changes
  * them meanwhile, the handler cannot fault. */
 bool enclave_read(struct softsgx *s, uint64_t address, void *ret, size_t size)
 {
@@ -257,14 +210,4 @@ int enclave_poke(struct softsgx *s, uint64_t address, const void *data, size_t s
 int enclave_peek(struct softsgx *s, uint64_t address, void *ret, size_t size)
 {
     return force(s, false, address, ret, size);
-}
-
-void enclave_discard(struct softsgx *s, uint64_t address, uint64_t page_count)
-{
-    uint64_t end = address + (page_count << SGX_PAGE_SHIFT);
-    uint64_t middle = end < s->alias_end ? end : s->alias_end > address ? s->alias_end : address;
-    if (address < middle)
-        (void)syscall(SYS_madvise, s->alias + address, middle - address, MADV_REMOVE);
-    if (middle < end)
-        (void)syscall(SYS_madvise, middle, end - middle, MADV_DONTNEED);
 }

@@ -55,8 +55,6 @@ int softsgx_enclu_sites(struct softsgx *s, const uint64_t *addresses, size_t cou
     s->site_count = (uint32_t)count;
     g_soft_epcm = s->epcm;
     g_soft_mem_fd = (uint32_t)s->mem_fd;
-    g_soft_alias = (uint64_t)s->alias;
-    g_soft_alias_end = s->alias_end;
     g_soft_size = s->size;
     return 0;
 }

@@ -31,7 +31,6 @@ struct softsgx *g_soft;
 uint64_t g_soft_arena, g_soft_arena_end, g_soft_size;
 _Atomic uint8_t *g_soft_epcm;
 uint32_t g_soft_mem_fd;
-uint64_t g_soft_alias, g_soft_alias_end;
 
 const char *softsgx_missing(void)
 {
@@ -143,6 +142,6 @@ void softsgx_close(struct softsgx *s)
         (void)close(s->mem_fd);
     explicit_bzero(s->root_key, sizeof(s->root_key));
     g_soft = NULL;
-    g_soft_arena = g_soft_arena_end = g_soft_size = g_soft_alias_end = 0;
+    g_soft_arena = g_soft_arena_end = g_soft_size = 0;
     free(s);
 }

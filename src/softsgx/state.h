@@ -143,11 +143,6 @@ struct softsgx {
     _Atomic uint32_t lock;
     _Atomic uint64_t narrowings; /* grows whenever a page loses permissions */
     int mem_fd;                  /* /proc/self/mem, to write what the enclave cannot */
-    /* ELRANGE below alias_end is memory that the device sees a second time, always writable:
-     * filling pages for the enclave there costs a copy and no system call. Above, private memory,
-     * which can have huge pages, and mem_fd. alias + address is the second place. */
-    uint8_t *alias;
-    uint64_t alias_end; /* 0: none */
 
     struct soft_tcs *tcs; /* SOFT_TCS_MAX entries, open addressing by page */
     uint32_t tcs_count;
@@ -175,7 +170,6 @@ extern uint64_t g_soft_arena, g_soft_arena_end;
 extern uint64_t g_soft_size;
 extern _Atomic uint8_t *g_soft_epcm;
 extern uint32_t g_soft_mem_fd;
-extern uint64_t g_soft_alias, g_soft_alias_end; /* s->alias, s->alias_end */
 extern uint64_t g_soft_sites[SOFT_SITES_MAX];
 
 /* thread.c: the calling thread's block, NULL before softsgx_thread_begin. Not for handlers. */
@@ -222,8 +216,6 @@ uint8_t page_demand(struct softsgx *s, uint64_t address);
  * forbids it. */
 bool enclave_read(struct softsgx *s, uint64_t address, void *ret, size_t size);
 bool enclave_write(struct softsgx *s, uint64_t address, const void *data, size_t size);
-/* EREMOVE: absent pages read as zeros when they come back. */
-void enclave_discard(struct softsgx *s, uint64_t address, uint64_t page_count);
 /* Whatever the EPCM says: EACCEPTCOPY's pending page, SSA frames, jump exits. */
 MUST_CHECK int enclave_poke(struct softsgx *s, uint64_t address, const void *data, size_t size);
 MUST_CHECK int enclave_peek(struct softsgx *s, uint64_t address, void *ret, size_t size);
