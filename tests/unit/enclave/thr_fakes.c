@@ -49,6 +49,8 @@ uint64_t g_thr_parks, g_thr_interrupts, g_thr_clock_calls;
 int64_t g_thr_clock_skew;
 bool g_thr_park_returns_at_once, g_thr_clock_lies;
 int64_t g_thr_poll_lie;
+int g_thr_audit_event;
+char g_thr_audit_path[64];
 
 /* --- process ---------------------------------------------------------------------------------- */
 
@@ -120,9 +122,13 @@ void log_note(const char *format UNUSED, ...)
 {
 }
 
-void audit(enum ocall_audit_event event UNUSED, int error UNUSED, uint64_t value UNUSED,
-           const char *path UNUSED, uint64_t path_size UNUSED)
+void audit(enum ocall_audit_event event, int error UNUSED, uint64_t value UNUSED, const char *path,
+           uint64_t path_size)
 {
+    g_thr_audit_event = (int)event;
+    memset(g_thr_audit_path, 0, sizeof(g_thr_audit_path));
+    if (path && path_size < sizeof(g_thr_audit_path))
+        memcpy(g_thr_audit_path, path, path_size);
 }
 
 static uint64_t now(clockid_t id)

@@ -46,6 +46,10 @@ extern uint64_t g_thr_clock_calls;
 extern bool g_thr_clock_lies;  /* OCALL_CLOCK answers anything */
 extern int64_t g_thr_poll_lie; /* not 0: what OCALL_POLL returns, all events set */
 
+/* The last audit line. */
+extern int g_thr_audit_event;
+extern char g_thr_audit_path[64];
+
 /* Runs fn expecting the process to be killed or to exit: the signal, or 1000 + status; -1 if it
  * lived. Only in the main test thread. */
 int thr_dies(void (*fn)(void *), void *arg);
