@@ -10,15 +10,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 class Sgxpy:
-    """The program under test. SGXPY_BUILD names the build folder, SGXPY_RUN_OPTIONS adds options to
-    the runs of the hostile-host tests."""
+    """The program under test; SGXPY_BUILD names the build folder."""
 
     def __init__(self, build, key):
         self.build = build
         self.path = str(build / "sgxpy")
         self.libos = build / "src/enclave/sgxpy-libos.elf"
         self.key = key
-        self.run_options = os.environ.get("SGXPY_RUN_OPTIONS", "").split()
 
     def __call__(self, *arguments, timeout=120, **options):
         """Runs it, stdin empty unless given; stdout and stderr come back as text."""
