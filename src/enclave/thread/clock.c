@@ -16,18 +16,23 @@
 #include "thread/lock.h"
 #include "thread/threads.h"
 
-#define CALIBRATE_NS  1000000ull     /* first window: 1 ms */
-#define SYNC_FIRST_NS 10000000ull    /* then after 10 ms, 80 ms, 640 ms, ... */
-#define SYNC_MAX_NS   1000000000ull  /* every second in the end */
-#define WINDOW_MAX_NS 16000000000ull /* the rate is taken over at most so long */
-#define JUMP_NS                                                                \
-    1000000ull /* a deviation beyond this, and beyond 1/1024 of the time since \
-                  the last synchronisation, is a jump */
+/* Synchronisations come after 1 ms (and CALIBRATE_TICKS: 42 ms at most), 10 ms, 80 ms, 640 ms, then
+ * every second; the rate is taken over at most 16 s. */
+#define CALIBRATE_NS    1000000ull
+#define CALIBRATE_TICKS (1ull << 21)
+#define SYNC_FIRST_NS   10000000ull
+#define SYNC_MAX_NS     1000000000ull
+#define WINDOW_MAX_NS   16000000000ull
+/* A deviation beyond this, and beyond 1/1024 of the time since the last one, is a jump. */
+#define JUMP_NS   1000000ull
 #define JUMPS_MAX 16
-#define TRIES     4 /* host calls per synchronisation; the shortest one counts */
-#define TSC_MAX   (1ull << 62)
-#define CALIBRATE_TICKS \
-    (1ull << 21) /* no second sample before that, at most 42 ms after the first */
+/* Samples per synchronisation: the first that took no longer than GOOD_TICKS, or the shortest of so
+ * many tries; none beyond BAD_TICKS once the rate is known, but another after BAD_WAIT_TICKS. */
+#define TRIES          4
+#define GOOD_TICKS     30000ull
+#define BAD_TICKS      300000ull
+#define BAD_WAIT_TICKS 30000000ull
+#define TSC_MAX        (1ull << 62)
 
 /* What a reader needs, under a sequence counter. */
 struct clock_line {
@@ -75,20 +80,35 @@ static uint64_t rate_of(uint64_t ns, uint64_t ticks)
     return rate > (1ull << 32) / 50 && rate < 20ull << 32 ? rate : 0;
 }
 
-/* The host's monotonic time and the counter at that moment. */
-static void sample(uint64_t *ret_tsc, uint64_t *ret_ns)
+/* The host's clocks and the counter at one moment. */
+struct sample {
+    uint64_t tsc, ns;
+    uint64_t realtime; /* realtime - monotonic */
+    uint64_t noise;    /* ns that it may be off by */
+    uint64_t took;     /* ticks: a long one was interrupted, and is little worth */
+};
+
+static struct sample take_sample(void)
 {
-    uint64_t best = UINT64_MAX;
-    for (unsigned i = 0; i < TRIES; i++) {
-        uint64_t before = cpu_tsc();
-        uint64_t ns = clock_host(CLOCK_MONOTONIC);
-        uint64_t took = cpu_tsc() - before;
-        if (took < best) {
-            best = took;
-            *ret_tsc = before + took / 2;
-            *ret_ns = ns;
-        }
+    struct sample best = { .took = UINT64_MAX };
+    for (unsigned i = 0; i < TRIES && best.took > GOOD_TICKS; i++) {
+        uint64_t start = cpu_tsc();
+        uint64_t before = clock_host(CLOCK_MONOTONIC);
+        uint64_t middle = cpu_tsc();
+        uint64_t realtime = clock_host(CLOCK_REALTIME);
+        uint64_t after = clock_host(CLOCK_MONOTONIC);
+        uint64_t took = cpu_tsc() - start;
+        if (took >= best.took)
+            continue;
+        best = (struct sample){
+            .tsc = start + (middle - start) / 2,
+            .ns = before,
+            .realtime = realtime - (before + (after - before) / 2),
+            .noise = after - before,
+            .took = took,
+        };
     }
+    return best;
 }
 
 static void publish(const struct clock_line *line)
@@ -115,10 +135,14 @@ static struct clock_line snapshot(void)
 static void synchronise(void)
 {
     struct clock_line line = g_clock.line;
-    uint64_t tsc = 0, ns = 0;
-    sample(&tsc, &ns);
-    uint64_t realtime = clock_host(CLOCK_REALTIME) - clock_host(CLOCK_MONOTONIC);
+    struct sample now = take_sample();
+    uint64_t tsc = now.tsc, ns = now.ns;
 
+    if (line.rate && now.took > BAD_TICKS) { /* a busy machine: rather the old line for a while */
+        line.next = tsc - line.tsc + BAD_WAIT_TICKS;
+        publish(&line);
+        return;
+    }
     if (line.rate) {
         uint64_t predicted = line_at(&line, tsc - line.tsc);
         uint64_t off = ns > predicted ? ns - predicted : predicted - ns;
@@ -142,7 +166,9 @@ static void synchronise(void)
     uint64_t window_ns = ns - g_clock.first_ns;
     line.tsc = tsc;
     line.ns = ns;
-    line.realtime = realtime;
+    /* It changes only when somebody sets the host's clock; noise must not make it jitter. */
+    if (now.realtime - line.realtime + now.noise > 2 * now.noise)
+        line.realtime = now.realtime;
     if (!g_clock.host_only && ns > g_clock.first_ns && tsc > g_clock.first_tsc &&
         window_ns >= CALIBRATE_NS)
         line.rate = rate_of(window_ns, tsc - g_clock.first_tsc);
