@@ -24,15 +24,15 @@
 #define SYNC_MAX_NS     1000000000ull
 #define WINDOW_MAX_NS   16000000000ull
 /* A deviation beyond this, and beyond 1/1024 of the time since the last one, is a jump. */
-#define JUMP_NS   1000000ull
-#define JUMPS_MAX 16
+#define JUMP_NS         1000000ull
+#define JUMPS_MAX       16
 /* Samples per synchronisation: the first that took no longer than GOOD_TICKS, or the shortest of so
  * many tries; none beyond BAD_TICKS once the rate is known, but another after BAD_WAIT_TICKS. */
-#define TRIES          4
-#define GOOD_TICKS     30000ull
-#define BAD_TICKS      300000ull
-#define BAD_WAIT_TICKS 30000000ull
-#define TSC_MAX        (1ull << 62)
+#define TRIES           4
+#define GOOD_TICKS      30000ull
+#define BAD_TICKS       300000ull
+#define BAD_WAIT_TICKS  30000000ull
+#define TSC_MAX         (1ull << 62)
 
 /* What a reader needs, under a sequence counter. */
 struct clock_line {
