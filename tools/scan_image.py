@@ -3,7 +3,7 @@
 
 No undefined symbol, no dynamic linking, no text relocation, no segment that is writable and
 executable, no PT_TLS (TLS is the program's), and in its code no instruction that is #UD in an enclave
-or that would leave it by another door than ENCLU. Needs binutils. Prints one line per finding; exit
+or that would leave it by another door than ENCLU, and no step of the stack beyond its guard pages. Needs binutils. Prints one line per finding; exit
 code 1 if there is one.
 """
 
@@ -20,6 +20,8 @@ FORBIDDEN = {
     "lidt", "lldt", "ltr", "sgdt", "sidt", "sldt", "str", "invd", "wbinvd", "vmcall", "vmfunc",
     "encls", "enclv", "getsec", "swapgs", "rdmsr", "wrmsr", "lcall", "ljmp", "lret", "retf",
 }
+# What -fstack-clash-protection takes without touching it; the guard has two pages (abi/layout.h).
+STACK_STEP_MAX = 4096
 # The library OS's own x87 and vector state is the program's: only named islands may touch it. This
 # scan does not look for that; the compiler's -mgeneral-regs-only does.
 
@@ -71,6 +73,9 @@ def scan_code(image, allow):
         if not instruction:
             continue
         address, name = instruction.groups()
+        step = re.search(r"\ssub\s+\$0x([0-9a-f]{1,8}),%rsp", line)
+        if step and int(step.group(1), 16) > STACK_STEP_MAX:
+            yield f"takes {int(step.group(1), 16)} bytes of stack at once, at {address} in {function}"
         if name in FORBIDDEN and function not in allow:
             yield f"holds '{name}' at {address} in {function}"
 

@@ -39,6 +39,8 @@ def test_clean_image_passes(tmp_path):
     ("syscall", CLEAN + '__asm__("f: syscall");', [], "'syscall'"),
     ("cpuid", CLEAN + '__asm__("f: cpuid");', [], "'cpuid'"),
     ("int 0x80", CLEAN + '__asm__("f: int $0x80");', [], "'int'"),
+    ("large frame", CLEAN + 'void f(void) { char a[9000]; __asm__ volatile("" : : "r"(a) : "memory"); }',
+     ["-fno-stack-clash-protection"], "bytes of stack at once"),
     ("undefined", CLEAN + "void g(void); void f(void) { g(); }", ["-r"],
      "undefined symbol g"),
     ("writable and executable", CLEAN + "int g_x = 1;", ["-Wl,-N"], "writable and executable"),
