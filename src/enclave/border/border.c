@@ -58,7 +58,8 @@ int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, ui
 {
     struct thread *thread = current();
     volatile struct ocall_block *b = thread->block;
-    b->nr = nr;
+    volatile uint64_t *words = (volatile uint64_t *)b; /* whole ones only, see above */
+    words[offsetof(struct ocall_block, nr) / 8] = OCALL_VERSION | (uint64_t)nr << 32;
     b->args[0] = a0;
     b->args[1] = a1;
     b->args[2] = a2;

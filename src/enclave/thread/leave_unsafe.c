@@ -11,6 +11,8 @@ NORETURN void thread_leave(void);
 void thread_leave_host(void)
 {
     struct ocall_block *block = current()->block;
-    __atomic_store_n(&block->nr, OCALL_THREAD_EXIT, __ATOMIC_RELEASE);
+    /* A whole word, as in border.c. */
+    __atomic_store_n((uint64_t *)block + offsetof(struct ocall_block, nr) / 8,
+                     OCALL_VERSION | (uint64_t)OCALL_THREAD_EXIT << 32, __ATOMIC_RELEASE);
     thread_leave();
 }
