@@ -5,6 +5,8 @@
  */
 #include "softsgx/state.h"
 
+#include "abi/layout.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -51,6 +53,9 @@ int elrange_reserve(struct softsgx *s, struct err *err)
      * again, which keeps the process below the kernel's limit of mappings. */
     *(volatile char *)p = 0;
     (void)madvise(p, 1u << 21, MADV_DONTNEED);
+    /* Where programs, libraries and their data go, huge pages cost less than the faults they save. */
+    size_t low = length < LAYOUT_FILES_END ? length : LAYOUT_FILES_END;
+    (void)madvise(p, low, MADV_HUGEPAGE);
     (void)mprotect(p, length, PROT_NONE);
 
     s->epcm = epcm;
@@ -124,7 +129,7 @@ int pages_fill(struct softsgx *s, uint64_t address)
     if (syscall(SYS_mprotect, first << SGX_PAGE_SHIFT, (last - first) << SGX_PAGE_SHIFT,
                 host_protection(want)) < 0)
         return -errno;
-    /* Heap in big runs gets huge pages; pages that EACCEPTCOPY fills one by one do not. */
+    /* Further up heap gets them, in big runs. */
     uint64_t huge_first = (first + HUGE_PAGES - 1) & ~(uint64_t)(HUGE_PAGES - 1);
     uint64_t huge_last = last & ~(uint64_t)(HUGE_PAGES - 1);
     if (want == (SGX_SECINFO_R | SGX_SECINFO_W) && huge_last > huge_first)
