@@ -23,6 +23,9 @@ void mutex_take(struct mutex *mutex)
         waitq_remove(&waiter);
     }
     waitq_remove(&waiter);
+    /* A wake that was meant for what the caller waits for may have been used up here: the caller's
+     * next park returns once for nothing. */
+    __atomic_store_n(&current()->wake, 1, __ATOMIC_SEQ_CST);
 }
 
 void mutex_drop(struct mutex *mutex)

@@ -1,8 +1,8 @@
 /*
  * Waiting. A thread that waits puts a waiter on every queue it waits for, looks at its condition,
  * then parks; whoever changes the condition wakes the queue. A wake between the look and the park
- * is not lost. A mutex, and a fault on program memory, may use up a wake: after either, look at the
- * condition again before parking. Tier: enclave.
+ * is not lost. Parks return for nothing now and then (a mutex leaves a wake behind): look again.
+ * Tier: enclave.
  */
 #pragma once
 
