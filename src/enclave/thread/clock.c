@@ -32,7 +32,8 @@
 #define GOOD_TICKS      30000ull
 #define BAD_TICKS       300000ull
 #define BAD_WAIT_TICKS  30000000ull
-#define TSC_MAX         (1ull << 62)
+#define TSC_MAX         (1ull << 56) /* at 50 MHz the ns still fit: line_at() stays below 2^63 */
+#define HOST_MAX        (1ull << 62) /* 146 years: a deadline, i.e. time and interval, does not wrap */
 
 /* What a reader needs, under a sequence counter. */
 struct clock_line {
@@ -58,7 +59,8 @@ uint64_t clock_host(uint32_t id)
 {
     if (border_call1(OCALL_CLOCK, 0, id) < 0)
         return 0;
-    return border_out(0);
+    uint64_t ns = border_out(0);
+    return ns < HOST_MAX ? ns : 0;
 }
 
 static uint64_t line_at(const struct clock_line *line, uint64_t ticks)
