@@ -21,6 +21,7 @@
 
 #include "border/border.h"
 #include "signal/signal.h"
+#include "thread/clock.h"
 #include "thr_fakes.h"
 #include "thread/threads.h"
 #include "thread/timer.h"
