@@ -81,6 +81,29 @@
     xor %r15d, %r15d
 .endm
 
+/* All of the registers that rdi points at, flags included, then on at THREAD_RESTORE_RIP. */
+.macro LOAD_REGS_AND_GO
+    mov REGS_R15(%rdi), %r15
+    mov REGS_R14(%rdi), %r14
+    mov REGS_R13(%rdi), %r13
+    mov REGS_R12(%rdi), %r12
+    mov REGS_RBP(%rdi), %rbp
+    mov REGS_RBX(%rdi), %rbx
+    mov REGS_R11(%rdi), %r11
+    mov REGS_R10(%rdi), %r10
+    mov REGS_R9(%rdi), %r9
+    mov REGS_R8(%rdi), %r8
+    mov REGS_RAX(%rdi), %rax
+    mov REGS_RCX(%rdi), %rcx
+    mov REGS_RDX(%rdi), %rdx
+    mov REGS_RSI(%rdi), %rsi
+    pushq REGS_RFLAGS(%rdi)
+    popfq
+    mov REGS_RSP(%rdi), %rsp
+    mov REGS_RDI(%rdi), %rdi
+    jmp *%gs:THREAD_RESTORE_RIP
+.endm
+
     .text
     .p2align 6
     .globl enclave_entry
@@ -336,25 +359,7 @@ restore_window:
     lock andq $~4, %gs:THREAD_WORK
     mov REGS_RIP(%rdi), %rax
     mov %rax, %gs:THREAD_RESTORE_RIP
-    mov REGS_R15(%rdi), %r15
-    mov REGS_R14(%rdi), %r14
-    mov REGS_R13(%rdi), %r13
-    mov REGS_R12(%rdi), %r12
-    mov REGS_RBP(%rdi), %rbp
-    mov REGS_RBX(%rdi), %rbx
-    mov REGS_R11(%rdi), %r11
-    mov REGS_R10(%rdi), %r10
-    mov REGS_R9(%rdi), %r9
-    mov REGS_R8(%rdi), %r8
-    mov REGS_RAX(%rdi), %rax
-    mov REGS_RCX(%rdi), %rcx
-    mov REGS_RDX(%rdi), %rdx
-    mov REGS_RSI(%rdi), %rsi
-    pushq REGS_RFLAGS(%rdi)
-    popfq
-    mov REGS_RSP(%rdi), %rsp
-    mov REGS_RDI(%rdi), %rdi
-    jmp *%gs:THREAD_RESTORE_RIP
+    LOAD_REGS_AND_GO
 restore_window_end:
 
 .Lrestore_slow:
@@ -373,25 +378,7 @@ nested_restore:
     mov REGS_RIP(%rdi), %rax
     mov %rax, %gs:THREAD_RESTORE_RIP
     mov %rdi, %rsp
-    mov REGS_R15(%rdi), %r15
-    mov REGS_R14(%rdi), %r14
-    mov REGS_R13(%rdi), %r13
-    mov REGS_R12(%rdi), %r12
-    mov REGS_RBP(%rdi), %rbp
-    mov REGS_RBX(%rdi), %rbx
-    mov REGS_R11(%rdi), %r11
-    mov REGS_R10(%rdi), %r10
-    mov REGS_R9(%rdi), %r9
-    mov REGS_R8(%rdi), %r8
-    mov REGS_RAX(%rdi), %rax
-    mov REGS_RCX(%rdi), %rcx
-    mov REGS_RDX(%rdi), %rdx
-    mov REGS_RSI(%rdi), %rsi
-    pushq REGS_RFLAGS(%rdi)
-    popfq
-    mov REGS_RSP(%rdi), %rsp
-    mov REGS_RDI(%rdi), %rdi
-    jmp *%gs:THREAD_RESTORE_RIP
+    LOAD_REGS_AND_GO
 
 /* --- program memory -------------------------------------------------------------------------- */
 /* A fault between user_code and user_code_end that cannot be mended goes on at user_fault: -EFAULT. */
