@@ -260,8 +260,9 @@ bool return_work(struct regs *regs)
         __atomic_and_fetch(&thread->work, ~(uint64_t)THREAD_WORK_SIGNAL, __ATOMIC_ACQ_REL);
         signal_collect_host();
         signal_deliver(regs);
-        regs->rflags = (regs->rflags & FLAGS_PROGRAM) | FLAGS_FIXED;
     }
+    /* Also without a signal: TF would trap in our own way out. */
+    regs->rflags = (regs->rflags & FLAGS_PROGRAM) | FLAGS_FIXED;
     if (thread->work & THREAD_WORK_FULL)
         regs->full = 1;
     return regs->full != 0;

@@ -307,6 +307,8 @@ int mm_protect(uint64_t address, uint64_t size, int prot)
         return -EINVAL;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM))
         return -EINVAL;
+    if (size > PARAMS->enclave_size)
+        return -ENOMEM;
     size = round_up(size);
     if (size == 0)
         return 0;
@@ -498,6 +500,8 @@ int mm_discard(uint64_t address, uint64_t size)
 {
     if (address & (PAGE - 1))
         return -EINVAL;
+    if (size > PARAMS->enclave_size)
+        return -ENOMEM;
     size = round_up(size);
     if (size == 0)
         return 0;
