@@ -8,6 +8,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/manifest_view.h"
+
+#define HEAP_MIN (16ull << 20) /* as `manifest` has it, which would say so only after the trace */
+
 enum option_id {
     ID_HELP = 256,
     ID_OUTPUT,
@@ -268,6 +272,9 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
     case ID_HEAP:
         if (options_parse_size(value, &o->heap) < 0 || o->heap == 0)
             return cli_usage(verb, "--heap '%s': a size like 512M or 4G is wanted", value);
+        if (o->heap < HEAP_MIN || o->heap > MANIFEST_HEAP_MAX)
+            return cli_usage(verb, "--heap '%s': 16M to %lluG is accepted", value,
+                             MANIFEST_HEAP_MAX >> 30);
         return CLI_OK;
     case ID_THREADS:
         r = take_number(verb, "threads", value, 1, 1024, &number);

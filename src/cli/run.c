@@ -271,7 +271,8 @@ static int verb_run_run(const struct verb *verb, int argc, char **argv)
     struct stat st;
     if (stat(options.rest[0], &st) == 0 && S_ISDIR(st.st_mode))
         return run_bundle(verb, &options);
-    return cli_usage(verb, "'%s' is no bundle; a command follows \"--\"", options.rest[0]);
+    return cli_usage(verb, "'%s' is no bundle%s; a command follows \"--\"", options.rest[0],
+                     access(options.rest[0], F_OK) == 0 ? "" : ", and there is no such file");
 }
 
 const struct verb verb_run = {

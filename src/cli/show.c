@@ -17,6 +17,7 @@
 #include "manifest/cascade.h"
 #include "signer/bundle.h"
 #include "signer/sigstruct.h"
+#include "tracer/log.h"
 #include "tracer/trace.h"
 #include "util/fs.h"
 
@@ -421,14 +422,20 @@ static int show_trace(const char *path, const struct options *options, struct er
     return 0;
 }
 
-/* JSON text starts with a brace; a trace with its magic. */
-static bool looks_like_json(const char *path)
+/* JSON text starts with a brace, a trace with its magic; trace_load() says why it cannot open. */
+static int show_file(const char *path, const struct options *options, json_t *list, struct err *err)
 {
+    char start[sizeof(LOG_MAGIC)];
     FILE *in = fopen(path, "re");
-    int first = in ? getc(in) : EOF;
-    if (in)
+    if (in) {
+        size_t size = fread(start, 1, sizeof(start), in);
         fclose(in);
-    return first == '{';
+        if (size > 0 && start[0] == '{')
+            return show_cascade(path, options, list, err);
+        if (size < sizeof(start) || memcmp(start, LOG_MAGIC, sizeof(start)) != 0)
+            return err_set(err, -EINVAL, "'%s' is no bundle, no cascade and no trace", path);
+    }
+    return show_trace(path, options, err);
 }
 
 static int show_any(const char *path, const struct options *options, json_t *list, struct err *err)
@@ -438,8 +445,7 @@ static int show_any(const char *path, const struct options *options, json_t *lis
         return err_set(err, -errno, "'%s': %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return show_bundle(path, options, list, err);
-    return looks_like_json(path) ? show_cascade(path, options, list, err)
-                                 : show_trace(path, options, err);
+    return show_file(path, options, list, err);
 }
 
 static void json_decref_pp(json_t **json)

@@ -82,6 +82,8 @@ static const struct {
     { "many threads", &in_order, { "--threads", "1025" }, CLI_USAGE, 0, false },
     { "threads in hex", &in_order, { "--threads", "0x5" }, CLI_USAGE, 0, false },
     { "no heap", &in_order, { "--heap", "0" }, CLI_USAGE, 0, false },
+    { "small heap", &in_order, { "--heap", "15M" }, CLI_USAGE, 0, false },
+    { "large heap", &in_order, { "--heap", "8193G" }, CLI_USAGE, 0, false },
     { "odd heap", &in_order, { "--heap", "much" }, CLI_USAGE, 0, false },
     { "empty path", &in_order, { "--trust", "" }, CLI_USAGE, 0, false },
     { "nameless variable", &in_order, { "--env", "=x" }, CLI_USAGE, 0, false },
