@@ -353,8 +353,8 @@ void audit(enum ocall_audit_event event, int error UNUSED, uint64_t value UNUSED
 char g_fake_root[256];
 uint64_t g_fake_calls[OCALL_COUNT];
 bool (*g_fake_hook)(enum ocall_nr nr, const uint64_t args[6], int64_t *ret);
-uint8_t g_fake_window[OCALL_DATA_SIZE];
-uint64_t g_fake_out[4];
+_Thread_local uint8_t g_fake_window[OCALL_DATA_SIZE]; /* each thread has its own block */
+_Thread_local uint64_t g_fake_out[4];
 
 void border_put(uint64_t offset, const void *src, uint64_t size)
 {
@@ -394,8 +394,8 @@ uint64_t border_out(unsigned i)
 
 static char *host_path(uint64_t offset, uint64_t size, bool text)
 {
-    static char paths[2][8192];
-    static int turn;
+    static _Thread_local char paths[2][8192];
+    static _Thread_local int turn;
     char *p = paths[turn ^= 1];
     snprintf(p, sizeof(paths[0]), "%s%.*s", text ? "" : g_fake_root, (int)size,
              (const char *)g_fake_window + offset);
@@ -427,7 +427,7 @@ static void put_stat(const struct stat *st)
 
 static int64_t getdents(int fd)
 {
-    static uint8_t raw[65536];
+    static _Thread_local uint8_t raw[65536];
     long got = syscall(SYS_getdents64, fd, raw, sizeof(raw));
     uint64_t to = 0;
     for (long at = 0; at < got;) {

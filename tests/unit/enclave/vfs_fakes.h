@@ -42,8 +42,8 @@ extern uint64_t g_fake_calls[OCALL_COUNT];
 /* Set: may answer a call in place of the host (true), *ret its result; g_fake_window, g_fake_out.
  */
 extern bool (*g_fake_hook)(enum ocall_nr nr, const uint64_t args[6], int64_t *ret);
-extern uint8_t g_fake_window[OCALL_DATA_SIZE];
-extern uint64_t g_fake_out[4];
+extern _Thread_local uint8_t g_fake_window[OCALL_DATA_SIZE];
+extern _Thread_local uint64_t g_fake_out[4];
 /* The last refusal, how many audit lines, the last one. */
 extern struct ocall_refusal g_fake_refusal;
 extern char g_fake_refused_path[4096];
