@@ -224,6 +224,28 @@ static bool is_cached(const struct command *c)
            command_stamp(c, &stamp, &ignored) == 0 && cache_is_current(&c->cache, stamp);
 }
 
+/*
+ * Where the command's arguments after the script begin, which `--args host` leaves unpinned; the
+ * command's end if they are pinned. The script is the last pinned argument; a command that is one
+ * itself (#!) stands in the trace as the kernel named it.
+ */
+static int host_arguments(const struct command *c, const struct bundle_node *root)
+{
+    const struct options *options = c->options;
+    struct manifest_view view;
+    const char *reason;
+    if (!options->args_host ||
+        manifest_view_open(root->manifest, root->manifest_size, &view, &reason) < 0 ||
+        view.arg_count == 0)
+        return options->rest_count;
+    const char *script = manifest_str_ptr(&view, view.args[view.arg_count - 1]);
+    for (int i = 0; i < options->rest_count; i++)
+        if (strcmp(i == 0 ? c->executable : options->rest[i], script) == 0 ||
+            strcmp(options->rest[i], script) == 0)
+            return i + 1;
+    return options->rest_count;
+}
+
 static int run_command(const struct options *options)
 {
     struct err err = { 0 };
@@ -247,7 +269,9 @@ static int run_command(const struct options *options)
         return cli_fail(&err);
     /* Not held during the run, so that a second one can start. */
     cache_unlock(&c.cache);
-    return start(c.cache.bundle, &node, options, c.announced, c.library_os, NULL, 0);
+    int first = host_arguments(&c, &node);
+    return start(c.cache.bundle, &node, options, c.announced, c.library_os, options->rest + first,
+                 (size_t)(options->rest_count - first));
 }
 
 /* ---- the verb ------------------------------------------------------------------------------ */

@@ -252,6 +252,17 @@ def test_arguments_from_the_host(sgxpy, work):
     assert sgxpy("run", "p.sgx", cwd=work).stdout == "[]\n"
 
 
+@pytest.mark.parametrize("script", [False, True], ids=["python", "script"])
+def test_arguments_from_the_host_with_a_command(sgxpy, work, script):
+    command = program(work, f"#!{PYTHON}\nimport sys\nprint(sys.argv[1:])\n")
+    if script:
+        (work / "p.py").chmod(0o755)
+        command = ["./p.py"]
+    for _ in range(2):
+        done = sgxpy("run", "--args", "host", "--", *command, "a", "--b", "ü", cwd=work)
+        assert done.stdout == "['a', '--b', 'ü']\n", done.stderr
+
+
 def test_environment_from_the_host(sgxpy, work, monkeypatch):
     command = program(work, "import os\nprint(os.environ.get('FROM_HOST'), os.environ.get('OTHER'))\n")
     monkeypatch.setenv("OTHER", "dropped")
