@@ -119,7 +119,9 @@ static int trace_it(struct command *c, bool first)
         return cli_fail(&err);
     if (status != 0) {
         unlink(fresh);
-        cli_note("the traced program ended with exit code %d; nothing was kept", status);
+        cli_note("the traced program ended with exit code %d; nothing was kept (where that is its usual "
+                 "end: sgxpy trace, manifest and sign take it)",
+                 status);
         return status;
     }
     if (stdin_offset >= 0 && lseek(STDIN_FILENO, stdin_offset, SEEK_SET) < 0) {

@@ -370,7 +370,7 @@ static int add_ancestors(struct table *t, struct entry *e)
             if (e->class != MANIFEST_ABSENT)
                 return err_set(t->err, -ESTALE,
                                "'%s' changed since it was traced: '%s' is no "
-                               "folder any more; trace it again",
+                               "folder any more; trace it again (run: --retrace)",
                                e->path, up->path);
             e->class = 0;
             return 0;
@@ -413,7 +413,7 @@ static int compare_entries(const void *a, const void *b)
 
 static int changed(struct table *t, const struct entry *e, const char *what)
 {
-    return err_set(t->err, -ESTALE, "'%s' changed since it was traced: %s; trace it again", e->path,
+    return err_set(t->err, -ESTALE, "'%s' changed since it was traced: %s; trace it again (run: --retrace)", e->path,
                    what);
 }
 

@@ -452,7 +452,7 @@ static int add_names(struct closure *c, const struct trace_process *p)
         return r == -ENOMEM
                    ? r
                    : err_set(c->table->err, -ESTALE,
-                             "'%s' changed since it was traced: it is gone; trace it again",
+                             "'%s' changed since it was traced: it is gone; trace it again (run: --retrace)",
                              p->executable);
     if (e->class == MANIFEST_ALLOWED)
         return 0; /* refused by the rules */
