@@ -1,7 +1,7 @@
 /*
  * Lazy patching of system calls. The first trap at a `syscall` whose five bytes before are
  * `mov $nr, %eax` turns those five into a jump to a stub; the `syscall` stays at +5, so a thread already
- * past the mov, or a jump straight to it, still traps. Nothing is disassembled or guessed.
+ * past the mov, or a jump straight to it, still traps.
  *
  * read() is number 0, and its sites are `xor %eax, %eax; syscall`: two bytes, room for a short jump. It
  * goes to a long one in the padding behind the function's return. That the padding is padding follows
