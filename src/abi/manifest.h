@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define MANIFEST_MAGIC      0x31464d5950584753ull /* "SGXPYMF1" */
-#define MANIFEST_VERSION    1
+#define MANIFEST_VERSION    2
 #define MANIFEST_CHUNK_SIZE 65536u
 #define MANIFEST_HASH_SIZE  32
 #define MANIFEST_SIZE_MAX   (64u << 20)
@@ -27,9 +27,10 @@ enum manifest_section_type {
     MANIFEST_DIRENTS = 6, /* struct manifest_dirent; one directory's run is sorted by name */
     MANIFEST_ARGS = 7,    /* struct manifest_str: the pinned arguments, argv[0] first */
     MANIFEST_ENV = 8,     /* struct manifest_env, sorted by name */
-    MANIFEST_ENTRIES = 9, /* struct manifest_entry: entry points; one so far */
-    MANIFEST_CHILDREN = 10, /* struct manifest_child; empty until process trees */
-    MANIFEST_SECTION_TYPES = 10,
+    MANIFEST_ENTRIES = 9, /* struct manifest_entry: entry points, the first the root's */
+    MANIFEST_CHILDREN = 10, /* struct manifest_child */
+    MANIFEST_GRANTS = 11,   /* struct manifest_grant */
+    MANIFEST_SECTION_TYPES = 11,
 };
 
 struct manifest_section {
@@ -115,16 +116,35 @@ struct manifest_env {
     uint32_t reserved;         /* 0x14: 0 */
 };
 
+/* An entry point: which start of a program this node is (core/program_key.h). A node has one, or several
+ * where nodes were merged; the root starts at entries[0]. */
 struct manifest_entry {
     uint32_t executable;  /* 0x00: file index of the ELF program that starts */
     uint32_t interpreter; /* 0x04: file index of its PT_INTERP, MANIFEST_NONE if static */
-    struct manifest_str execfn; /* 0x08: what AT_EXECFN says */
+    struct manifest_str execfn; /* 0x08: what AT_EXECFN says if it starts as root */
+    uint32_t kind;              /* 0x10: enum program_kind */
+    uint32_t reserved;          /* 0x14: 0 */
+    uint8_t key[MANIFEST_HASH_SIZE]; /* 0x18: struct program_key.hash; zero for PROGRAM_ANY */
 };
 
+enum manifest_child_flags {
+    MANIFEST_CHILD_SELF = 1u << 0, /* this very node: mrenclave is zero, the own one is meant */
+};
+
+/* A program that this node may start. Sorted by (executable path bytes, kind, key). */
 struct manifest_child {
-    uint32_t executable; /* 0x00 */
-    uint32_t reserved;   /* 0x04: 0 */
-    uint8_t mrenclave[MANIFEST_HASH_SIZE]; /* 0x08 */
+    struct manifest_str executable; /* 0x00: canonical path of the ELF file */
+    uint32_t kind;                  /* 0x08: enum program_kind */
+    uint32_t flags;                 /* 0x0c: enum manifest_child_flags */
+    uint8_t key[MANIFEST_HASH_SIZE];       /* 0x10 */
+    uint8_t mrenclave[MANIFEST_HASH_SIZE]; /* 0x30 */
+    struct manifest_str label;      /* 0x50: for messages */
+};
+
+/* Root nodes only: what another node of the tree may do with the tree's scratch files. Sorted. */
+struct manifest_grant {
+    uint8_t mrenclave[MANIFEST_HASH_SIZE]; /* 0x00 */
+    struct manifest_str path;              /* 0x20: scratch directory: it and all below */
 };
 
 enum manifest_node_flags {
@@ -132,6 +152,7 @@ enum manifest_node_flags {
     MANIFEST_EXEC_DENY = 1u << 1,     /* exec is EACCES, fork ENOSYS, each with an audit line */
     MANIFEST_ARGS_HOST = 1u << 2,     /* arguments after the pinned ones come from the host */
     MANIFEST_INSECURE_DEBUG = 1u << 3, /* signed with DEBUG: --strace may show buffers */
+    MANIFEST_FORKS = 1u << 4,          /* the trace saw it fork without exec */
 };
 
 struct manifest_node {
@@ -150,16 +171,19 @@ struct manifest_node {
     uint64_t stack_size;                    /* 0x78: main thread's stack, bytes */
     uint32_t fd_limit;                      /* 0x80: RLIMIT_NOFILE */
     uint32_t async_signals;                 /* 0x84: bit (n - 1): host event n may reach the program */
+    uint32_t process_limit;                 /* 0x88: root: processes alive at once in the tree */
+    uint32_t reserved;                      /* 0x8c: 0 */
 };
 
 static_assert(sizeof(struct manifest_section) == 0x18, "section");
-static_assert(sizeof(struct manifest_header) == 0x18 + 10 * 0x18, "header");
+static_assert(sizeof(struct manifest_header) == 0x18 + 11 * 0x18, "header");
 static_assert(sizeof(struct manifest_file) == 0x80, "file");
 static_assert(sizeof(struct manifest_dirent) == 0x10, "dirent");
 static_assert(sizeof(struct manifest_env) == 0x18, "env");
-static_assert(sizeof(struct manifest_entry) == 0x10, "entry");
-static_assert(sizeof(struct manifest_child) == 0x28, "child");
-static_assert(sizeof(struct manifest_node) == 0x88, "node");
+static_assert(sizeof(struct manifest_entry) == 0x38, "entry");
+static_assert(sizeof(struct manifest_child) == 0x58, "child");
+static_assert(sizeof(struct manifest_grant) == 0x28, "grant");
+static_assert(sizeof(struct manifest_node) == 0x90, "node");
 
 /*
  * MANIFEST_INDEX: slot = manifest_path_hash(path, length) & (count - 1), probing upwards with wrap;

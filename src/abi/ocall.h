@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #define OCALL_MAGIC      0x4c4c41434f595058ull /* "XPYOCALL" */
-#define OCALL_VERSION    1
+#define OCALL_VERSION    2
 #define OCALL_DATA_SIZE  (1u << 20)
 #define OCALL_HEAD_SIZE  4096u
 #define OCALL_BLOCK_SIZE (OCALL_HEAD_SIZE + OCALL_DATA_SIZE)
@@ -99,6 +99,30 @@ enum ocall_nr {
     OCALL_MODIFY_TYPE,  /* (address, page_count, page type) -> out[0] = pages done */
     OCALL_REMOVE,       /* (address, page_count) -> out[0] = pages done */
 
+    /* --- process trees (abi/tree.h). direction: enum tree_direction ------------------------- */
+    OCALL_TREE_OPEN,    /* (): the root makes the region. out[0] = its address, outside ELRANGE. A child
+                           gets it with OCALL_BOOT */
+    OCALL_TREE_SPAWN,   /* (spawn_slot, control_slot, handle_count): starts a host process with a new
+                           enclave. data[0]: 32 bytes MRENCLAVE of the node, then int32_t handles that the
+                           child inherits under the same numbers. -> 0, or -EAGAIN, -ENOMEM, -ENOENT (no
+                           such node in the bundle) */
+    OCALL_TREE_POST,    /* (slot, direction): the cell is filled: posted += 1, wakes the receiver (the bell,
+                           if the hub receives) */
+    OCALL_TREE_TAKEN,   /* (slot, direction): taken += 1, wakes the sender */
+    OCALL_TREE_WAIT,    /* (slot, direction, seen, deadline): until posted != seen. 0; -EPIPE: dead;
+                           -EINTR as OCALL_PARK ends; -ETIMEDOUT */
+    OCALL_TREE_ROOM,    /* (slot, direction, taken_seen): until taken != taken_seen; results as WAIT */
+    OCALL_TREE_CALL,    /* (slot, direction, seen): POST in direction, then WAIT for posted != seen in the
+                           other one, without a deadline. -EINTR: posted, but not answered yet */
+    OCALL_TREE_SERVE,   /* (deadline): the hub's thread: until the bell rings, its event is set (UNPARK),
+                           or the deadline; clears both. out[0..3] unused; ready[] says which slots */
+    OCALL_TREE_NUDGE,   /* (control_slot): sets signal bit SIGURG in the block of the main thread of that
+                           slot's client process and interrupts it (as a host signal would) */
+    OCALL_TREE_KILL,    /* (control_slot): SIGKILL to that slot's client process */
+    OCALL_TREE_FREE,    /* (slot): not used any more; its memory may go. All counters become 0 */
+    OCALL_TREE_BYE,     /* (): a child's program has ended, its status is with the hub: this host process
+                           ends silently, exit code 0. No return. Also exec in place */
+
     OCALL_COUNT,
 };
 
@@ -114,8 +138,9 @@ struct ocall_block {
     uint32_t event;    /* 0x68: host: set by UNPARK, INTERRUPT; cleared by PARK, POLL on return */
     uint32_t reserved; /* 0x6c: 0 */
     uint64_t signals;  /* 0x70: host: bit (n - 1): host signal n came (SIGINT, SIGTERM, SIGHUP, SIGALRM,
-                          SIGWINCH, SIGUSR1, SIGUSR2, SIGCONT, SIGPIPE never). Set in the main thread's
-                          block only; the enclave clears bits with an atomic AND */
+                          SIGWINCH, SIGUSR1, SIGUSR2, SIGCONT, SIGPIPE never; SIGURG means: ask the hub,
+                          OCALL_TREE_NUDGE). Set in the main thread's block only; the enclave clears bits
+                          with an atomic AND */
 };
 
 /* What the host says at start. Nothing of it is believed: env and args are used only where the
@@ -127,6 +152,9 @@ struct ocall_boot {
     uint32_t strings_size; /* bytes after this struct */
     uint32_t flags;        /* enum ocall_boot_flags */
     uint64_t tsc_hz;       /* host's calibration, 0: unknown */
+    uint64_t tree_region;  /* a child: address of the region, outside ELRANGE; 0: this is a root */
+    uint32_t spawn_slot;   /* a child: where its parent speaks to it */
+    uint32_t control_slot; /* a child: where the hub will */
 };
 enum ocall_boot_flags {
     OCALL_BOOT_STRACE = 1u << 0, /* honoured in a DEBUG enclave only */
@@ -183,6 +211,7 @@ enum ocall_audit_event {
     OCALL_AUDIT_SYSCALL,      /* unimplemented system call, number in value */
     OCALL_AUDIT_WRITE,        /* change of a trusted path: EROFS */
     OCALL_AUDIT_NET,          /* network use refused */
+    OCALL_AUDIT_CHILD,        /* a child was not admitted: what it proved is not what the manifest names */
 };
 
 struct ocall_audit {
@@ -198,4 +227,4 @@ static_assert(sizeof(struct ocall_block) == 0x78, "block head");
 static_assert(sizeof(struct ocall_stat) == 120, "stat");
 static_assert(sizeof(struct ocall_refusal) == 32 + 64 + 8, "refusal");
 static_assert(sizeof(struct ocall_audit) == 32, "audit");
-static_assert(sizeof(struct ocall_boot) == 24, "boot");
+static_assert(sizeof(struct ocall_boot) == 40, "boot");

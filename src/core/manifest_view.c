@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "core/path_hash.h"
+#include "core/program_key.h"
 
 /* st_mode's type bits; sys/stat.h is libc's. */
 #define MODE_TYPE 0170000u
@@ -15,7 +16,7 @@
 #define FILE_FLAGS \
     (MANIFEST_DENY | MANIFEST_SUBTREE | MANIFEST_OUTPUT | MANIFEST_EXEC | MANIFEST_LISTED)
 #define NODE_FLAGS \
-    (MANIFEST_ROOT | MANIFEST_EXEC_DENY | MANIFEST_ARGS_HOST | MANIFEST_INSECURE_DEBUG)
+    (MANIFEST_ROOT | MANIFEST_EXEC_DENY | MANIFEST_ARGS_HOST | MANIFEST_INSECURE_DEBUG | MANIFEST_FORKS)
 
 static const struct {
     uint32_t entry_size;
@@ -29,8 +30,9 @@ static const struct {
     [MANIFEST_DIRENTS - 1] = { sizeof(struct manifest_dirent), 0, MANIFEST_FILES_MAX },
     [MANIFEST_ARGS - 1] = { sizeof(struct manifest_str), 1, MANIFEST_ARGS_MAX },
     [MANIFEST_ENV - 1] = { sizeof(struct manifest_env), 0, MANIFEST_ENV_MAX },
-    [MANIFEST_ENTRIES - 1] = { sizeof(struct manifest_entry), 1, 1 },
+    [MANIFEST_ENTRIES - 1] = { sizeof(struct manifest_entry), 1, MANIFEST_FILES_MAX },
     [MANIFEST_CHILDREN - 1] = { sizeof(struct manifest_child), 0, MANIFEST_FILES_MAX },
+    [MANIFEST_GRANTS - 1] = { sizeof(struct manifest_grant), 0, MANIFEST_FILES_MAX },
 };
 
 /* memcmp would be the library OS's plain byte loop; paths are compared a few times each. */
@@ -187,6 +189,8 @@ static const char *check_header(const uint8_t *base, uint64_t size, struct manif
     v->entry_count = COUNT(MANIFEST_ENTRIES);
     v->children = SECTION(MANIFEST_CHILDREN);
     v->child_count = COUNT(MANIFEST_CHILDREN);
+    v->grants = SECTION(MANIFEST_GRANTS);
+    v->grant_count = COUNT(MANIFEST_GRANTS);
 #undef SECTION
 #undef COUNT
     return NULL;
@@ -403,6 +407,29 @@ static bool starts(const struct manifest_view *v, uint32_t file)
            (v->files[file].flags & MANIFEST_EXEC);
 }
 
+static bool zero_hash(const uint8_t hash[static MANIFEST_HASH_SIZE])
+{
+    uint8_t any = 0;
+    for (uint32_t i = 0; i < MANIFEST_HASH_SIZE; i++)
+        any |= hash[i];
+    return !any;
+}
+
+/* Whether this kind of start has a key beside the executable. */
+static bool has_key(uint32_t kind)
+{
+    return kind == PROGRAM_SCRIPT || kind == PROGRAM_MODULE || kind == PROGRAM_COMMAND;
+}
+
+static const char *check_key(uint32_t kind, const uint8_t key[static MANIFEST_HASH_SIZE])
+{
+    if (kind < PROGRAM_PLAIN || kind > PROGRAM_ANY)
+        return "a program starts in an unknown way";
+    if (!has_key(kind) && !zero_hash(key))
+        return "a program has a key that it must not have";
+    return NULL;
+}
+
 static const char *check_start(const struct manifest_view *v)
 {
     for (uint32_t i = 0; i < v->arg_count; i++)
@@ -416,10 +443,57 @@ static const char *check_start(const struct manifest_view *v)
             return "the program's interpreter is no executable record";
         if (!str_valid(v, e->execfn) || e->execfn.length == 0)
             return "the program's name is a bad string";
+        if (e->reserved != 0)
+            return "an entry point has unknown fields";
+        const char *reason = check_key(e->kind, e->key);
+        if (reason)
+            return reason;
     }
-    for (uint32_t i = 0; i < v->child_count; i++)
-        if (v->children[i].executable >= v->file_count || v->children[i].reserved != 0)
-            return "a child's program is no record";
+    return NULL;
+}
+
+static const char *check_child(const struct manifest_view *v, const struct manifest_child *c)
+{
+    if (!str_valid(v, c->executable) || c->executable.length == 0 ||
+        v->strings[c->executable.offset] != '/')
+        return "a child's program is no path";
+    if (!str_valid(v, c->label))
+        return "a child's label is a bad string";
+    if (c->flags & ~(uint32_t)MANIFEST_CHILD_SELF)
+        return "a child has an unknown flag";
+    if (!(c->flags & MANIFEST_CHILD_SELF) == zero_hash(c->mrenclave))
+        return "a child's measurement contradicts its flags";
+    return check_key(c->kind, c->key);
+}
+
+static int compare_children(const struct manifest_view *v, const struct manifest_child *a,
+                            const struct manifest_child *b)
+{
+    int r = compare_bytes(v->strings + a->executable.offset, a->executable.length,
+                          v->strings + b->executable.offset, b->executable.length);
+    if (r == 0)
+        r = a->kind < b->kind ? -1 : a->kind > b->kind;
+    return r ? r
+             : compare_bytes((const char *)a->key, sizeof(a->key), (const char *)b->key,
+                             sizeof(b->key));
+}
+
+static const char *check_tree(const struct manifest_view *v)
+{
+    for (uint32_t i = 0; i < v->child_count; i++) {
+        const char *reason = check_child(v, &v->children[i]);
+        if (reason)
+            return reason;
+        if (i && compare_children(v, &v->children[i - 1], &v->children[i]) >= 0)
+            return "children are out of order or repeated";
+    }
+    if (v->grant_count && !(v->node->flags & MANIFEST_ROOT))
+        return "only a root grants scratch files";
+    for (uint32_t i = 0; i < v->grant_count; i++) {
+        const struct manifest_str path = v->grants[i].path;
+        if (!str_valid(v, path) || path.length == 0 || v->strings[path.offset] != '/')
+            return "a grant's path is a bad string";
+    }
     return NULL;
 }
 
@@ -449,7 +523,7 @@ int manifest_view_open(const void *data, uint64_t size, struct manifest_view *re
     const char *reason;
     if ((reason = check_header(data, size, &v)) || (reason = check_node(&v)) ||
         (reason = check_files(&v)) || (reason = check_index(&v)) || (reason = check_env(&v)) ||
-        (reason = check_start(&v)))
+        (reason = check_start(&v)) || (reason = check_tree(&v)))
         return refuse(ret_reason, reason, -EBADMSG);
     *ret = v;
     return 0;

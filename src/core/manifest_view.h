@@ -44,10 +44,11 @@ struct manifest_view {
     const struct manifest_env *env;
     const struct manifest_entry *entries;
     const struct manifest_child *children;
+    const struct manifest_grant *grants;
     uint64_t size; /* bytes of the whole manifest */
     uint64_t string_size;
     uint32_t file_count, index_count, leaf_count, dirent_count;
-    uint32_t arg_count, env_count, entry_count, child_count;
+    uint32_t arg_count, env_count, entry_count, child_count, grant_count;
 };
 
 /*

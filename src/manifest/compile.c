@@ -10,6 +10,7 @@
 #include "core/manifest_leaf.h"
 #include "core/manifest_view.h"
 #include "core/path_hash.h"
+#include "core/program_key.h"
 #include "manifest/hash.h"
 #include "util/fs.h"
 
@@ -299,6 +300,7 @@ static int make_process(struct image *m)
     f->stack_size = n->stack_size;
     f->fd_limit = n->fd_limit;
     f->async_signals = n->async_signals;
+    m->entry.kind = PROGRAM_ANY;
     if ((r = add_string(m, n->execfn, &m->entry.execfn)) < 0 ||
         (r = add_string(m, n->label, &f->label)) < 0 || (r = add_string(m, n->cwd, &f->cwd)) < 0 ||
         (r = add_string(m, n->hostname, &f->hostname)) < 0)
@@ -323,6 +325,7 @@ static int write_out(const struct image *m, void **ret, size_t *ret_size)
         [MANIFEST_ENV - 1] = { m->env, sizeof(*m->env), m->node->env_count },
         [MANIFEST_ENTRIES - 1] = { &m->entry, sizeof(m->entry), 1 },
         [MANIFEST_CHILDREN - 1] = { NULL, sizeof(struct manifest_child), 0 },
+        [MANIFEST_GRANTS - 1] = { NULL, sizeof(struct manifest_grant), 0 },
     };
 
     struct manifest_header h = {

@@ -1,5 +1,6 @@
 /*
- * The one process: manifest, parameters, end. Tier: enclave.
+ * Processes as the library OS sees them: the one that lives in this enclave, and for a moment the child
+ * that vfork(2) has made of one of its threads. Tier: enclave.
  */
 #pragma once
 
@@ -10,6 +11,26 @@
 #include "abi/manifest.h"
 #include "core/attr.h"
 #include "core/manifest_view.h"
+
+struct fd_table;
+struct fs_state;
+struct signal_actions;
+
+/*
+ * What is a process's own and not its memory. A thread's is current()->process: the enclave's, or that of
+ * the vfork child that the thread plays until it execs or exits. Other threads are not disturbed: they go on in
+ * the parent, as on Linux.
+ */
+struct process {
+    int32_t pid;
+    struct fd_table *fds;         /* vfs/fd.c */
+    struct fs_state *fs;          /* vfs/open.c: cwd, umask */
+    struct signal_actions *actions; /* signal/: dispositions */
+    struct vfork *vfork;          /* NULL: an ordinary process */
+};
+extern struct process g_process;
+/* current()->process; the enclave's own where that is not set yet. */
+struct process *process_current(void);
 
 /* Measured parameters and the opened manifest, valid after boot. */
 #define PARAMS ((const struct layout_params *)LAYOUT_PARAMS)

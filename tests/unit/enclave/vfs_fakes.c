@@ -21,6 +21,7 @@
 #include "border/border.h"
 #include "core/manifest_view.h"
 #include "core/path_hash.h"
+#include "core/program_key.h"
 #include "core/sha256.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
@@ -803,8 +804,10 @@ void fake_start(const char *cwd)
     struct manifest_entry *entry = section(&im, MANIFEST_ENTRIES, sizeof(*entry), 1);
     *entry = (struct manifest_entry){ .executable = index_of("/bin/prog"),
                                       .interpreter = MANIFEST_NONE,
-                                      .execfn = add_string(pool, &used, "prog") };
+                                      .execfn = add_string(pool, &used, "prog"),
+                                      .kind = PROGRAM_ANY };
     section(&im, MANIFEST_CHILDREN, sizeof(struct manifest_child), 0);
+    section(&im, MANIFEST_GRANTS, sizeof(struct manifest_grant), 0);
     im.size = (im.size + 7) & ~7ull;
     im.header->magic = MANIFEST_MAGIC;
     im.header->version = MANIFEST_VERSION;

@@ -1,0 +1,78 @@
+/*
+ * What the host processes of one tree share: a region of untrusted memory (a memfd, inherited by every
+ * host process of the tree) through which their enclaves talk. Types only. Nothing in it is believed: all
+ * that matters is sealed (enclave/tree/channel.h), and these counters only say when to look.
+ *
+ * The region: struct tree_region, then TREE_SLOTS slots of TREE_SLOT_SIZE bytes. A slot is one channel
+ * between two enclaves: two directions of TREE_CELLS cells each; the sender of a direction fills the cell
+ * of its next sequence number, seq % TREE_CELLS, and posts. A channel that is only asked and answered (one
+ * message under way) uses cell 0 of both directions, so that it touches little memory.
+ *
+ * Who is who. The tree's root enclave is the hub. Each process has a control slot to the hub; its threads
+ * open more. A spawn slot joins a parent and the child it starts, for as long as that takes. The hub's
+ * enclave allots slots; the host only serves them.
+ *
+ * Host processes. The root's host process makes the region and a reaper thread. Each further one is
+ * started by the host process that asked (OCALL_TREE_SPAWN), so that it inherits open host files, but with
+ * CLONE_PARENT or as a child of the root's spawner thread: all are direct children of the root's host
+ * process, die with it (PR_SET_PDEATHSIG), and it alone learns that one has died: then it sets `dead` in
+ * all slots of that process, wakes whoever waits there, and rings the bell.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stdint.h>
+
+#define TREE_MAGIC       0x4545525459505853ull /* "SXPYTREE" */
+#define TREE_VERSION     1
+#define TREE_SLOTS       4096u
+#define TREE_CELLS       8u
+#define TREE_MESSAGE_MAX 65536u /* plain bytes of one message */
+#define TREE_CELL_SIZE   (TREE_MESSAGE_MAX + 4096u)
+#define TREE_SLOT_HEAD   4096u
+#define TREE_SLOT_SIZE   (TREE_SLOT_HEAD + 2u * TREE_CELLS * TREE_CELL_SIZE)
+#define TREE_REGION_HEAD 65536u
+#define TREE_REGION_SIZE (TREE_REGION_HEAD + (uint64_t)TREE_SLOTS * TREE_SLOT_SIZE)
+#define TREE_NO_SLOT     UINT32_MAX
+
+/* Which of a slot's directions: the client is the process (on a spawn slot: the parent), the server the
+ * hub (on a spawn slot: the child). */
+enum tree_direction { TREE_TO_SERVER = 0, TREE_TO_CLIENT = 1 };
+
+struct tree_slot_direction {
+    uint32_t posted; /* futex: messages posted, modulo 2^32 */
+    uint32_t taken;  /* futex: messages taken, modulo 2^32 (streams: the sender waits for room) */
+};
+
+struct tree_slot {
+    struct tree_slot_direction way[2]; /* enum tree_direction */
+    uint32_t dead;                     /* futex-free: the peer's process is gone; wakes go to way[] */
+    uint32_t client_pid, server_pid;   /* host processes, 0: none yet; server 0 on hub slots: the hub */
+    uint32_t kind;                     /* enum tree_slot_kind */
+};
+
+enum tree_slot_kind {
+    TREE_SLOT_FREE = 0,
+    TREE_SLOT_CONTROL, /* a process's first to the hub */
+    TREE_SLOT_THREAD,  /* another one, of one thread */
+    TREE_SLOT_SPAWN,   /* parent and child */
+};
+
+struct tree_region {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t root_pid;            /* host process of the hub */
+    uint32_t bell;                /* futex: something for the hub: set to 1, then woken */
+    uint32_t reserved;
+    uint64_t ready[TREE_SLOTS / 64]; /* bit: a hub slot with a new message, or dead */
+};
+
+static_assert(sizeof(struct tree_slot) <= TREE_SLOT_HEAD, "slot head");
+static_assert(sizeof(struct tree_region) <= TREE_REGION_HEAD, "region head");
+
+/* A cell: what the receiver reads. */
+struct tree_cell {
+    uint32_t size; /* bytes that follow */
+    uint32_t reserved[3];
+    uint8_t bytes[];
+};

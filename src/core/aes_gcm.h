@@ -1,0 +1,32 @@
+/*
+ * AES-256-GCM (NIST SP 800-38D) with AES-NI and PCLMULQDQ: the one cipher between enclaves and for what
+ * the library OS keeps outside. Tier: core. Clobbers vector registers: the library OS calls it through the
+ * islands of arch/cpu.h only. The CPU must have AES, PCLMULQDQ and SSE4.1 (every CPU with SGX2 has).
+ *
+ * Input may be untrusted memory that changes while it is read: each input byte is read exactly once, so
+ * that what is authenticated is what is decrypted.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/attr.h"
+
+#define AES_GCM_KEY_SIZE   32
+#define AES_GCM_NONCE_SIZE 12
+#define AES_GCM_TAG_SIZE   16
+
+struct aes_gcm {
+    uint8_t ALIGNED(16) round_keys[15][16];
+    uint8_t ALIGNED(16) powers[8][16]; /* H^1..H^8, as the implementation likes them */
+};
+
+void aes_gcm_init(struct aes_gcm *gcm, const uint8_t key[static AES_GCM_KEY_SIZE]);
+/* cipher may be plain. size < 2^36 - 32. aad may be NULL if aad_size is 0. */
+void aes_gcm_seal(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                  const void *aad, uint64_t aad_size, const void *plain, uint64_t size, void *cipher,
+                  uint8_t tag[static AES_GCM_TAG_SIZE]);
+/* 0, or -EBADMSG: then plain is wiped. tag is trusted memory (copy it in first). */
+MUST_CHECK int aes_gcm_open(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                            const void *aad, uint64_t aad_size, const void *cipher, uint64_t size,
+                            const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain);

@@ -1,0 +1,48 @@
+/*
+ * Starting other processes. Each is a new enclave in a new host process, admitted by attestation
+ * (tree/attest.h). docs/process-tree.md draws the protocol. Tier: enclave.
+ *
+ *   spawn_exec    a vfork child becomes another program: the new enclave is built directly
+ *   spawn_exec    with replace: exec in place: the new enclave takes over the pid, this one ends
+ *   spawn_fork    a new enclave of this measurement goes on with a copy of memory
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arch/regs.h"
+#include "core/attr.h"
+#include "process/process.h"
+#include "tree/stream.h"
+
+/* A program to start, resolved: all in library OS memory. */
+struct program {
+    char *executable;      /* canonical path of the ELF file */
+    uint32_t argc, envc;
+    char **argv, **envp;   /* argv after shebang rewriting */
+    const struct manifest_child *child; /* the edge that admits it */
+    const char *execfn;    /* AT_EXECFN: the path as given to exec */
+};
+/* process/program.c: path, argv and envp from program memory. Follows shebangs (4 levels), derives the key
+ * (core/program_key.h), finds the edge. -EACCES with an audit line where the manifest has none; else errors as
+ * execve(2): ENOENT, EACCES, ENOEXEC, E2BIG, EFAULT, ENAMETOOLONG, ELOOP. program_done frees. */
+MUST_CHECK int program_resolve(int dirfd, uint64_t user_path, uint32_t walk, uint64_t user_argv,
+                               uint64_t user_envp, struct program *ret);
+void program_done(struct program *program);
+
+/* Starts it for `process` (a vfork child that got `pid` from spawn_pid, or with replace the enclave's own
+ * process). 0: it runs; with replace there is no return on success. Nothing was started on failure:
+ * -EACCES (not admitted), -EAGAIN, -ENOMEM, -EIO. */
+MUST_CHECK int spawn_exec(struct process *process, const struct program *program, bool replace);
+/* A new pid, child of this process, for a vfork child. -EAGAIN, -ENOMEM. */
+MUST_CHECK int32_t spawn_pid(void);
+/* A vfork child ends without exec. status as wait4 gives it. */
+void spawn_pid_exit(int32_t pid, int32_t status);
+/* fork(2): regs as the child is to go on with (rax 0). The child's pid; clone's CLONE_CHILD_SETTID,
+ * CLONE_CHILD_CLEARTID addresses or 0; stack: a new rsp or 0. */
+MUST_CHECK int32_t spawn_fork(const struct regs *regs, uint64_t child_settid, uint64_t child_cleartid,
+                              uint64_t tls, uint64_t stack);
+
+/* The child's side, from boot(): speaks with the parent, then starts or goes on with the program. */
+NORETURN void spawn_child_main(uint32_t spawn_slot, uint32_t control_slot);

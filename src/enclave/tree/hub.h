@@ -1,0 +1,128 @@
+/*
+ * The hub: the root enclave's service to the other enclaves of its tree, and their way to ask it. It holds
+ * what several processes share: the process table, shared open files, scratch files, semaphores' waiters.
+ * docs/process-tree.md. Tier: enclave.
+ *
+ * In the root one thread of the library OS (no program thread) serves all channels. Handlers run on it and
+ * must not block: what cannot be answered yet is kept as a job and tried again when its waiter is told. The
+ * root's own program threads do not ask: they call the same functions (ptable.h, files) directly.
+ *
+ * In every other process: a control channel, shared by its threads under a mutex, for what is answered at
+ * once; and for each thread that ever asks something that may block, a channel of its own.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/attr.h"
+#include "thread/wait.h"
+#include "tree/channel.h"
+
+#define HUB_DATA_MAX (60u << 10) /* bytes of data beside a request or reply */
+
+enum hub_op {
+    HUB_HELLO = 1,   /* control channel, first: () */
+    HUB_OPEN,        /* (): a channel for a thread -> out[0] slot; data: secret */
+    HUB_CANCEL,      /* (slot): the request waiting on that channel is to be answered now (-EINTR) */
+    HUB_EVENTS,      /* (): data: struct hub_event[]; ret = count. Asked after a nudge */
+    HUB_EXIT,        /* (status as wait4 gives it): this process ended. Answered, then OCALL_TREE_BYE */
+
+    /* Process table, see ptable.h; arguments as the system calls. */
+    HUB_SPAWN,       /* (flags PTABLE_*, child's MRENCLAVE in data) -> ret pid; out[0] control slot,
+                        out[1] spawn slot; data: secret for the child's control channel */
+    HUB_SPAWN_DONE,  /* (pid, error): the child runs (0), or it does not: forget it */
+    HUB_EXEC_DONE,   /* (pid of the helper entry): exec in place: the new enclave takes this pid over */
+    HUB_WAIT,        /* blocking: (idtype, id, options) -> ret pid; out[0] status; out[1] uid; out[2..3]
+                        user, system us */
+    HUB_KILL,        /* (pid as kill(2), signal, code, value) */
+    HUB_SETPGID, HUB_GETPGID, HUB_SETSID, HUB_GETSID, HUB_GETPPID,
+    HUB_PDEATHSIG,   /* (signal) */
+    HUB_TTY_PGRP,    /* (set: 0/1, pgrp): the terminal's foreground group */
+
+    /* Files the hub holds, vfs/remote/remote.h. */
+    HUB_FILE_FIRST = 64,
+    HUB_FILE_LAST = 127,
+    /* Shared memory and futexes on it, mm/dsm.h. */
+    HUB_MEM_FIRST = 128,
+    HUB_MEM_LAST = 159,
+};
+
+struct hub_request {
+    uint32_t op;
+    uint32_t size; /* bytes of data that follow */
+    uint64_t args[6];
+};
+
+struct hub_reply {
+    int64_t ret;
+    uint64_t out[4];
+    uint32_t size; /* bytes of data that follow */
+    uint32_t reserved;
+};
+
+enum hub_event_kind {
+    HUB_EVENT_SIGNAL = 1, /* a: number, b: code, c: pid, d: value; uid in e */
+    HUB_EVENT_READY,      /* a: file handle whose readiness may have changed: wake its waiters */
+    HUB_EVENT_REVOKE,     /* a: shared memory object, b: page, c: 1: keep it readable, 0: give it up */
+};
+struct hub_event {
+    uint32_t kind, a;
+    uint64_t b, c, d, e;
+};
+
+/* --- asking (processes that are not the root) ---------------------------------------------------- */
+/* Is this process the tree's root, i.e. the hub itself? Then nobody asks. */
+bool hub_is_here(void);
+struct hub_ask {
+    enum hub_op op;
+    uint64_t args[6];
+    const void *data; /* library OS memory */
+    uint32_t size;    /* <= HUB_DATA_MAX */
+    void *reply;      /* room for the reply's data; may be NULL */
+    uint32_t room;
+    uint32_t reply_size; /* what came */
+    uint64_t out[4];
+};
+/* Answered at once: over the control channel. ret of the reply. If the hub is lost there is no return:
+ * the process ends as killed. */
+int64_t hub_ask(struct hub_ask *ask);
+/* May take long: over the thread's own channel; -EINTR if a signal is to be delivered first (the request
+ * was taken back then, unless it was answered meanwhile: then that answer counts). */
+int64_t hub_ask_blocking(struct hub_ask *ask);
+/* After a nudge, from signal_collect_host's caller: fetches and applies events. */
+void hub_events_fetch(void);
+
+/* --- serving (the root) --------------------------------------------------------------------------- */
+struct peer; /* one process as the hub knows it: hub_peer.h */
+
+struct hub_job {
+    struct hub_job *next;
+    struct peer *peer;
+    uint32_t slot;
+    struct hub_request request;
+    uint8_t *data;         /* the request's, request.size bytes */
+    struct hub_reply reply;
+    uint8_t *reply_data;   /* HUB_DATA_MAX bytes to fill; reply.size says how many */
+    struct waiter waiter;  /* for handlers that wait: notify is set; put it on a queue, return HUB_LATER */
+    bool told;             /* the waiter was told: try again */
+    bool first;            /* the handler runs for the first time */
+};
+/* ret of the reply, or HUB_LATER: the job's waiter was put on a queue; the handler is called again, from
+ * the start, once it is told. */
+#define HUB_LATER INT64_MIN
+typedef int64_t hub_handler(struct hub_job *job);
+hub_handler hub_files; /* vfs/remote/serve.c: HUB_FILE_FIRST..LAST */
+hub_handler hub_memory; /* mm/dsm_serve.c */
+
+/* Tells a process: appended to its events, then a nudge. Any thread of the root. The root itself (pid of
+ * the root): applied at once. */
+void hub_tell(int32_t pid, const struct hub_event *event);
+/* Makes the region and starts the hub's thread, when the first process is about to be started. */
+MUST_CHECK int hub_start(void);
+/* The peer's handles, for serve.c: freed with the peer by hub_files_drop(). */
+void **peer_files(struct peer *peer);
+int32_t peer_pid(const struct peer *peer);
+struct peer *peer_by_pid(int32_t pid);
+const uint8_t *peer_mrenclave(const struct peer *peer);
+void hub_files_drop(struct peer *peer);

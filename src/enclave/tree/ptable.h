@@ -1,0 +1,59 @@
+/*
+ * The tree's process table, in the root's enclave: who is whose child, groups, sessions, who has ended and
+ * who waits for whom; as wait(2), kill(2), setpgid(2), setsid(2), credentials(7) say. Pure bookkeeping under
+ * one lock; whoever must be told is told through ptable_tell. Tier: enclave.
+ *
+ * A process: born (ptable_new) -> running -> zombie (ptable_exit) -> gone (reaped by its parent's wait, or
+ * at once where the parent ignores SIGCHLD or has SA_NOCLDWAIT). Children of one that ends go to the
+ * root's entry, whose own program never waits for what it does not know: those reap themselves.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/attr.h"
+#include "signal/signal.h"
+#include "thread/wait.h"
+
+#define PTABLE_ROOT_PID 100 /* as thread/threads.c has it */
+
+/* The root's own entry. limit: processes alive or unreaped at once, the root included. */
+void ptable_init(uint32_t limit);
+/* A child of parent, in its group and session: its pid. -EAGAIN: the limit is reached (one log_error line
+ * naming --processes the first time); -ENOMEM. Pids are not reused soon. */
+MUST_CHECK int32_t ptable_new(int32_t parent);
+/* It never ran: as if it had not been. */
+void ptable_forget(int32_t pid);
+/* status as wait4 gives it. Tells the parent (SIGCHLD with its siginfo, unless flagged), reparents the
+ * children, sends PDEATHSIG to those that asked, SIGHUP/SIGCONT where a session leader ended. */
+void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_us);
+/* What the parent of this process does with its children's ends: SIGCHLD ignored or SA_NOCLDWAIT. */
+void ptable_set_nowait(int32_t pid, bool nowait);
+
+struct ptable_waited {
+    int32_t pid, status;
+    uint64_t user_us, system_us;
+};
+/* idtype, id, options as waitid(2) (P_ALL, P_PID, P_PGID; WEXITED, WNOWAIT, WSTOPPED, WCONTINUED; __WALL and
+ * the like are accepted). 0: *ret is one of self's children (pid 0: none ready and WNOHANG). -EAGAIN: none yet:
+ * wait on ptable_queue(self). -ECHILD. */
+MUST_CHECK int ptable_wait(int32_t self, int idtype, int32_t id, int options,
+                           struct ptable_waited *ret);
+struct waitq *ptable_queue(int32_t self);
+
+/* kill(2) by process `self` with info (pid, uid, number, code set); number 0 only looks. Permission is
+ * always there: one identity. Each target gets ptable_tell. */
+MUST_CHECK int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info);
+int ptable_setpgid(int32_t self, int32_t pid, int32_t pgid);
+int32_t ptable_getpgid(int32_t self, int32_t pid);
+int32_t ptable_setsid(int32_t self);
+int32_t ptable_getsid(int32_t self, int32_t pid);
+int32_t ptable_getppid(int32_t self); /* the root's parent: 1 */
+int ptable_pdeathsig(int32_t self, int signal);
+int32_t ptable_tty_pgrp(void);
+int ptable_set_tty_pgrp(int32_t self, int32_t pgid);
+uint32_t ptable_alive(void);
+
+/* A signal for a process of the table: hub.c delivers it (SIGKILL: kills). Called without the lock. */
+void ptable_tell(int32_t pid, const struct signal_info *info);
