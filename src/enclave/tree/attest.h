@@ -33,6 +33,8 @@ struct attest_edge {
 /* This enclave's REPORT of itself agrees with its manifest (signer, attributes of the profile). Panics
  * otherwise: at boot, before anything else of the tree. */
 void attest_self(void);
+/* This enclave's MRENCLAVE, after attest_self(). */
+const uint8_t *attest_mrenclave(void);
 /* Parent's side over a spawn slot. 0: *ret is the channel. -EACCES: the other is not what the edge names
  * (one log_error line, one OCALL_AUDIT_CHILD line); -EPIPE: the child's host process died or spoke nonsense. */
 MUST_CHECK int attest_child(uint32_t slot, const struct attest_edge *edge, struct channel *ret);

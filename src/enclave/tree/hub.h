@@ -29,10 +29,13 @@ enum hub_op {
     HUB_EXIT,        /* (status as wait4 gives it): this process ended. Answered, then OCALL_TREE_BYE */
 
     /* Process table, see ptable.h; arguments as the system calls. */
-    HUB_SPAWN,       /* (flags PTABLE_*, child's MRENCLAVE in data) -> ret pid; out[0] control slot,
-                        out[1] spawn slot; data: secret for the child's control channel */
-    HUB_SPAWN_DONE,  /* (pid, error): the child runs (0), or it does not: forget it */
-    HUB_EXEC_DONE,   /* (pid of the helper entry): exec in place: the new enclave takes this pid over */
+    HUB_NEW_PID,     /* (): a child of this process that does not run yet -> pid */
+    HUB_FORGET_PID,  /* (pid): it never will */
+    HUB_CHILD_EXIT,  /* (pid, status): one that never got an enclave of its own (vfork) has ended */
+    HUB_SPAWN,       /* (pid: of a child that does not run yet, or the own: exec in place); data: MRENCLAVE
+                        -> out[0] control slot, out[1] spawn slot; data: secret of the control channel */
+    HUB_SPAWN_DONE,  /* (pid, error): it runs (0); or it does not: the slots are free again. With the own
+                        pid and 0: the new enclave is this process now, this one must leave */
     HUB_WAIT,        /* blocking: (idtype, id, options) -> ret pid; out[0] status; out[1] uid; out[2..3]
                         user, system us */
     HUB_KILL,        /* (pid as kill(2), signal, code, value) */
@@ -50,8 +53,10 @@ enum hub_op {
 
 struct hub_request {
     uint32_t op;
-    uint32_t size; /* bytes of data that follow */
-    uint64_t args[6];
+    uint32_t size;    /* bytes of data that follow */
+    uint64_t args[5];
+    int32_t self;     /* who asks: the process, or its child that does not run yet (vfork); checked */
+    uint32_t reserved;
 };
 
 struct hub_reply {
@@ -76,7 +81,7 @@ struct hub_event {
 bool hub_is_here(void);
 struct hub_ask {
     enum hub_op op;
-    uint64_t args[6];
+    uint64_t args[5];
     const void *data; /* library OS memory */
     uint32_t size;    /* <= HUB_DATA_MAX */
     void *reply;      /* room for the reply's data; may be NULL */
