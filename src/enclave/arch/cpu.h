@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "abi/sgx.h"
@@ -50,6 +52,28 @@ static inline void cpu_set_fp_control(struct cpu_fp_control control)
 {
     __asm__ volatile("ldmxcsr %0; fldcw %1" : : "m"(control.mxcsr), "m"(control.fcw));
 }
+
+/*
+ * What of the program's registers lies neither in struct regs nor in memory: vectors, x87, MXCSR and the FS
+ * base. They live in the CPU while the library OS works for the program, so both calls may stand anywhere in
+ * a system call; what cpu_state_load puts in place survives OCALLs and goes out with full_restore().
+ */
+#define CPU_XSAVE_SIZE 2688 /* as entry.S */
+struct cpu_state {
+    uint8_t ALIGNED(64) xsave[CPU_XSAVE_SIZE];
+    uint64_t fs_base;
+    uint64_t reserved[7];
+};
+/* The whole struct is written: no bytes of the stack leave with it. */
+void cpu_state_save(struct cpu_state *ret);
+/* A state that came from elsewhere, whatever it holds, so that loading it cannot fault: components this
+ * enclave does not have become initial, reserved bits go, a base that is no address becomes 0. */
+void cpu_state_sanitize(struct cpu_state *state);
+/* state must come from cpu_state_save or cpu_state_sanitize. */
+void cpu_state_load(const struct cpu_state *state);
+
+/* Is a page all zeros? As fast as memory. page: 64-byte aligned, size a multiple of 64. */
+MUST_CHECK bool cpu_all_zero(const void *page, uint64_t size);
 
 /* Random bytes from RDRAND through SHA-256 conditioning-free use; panics when the CPU gives none. */
 void cpu_random(void *buf, size_t size);
