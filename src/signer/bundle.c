@@ -137,32 +137,6 @@ void bundle_free_p(struct bundle **bundle)
     errno = saved;
 }
 
-void bundle_node_done(struct bundle_node *node)
-{
-    free(node->manifest);
-    node->manifest = NULL;
-}
-
-int bundle_node_load(int dir_fd, const char *folder, struct bundle_node *node, struct err *err)
-{
-    char path[PATH_MAX];
-    if (snprintf(path, sizeof(path), "%s/manifest.bin", folder) >= (int)sizeof(path) - 8)
-        return err_set(err, -ENAMETOOLONG, "'%s': the path is too long", folder);
-    snprintf(path, sizeof(path), "%s/sigstruct.bin", folder);
-    int r = sigstruct_load(dir_fd, path, &node->sigstruct, err);
-    if (r < 0)
-        return r;
-    snprintf(path, sizeof(path), "%s/manifest.bin", folder);
-    char *data;
-    r = file_load(dir_fd, path, MANIFEST_MAX, &data, &node->manifest_size, err);
-    if (r < 0)
-        return r;
-    node->manifest = data;
-    if (node->manifest_size == 0)
-        return err_set(err, -EBADMSG, "'%s' is empty", path);
-    return 0;
-}
-
 static int node_load(int dir_fd, size_t index, struct bundle_node *node, struct err *err)
 {
     char folder[32];

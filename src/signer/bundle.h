@@ -22,6 +22,7 @@
 #define BUNDLE_VERSION     1
 #define BUNDLE_NODES_MAX   4096u
 #define BUNDLE_CASCADE_MAX (512u << 20)
+#define BUNDLE_FOLDER_MAX  32u /* "nodes/N" */
 
 struct bundle_node {
     void *manifest;
@@ -61,6 +62,16 @@ MUST_CHECK int bundle_node_load(int dir_fd, const char *path, struct bundle_node
  * cascade and other nodes are not read. */
 MUST_CHECK int bundle_load_root(const char *path, const uint8_t library_os[static SGX_HASH_SIZE],
                                 struct bundle_node *ret, struct err *err);
+/* The folder, below dir_fd (a bundle's), of the node whose SIGSTRUCT names this MRENCLAVE. -ENOENT: none. */
+MUST_CHECK int bundle_find_node(int dir_fd, const uint8_t mrenclave[static SGX_HASH_SIZE],
+                                char ret[static BUNDLE_FOLDER_MAX], struct err *err);
+/*
+ * bundle_node_load of that node of the bundle at path. Nothing else is read, bundle.json not either: with
+ * another library OS the enclave would measure differently and EINIT refuses it. -ENOENT and exit code 4:
+ * no such node; exit code 2: broken.
+ */
+MUST_CHECK int bundle_load_child(const char *path, const uint8_t mrenclave[static SGX_HASH_SIZE],
+                                 struct bundle_node *ret, struct err *err);
 void bundle_node_done(struct bundle_node *node);
 
 /* Frees a loaded bundle. NULL is fine. */

@@ -303,6 +303,55 @@ static void test_reproducible(void **state UNUSED)
     assert_int_equal(system("diff -r r1.sgx r2.sgx"), 0);
 }
 
+/* A node by its measurement, without the rest of the bundle. */
+static void test_load_child(void **state UNUSED)
+{
+    struct sgx_sigstruct saved[2] = { g_nodes[0].sigstruct, g_nodes[1].sigstruct };
+    struct signing_key *key;
+    struct sigstruct_params params;
+    struct err err = { 0 };
+    char *pem;
+    size_t size;
+    assert_int_equal(file_load(AT_FDCWD, TEST_DATA "/test_key.pem", 1 << 16, &pem, &size, &err), 0);
+    assert_int_equal(keys_parse(pem, size, "key", &key, &err), 0);
+    free(pem);
+    sigstruct_profile(&params, false);
+    params.date = 0x20261122;
+    for (size_t i = 0; i < 2; i++) {
+        memset(params.enclave_hash, (int)i + 1, sizeof(params.enclave_hash));
+        assert_int_equal(sigstruct_build(&params, key, &g_nodes[i].sigstruct, &err), 0);
+    }
+    keys_free(key);
+    store("child.sgx");
+    g_nodes[0].sigstruct = saved[0];
+    g_nodes[1].sigstruct = saved[1];
+
+    uint8_t want[SGX_HASH_SIZE];
+    for (size_t i = 0; i < 3; i++) {
+        struct bundle_node node = { 0 };
+        memset(want, (int)i + 1, sizeof(want));
+        int r = bundle_load_child("child.sgx", want, &node, &err);
+        assert_int_equal(r, i < 2 ? 0 : -ENOENT);
+        if (r == 0)
+            assert_string_equal((char *)node.manifest + node.manifest_size - 5,
+                                i ? "ifest" : "first");
+        else
+            assert_int_equal(err.exit_code, 4);
+        bundle_node_done(&node);
+    }
+
+    /* Broken in each way that a scan meets. */
+    struct bundle_node node = { 0 };
+    memset(want, 2, sizeof(want));
+    assert_int_equal(unlink("child.sgx/nodes/1/manifest.bin"), 0);
+    assert_int_equal(bundle_load_child("child.sgx", want, &node, &err), -ENOENT);
+    assert_int_equal(truncate("child.sgx/nodes/0/sigstruct.bin", 970), 0);
+    assert_int_equal(bundle_load_child("child.sgx", want, &node, &err), -EBADMSG);
+    assert_int_equal(err.exit_code, 2);
+    assert_int_equal(bundle_load_child("no.sgx", want, &node, &err), -ENOENT);
+    bundle_node_done(&node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_two_keys),
         cmocka_unit_test(test_reproducible),
+        cmocka_unit_test(test_load_child),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
