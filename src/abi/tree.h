@@ -42,6 +42,9 @@ enum tree_direction { TREE_TO_SERVER = 0, TREE_TO_CLIENT = 1 };
 struct tree_slot_direction {
     uint32_t posted; /* futex: messages posted, modulo 2^32 */
     uint32_t taken;  /* futex: messages taken, modulo 2^32 (streams: the sender waits for room) */
+    uint32_t posted_sleepers; /* the hosts' own: how many sleep on posted */
+    uint32_t taken_sleepers;
+    uint32_t reserved[12]; /* a cache line of its own */
 };
 
 struct tree_slot {
@@ -63,10 +66,16 @@ struct tree_region {
     uint32_t version;
     uint32_t root_pid;            /* host process of the hub */
     uint32_t bell;                /* futex: something for the hub: set to 1, then woken */
-    uint32_t reserved;
+    uint32_t hub_sleeps;          /* the hosts' own: the hub sleeps on the bell */
     uint64_t ready[TREE_SLOTS / 64]; /* bit: a hub slot with a new message, or dead */
+
+    /* The hosts' own. */
+    uint64_t used[TREE_SLOTS / 64];      /* bit: a slot with a process in it */
+    uint64_t announced[TREE_SLOTS / 64]; /* bit: node of the bundle whose unprotected files were named */
+    uint64_t absent_count;               /* paths not in the manifest, of processes that ended */
 };
 
+static_assert(sizeof(struct tree_slot_direction) == 64, "slot direction");
 static_assert(sizeof(struct tree_slot) <= TREE_SLOT_HEAD, "slot head");
 static_assert(sizeof(struct tree_region) <= TREE_REGION_HEAD, "region head");
 
