@@ -171,19 +171,43 @@ static bool is_temporary(const char *text, size_t size)
     return true;
 }
 
+/* How many bytes at text differ from run to run, and what stands for them; 0: none. */
+static size_t varying(const char *text, size_t size, const char **ret_instead)
+{
+    size_t n = 0;
+    while (n < size && is_digit(text[n]))
+        n++;
+    if (n == 0 && is_temporary(text, size)) {
+        *ret_instead = "tmp*";
+        return 11;
+    }
+    *ret_instead = "#";
+    return n;
+}
+
+size_t program_text(struct program_start start, const char *text, size_t size, char *ret)
+{
+    size_t out = 0;
+    for (size_t i = 0; i < size;) {
+        const char *instead;
+        size_t skip = start.kind == PROGRAM_COMMAND ? varying(text + i, size - i, &instead) : 0;
+        if (skip == 0) {
+            ret[out++] = text[i++];
+            continue;
+        }
+        while (*instead)
+            ret[out++] = *instead++;
+        i += skip;
+    }
+    return out;
+}
+
 static void hash_command(struct sha256 *h, const char *text, size_t size)
 {
     size_t plain = 0; /* from here on to i: as it stands */
     for (size_t i = 0; i < size;) {
-        size_t skip = 0;
-        const char *instead = "#";
-        if (is_digit(text[i])) {
-            while (i + skip < size && is_digit(text[i + skip]))
-                skip++;
-        } else if (is_temporary(text + i, size - i)) {
-            skip = 11;
-            instead = "tmp*";
-        }
+        const char *instead;
+        size_t skip = varying(text + i, size - i, &instead);
         if (skip == 0) {
             i++;
             continue;

@@ -46,3 +46,7 @@ struct program_key {
  */
 void program_key(struct program_start start, const char *text, size_t size,
                  struct program_key *ret);
+
+/* The normalized text, into ret (size bytes are enough); its size. Normalizing it again changes nothing, so
+ * it has the same key. */
+size_t program_text(struct program_start start, const char *text, size_t size, char *ret);

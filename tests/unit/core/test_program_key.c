@@ -113,6 +113,12 @@ static void test_program_key(void **state UNUSED)
         sha256(bytes, 1 + strlen(keys[i].hashed), want);
         if (got.kind != keys[i].kind || memcmp(got.hash, want, sizeof(want)) != 0)
             fail_msg("'%s' is not hashed as '%s'", keys[i].text, keys[i].hashed);
+
+        char plain[64], again[64];
+        size_t size = program_text(start, text, strlen(keys[i].text), plain);
+        if (size != strlen(keys[i].hashed) || memcmp(plain, keys[i].hashed, size) != 0 ||
+            program_text(start, plain, size, again) != size || memcmp(plain, again, size) != 0)
+            fail_msg("'%s' does not become '%s'", keys[i].text, keys[i].hashed);
     }
 }
 
