@@ -44,6 +44,8 @@
 #include "arch/regs.h"
 
 struct waiter;
+struct hub_line;
+struct process;
 
 /* The parts of a thread that other modules own. Zero at birth. */
 struct thread_signal {
@@ -79,6 +81,9 @@ struct thread {
     bool used;            /* allotted to a program thread; under thread/'s lock */
     bool start_wanted;    /* thread_start() asked for this first entry */
     int32_t tid;          /* as the program sees it; the main thread's is the pid */
+    void (*service)(void);  /* the library OS's own thread: what it runs, for ever */
+    struct hub_line *hub_line; /* tree/hub_client.c: its channel to the hub, if it ever needed one */
+    struct process *process; /* whose calls it makes (process/process.h); NULL: the enclave's own */
     uint64_t clear_child_tid, robust_list;
     uint64_t fs_base;     /* FS for the first return of a new thread */
     struct regs start;    /* registers of a new thread's first return */
@@ -92,6 +97,9 @@ struct thread {
     /* --- counters --------------------------------------------------------------------------- */
     uint64_t scratch_fault, scratch_fault_count; /* stage 1: faults of our own code in a row */
     uint64_t syscall_count, trap_count, fault_count, ocall_count;
+    /* --- work for others (vfs/remote/serve.c) ------------------------------------------------- */
+    bool kernel_buffers; /* "program memory" of file operations is the library OS's: mm/uaccess.c */
+    bool never_block;    /* what would wait is -EAGAIN, whatever the file's flags say: ipc/ */
 };
 
 static_assert(offsetof(struct thread, canary) == THREAD_CANARY, "thread");

@@ -36,6 +36,8 @@ int anon_wait(struct waitq *queue, bool (*done)(void *object), void *object)
 {
     struct waiter waiter = { .thread = current() };
     int ret = 0;
+    if (waiter.thread->never_block)
+        return -EAGAIN;
     waitq_add(queue, &waiter);
     if (!done(object))
         ret = thread_park(OCALL_NEVER);

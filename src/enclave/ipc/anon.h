@@ -22,7 +22,8 @@ void anon_stat(uint64_t ino, uint32_t mode, struct kstat *ret);
 uint64_t anon_ino(void);
 /* Installs a new file; drops it on failure. flags: ANON_CLOEXEC counts. */
 MUST_CHECK int anon_install(struct file *file, uint32_t flags);
-/* Waits once on a queue unless done(object) is true: 0 look again, -ERESTARTSYS. Without locks. */
+/* Waits once on a queue unless done(object) is true: 0 look again, -ERESTARTSYS; -EAGAIN where the thread
+ * must never block. Without locks. */
 MUST_CHECK int anon_wait(struct waitq *queue, bool (*done)(void *object), void *object);
 static inline bool anon_nonblock(const struct file *file)
 {

@@ -190,6 +190,8 @@ int64_t stream_write(struct stream *stream, const void *user, uint64_t size, boo
 
 void stream_sigpipe(void)
 {
+    if (current()->never_block)
+        return; /* for another process, which sees EPIPE */
     signal_send_thread(current(), &(struct signal_info){
                                       .number = SIGPIPE,
                                       .code = SI_USER,

@@ -2,7 +2,8 @@
  * Program memory: every pointer a system call takes is looked at through these. They check that the
  * range is the program's (not the library OS's and not outside ELRANGE) and survive faults: a page not
  * yet there is brought in (which may make OCALLs: see border.h), anything else is -EFAULT. Hold no lock
- * that mm/ or the chunk cache takes. Tier: enclave.
+ * that mm/ or the chunk cache takes. With current()->kernel_buffers set, copies and clears take memory of the
+ * library OS instead, unchecked: file operations run for another process. Tier: enclave.
  */
 #pragma once
 
