@@ -16,13 +16,14 @@
 #define AES_GCM_NONCE_SIZE 12
 #define AES_GCM_TAG_SIZE   16
 
+/* An expanded key. Caller allocates; wipe it with bytes_wipe(). Fields are private. */
 struct aes_gcm {
     uint8_t ALIGNED(16) round_keys[15][16];
-    uint8_t ALIGNED(16) powers[8][16]; /* H^1..H^8, as the implementation likes them */
+    uint8_t ALIGNED(16) powers[8][16]; /* H^8..H^1, as the implementation likes them */
 };
 
 void aes_gcm_init(struct aes_gcm *gcm, const uint8_t key[static AES_GCM_KEY_SIZE]);
-/* cipher may be plain. size < 2^36 - 32. aad may be NULL if aad_size is 0. */
+/* cipher may be plain. size < 2^36 - 32. aad may be NULL if aad_size is 0, plain if size is 0. */
 void aes_gcm_seal(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
                   const void *aad, uint64_t aad_size, const void *plain, uint64_t size, void *cipher,
                   uint8_t tag[static AES_GCM_TAG_SIZE]);
@@ -30,3 +31,16 @@ void aes_gcm_seal(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_
 MUST_CHECK int aes_gcm_open(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
                             const void *aad, uint64_t aad_size, const void *cipher, uint64_t size,
                             const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain);
+
+/*
+ * The same where cipher is memory outside the enclave: aligned to 16 bytes, with room for size rounded up
+ * to 16, so that only whole, aligned vectors are read and written there (INTEL-SA-00615, -00657). What
+ * stands behind the end of the text is written as zeros, and read but not used.
+ */
+void aes_gcm_seal_out(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                      const void *aad, uint64_t aad_size, const void *plain, uint64_t size,
+                      void *cipher, uint8_t tag[static AES_GCM_TAG_SIZE]);
+MUST_CHECK int aes_gcm_open_in(const struct aes_gcm *gcm,
+                               const uint8_t nonce[static AES_GCM_NONCE_SIZE], const void *aad,
+                               uint64_t aad_size, const void *cipher, uint64_t size,
+                               const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain);

@@ -1,0 +1,356 @@
+/*
+ * AES-256-GCM with the CPU's AES and carry-less multiplication. Built with -maes -mpclmul -mssse3 and never
+ * with -mavx, as sha256_ni.c; compiler builtins instead of immintrin.h.
+ *
+ * GHASH (SP 800-38D, 6.4) works on byte-reversed blocks. The hash key is kept times x, so that a product
+ * of two reflected numbers needs no shift, and eight products are summed before one reduction (Gueron,
+ * Kounavis: "Intel Carry-Less Multiplication Instruction and its Usage for Computing the GCM Mode").
+ * The bulk does eight blocks at a time: their AES rounds and the GHASH of eight blocks (when sealing, the
+ * eight before) share the loop, for neither fills the CPU alone.
+ */
+#include "core/aes_gcm.h"
+
+#include "core/bytes.h"
+
+typedef long long v2l __attribute__((vector_size(16)));
+typedef unsigned v4u __attribute__((vector_size(16)));
+typedef int v4i __attribute__((vector_size(16)));
+typedef char v16b __attribute__((vector_size(16)));
+/* In memory of any alignment, and of any type. */
+typedef v2l v2l_any __attribute__((aligned(1), may_alias));
+
+#define BLOCK  16u
+#define ROUNDS 14
+#define WIDE   8u
+
+/* Where the whole text lies and how its last, partial block may be touched. */
+enum edge {
+    EDGE_EXACT, /* no byte behind the end */
+    EDGE_WHOLE, /* whole vectors only */
+};
+
+/* Volatile: read once, whatever the compiler would like. */
+static inline v2l load(const void *from)
+{
+    return *(const volatile v2l_any *)from;
+}
+
+static inline void store(void *to, v2l value)
+{
+    *(v2l_any *)to = value;
+}
+
+static inline v2l swap(v2l a)
+{
+    v16b b = (v16b)a;
+    return (v2l)__builtin_shufflevector(b, b, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+}
+
+static inline v2l key(const struct aes_gcm *gcm, unsigned round)
+{
+    return *(const v2l *)gcm->round_keys[round];
+}
+
+/* FIPS 197, 5.2. */
+#define EXPAND(at, constant, lane)                                                   \
+    do {                                                                                     \
+        v4i help = (v4i)__builtin_ia32_aeskeygenassist128(k[(at) - 1], (constant));          \
+        v2l spread = (v2l)__builtin_shufflevector(help, help, (lane), (lane), (lane), (lane)); \
+        v2l word = k[(at) - 2];                                                              \
+        word ^= (v2l)__builtin_ia32_pslldqi128(word, 32);                                    \
+        word ^= (v2l)__builtin_ia32_pslldqi128(word, 64);                                    \
+        k[at] = word ^ spread;                                                               \
+    } while (0)
+
+static void expand(struct aes_gcm *gcm, const uint8_t secret[static AES_GCM_KEY_SIZE])
+{
+    v2l *k = (v2l *)gcm->round_keys;
+    k[0] = load(secret);
+    k[1] = load(secret + BLOCK);
+    EXPAND(2, 0x01, 3);
+    EXPAND(3, 0x00, 2);
+    EXPAND(4, 0x02, 3);
+    EXPAND(5, 0x00, 2);
+    EXPAND(6, 0x04, 3);
+    EXPAND(7, 0x00, 2);
+    EXPAND(8, 0x08, 3);
+    EXPAND(9, 0x00, 2);
+    EXPAND(10, 0x10, 3);
+    EXPAND(11, 0x00, 2);
+    EXPAND(12, 0x20, 3);
+    EXPAND(13, 0x00, 2);
+    EXPAND(14, 0x40, 3);
+}
+
+static inline v2l encrypt(const struct aes_gcm *gcm, v2l block)
+{
+    block ^= key(gcm, 0);
+    for (unsigned round = 1; round < ROUNDS; round++)
+        block = __builtin_ia32_aesenc128(block, key(gcm, round));
+    return __builtin_ia32_aesenclast128(block, key(gcm, ROUNDS));
+}
+
+/* A sum of products, not reduced: 256 bits in three overlapping parts. */
+struct product {
+    v2l low, middle, high;
+};
+
+static inline void product_add(struct product *p, v2l a, v2l b)
+{
+    p->low ^= __builtin_ia32_pclmulqdq128(a, b, 0x00);
+    p->middle ^= __builtin_ia32_pclmulqdq128(a, b, 0x01) ^ __builtin_ia32_pclmulqdq128(a, b, 0x10);
+    p->high ^= __builtin_ia32_pclmulqdq128(a, b, 0x11);
+}
+
+/* Modulo x^128 + x^7 + x^2 + x + 1, reflected: 64 bits at a time from the low end. */
+static inline v2l product_reduce(struct product p)
+{
+    const v2l poly = { 0, (long long)0xc200000000000000ull };
+    p.middle ^= __builtin_shufflevector(p.low, p.low, 1, 0);
+    p.middle ^= __builtin_ia32_pclmulqdq128(poly, p.low, 0x01);
+    p.high ^= __builtin_shufflevector(p.middle, p.middle, 1, 0);
+    return p.high ^ __builtin_ia32_pclmulqdq128(poly, p.middle, 0x01);
+}
+
+static inline v2l multiply(v2l a, v2l b)
+{
+    struct product p = { 0 };
+    product_add(&p, a, b);
+    return product_reduce(p);
+}
+
+/* powers[i] is for the block that has i more behind it, counted from the end: H^(8-i). */
+static inline v2l power(const struct aes_gcm *gcm, unsigned n)
+{
+    return *(const v2l *)gcm->powers[WIDE - n];
+}
+
+void aes_gcm_init(struct aes_gcm *gcm, const uint8_t secret[static AES_GCM_KEY_SIZE])
+{
+    expand(gcm, secret);
+    v2l zero = { 0 };
+    v2l h = swap(encrypt(gcm, zero));
+    /* Times x. */
+    uint64_t low = (uint64_t)h[0], high = (uint64_t)h[1], carry = 0 - (high >> 63);
+    high = high << 1 | low >> 63;
+    low = low << 1;
+    v2l h1 = { (long long)(low ^ (carry & 1)), (long long)(high ^ (carry & 0xc200000000000000ull)) };
+    v2l at = h1;
+    for (unsigned n = 1; n <= WIDE; n++) {
+        *(v2l *)gcm->powers[WIDE - n] = at;
+        at = multiply(at, h1);
+    }
+}
+
+/* A partial block, 1 to 15 bytes, the rest zero. */
+static inline v2l load_part(const void *from, uint64_t size, enum edge edge)
+{
+    uint8_t ALIGNED(16) block[BLOCK] = { 0 };
+    if (edge == EDGE_WHOLE) {
+        store(block, load(from));
+        for (unsigned i = 0; i < BLOCK; i++)
+            block[i] = i < size ? block[i] : 0;
+    } else {
+        const volatile uint8_t *bytes = from;
+        for (unsigned i = 0; i < size; i++)
+            block[i] = bytes[i];
+    }
+    return load(block);
+}
+
+static inline void store_part(void *to, v2l value, uint64_t size, enum edge edge)
+{
+    uint8_t ALIGNED(16) block[BLOCK];
+    store(block, value);
+    if (edge == EDGE_WHOLE) {
+        for (unsigned i = 0; i < BLOCK; i++)
+            block[i] = i < size ? block[i] : 0;
+        store(to, load(block));
+    } else {
+        for (unsigned i = 0; i < size; i++)
+            ((uint8_t *)to)[i] = block[i];
+    }
+}
+
+static v2l hash(const struct aes_gcm *gcm, v2l sum, const void *data, uint64_t size)
+{
+    const uint8_t *from = data;
+    for (; size >= BLOCK; size -= BLOCK, from += BLOCK)
+        sum = multiply(sum ^ swap(load(from)), power(gcm, 1));
+    if (size)
+        sum = multiply(sum ^ swap(load_part(from, size, EDGE_EXACT)), power(gcm, 1));
+    return sum;
+}
+
+/* Counter blocks are kept reversed: the 32-bit counter is lane 0. */
+static inline v2l counter_add(v2l counter, unsigned n)
+{
+    v4u add = { n, 0, 0, 0 };
+    return (v2l)((v4u)counter + add);
+}
+
+#define EACH(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7)
+
+/*
+ * The bulk: count blocks, a multiple of eight. opening is a constant where this is inlined. text: the eight
+ * blocks of ciphertext that are hashed with this turn's AES rounds: this turn's own when opening, the turn
+ * before's when sealing.
+ */
+static inline __attribute__((always_inline)) const uint8_t *
+bulk(const struct aes_gcm *gcm, v2l *counter_io, v2l *sum_io, const uint8_t *from, uint8_t *to,
+     uint64_t count, bool opening)
+{
+    v2l counter = *counter_io, sum = *sum_io;
+    v2l text[WIDE];
+    bool hashing = opening;
+    for (; count; count -= WIDE, from += WIDE * BLOCK, to += WIDE * BLOCK) {
+        v2l s0 = swap(counter) ^ key(gcm, 0);
+#define START(n) v2l s##n = swap(counter_add(counter, n)) ^ key(gcm, 0);
+        START(1) START(2) START(3) START(4) START(5) START(6) START(7)
+#undef START
+        counter = counter_add(counter, WIDE);
+        struct product p = { 0 };
+#define ROUND_ONE(n) s##n = __builtin_ia32_aesenc128(s##n, k);
+#define ROUND(round)             \
+    do {                         \
+        v2l k = key(gcm, round); \
+        EACH(ROUND_ONE)          \
+    } while (0)
+#define ROUND_HASH(round, n)                                                   \
+    do {                                                                       \
+        if (opening)                                                           \
+            text[n] = load(from + (n) * BLOCK);                                \
+        v2l k = key(gcm, round);                                               \
+        s0 = __builtin_ia32_aesenc128(s0, k);                                  \
+        s1 = __builtin_ia32_aesenc128(s1, k);                                  \
+        s2 = __builtin_ia32_aesenc128(s2, k);                                  \
+        s3 = __builtin_ia32_aesenc128(s3, k);                                  \
+        if (hashing)                                                           \
+            product_add(&p, (n) ? swap(text[n]) : swap(text[n]) ^ sum, power(gcm, WIDE - (n))); \
+        s4 = __builtin_ia32_aesenc128(s4, k);                                  \
+        s5 = __builtin_ia32_aesenc128(s5, k);                                  \
+        s6 = __builtin_ia32_aesenc128(s6, k);                                  \
+        s7 = __builtin_ia32_aesenc128(s7, k);                                  \
+    } while (0)
+        ROUND_HASH(1, 0);
+        ROUND_HASH(2, 1);
+        ROUND_HASH(3, 2);
+        ROUND_HASH(4, 3);
+        ROUND_HASH(5, 4);
+        ROUND_HASH(6, 5);
+        ROUND_HASH(7, 6);
+        ROUND_HASH(8, 7);
+        ROUND(9);
+        if (hashing)
+            sum = product_reduce(p);
+        ROUND(10);
+        ROUND(11);
+        ROUND(12);
+        ROUND(13);
+        v2l k = key(gcm, ROUNDS);
+#define FINISH(n)                                                    \
+    {                                                                \
+        v2l pad = __builtin_ia32_aesenclast128(s##n, k);             \
+        v2l out = pad ^ (opening ? text[n] : load(from + (n) * BLOCK)); \
+        if (!opening)                                                \
+            text[n] = out;                                           \
+        store(to + (n) * BLOCK, out);                                \
+    }
+        EACH(FINISH)
+        hashing = true;
+    }
+    if (!opening && hashing) {
+        struct product p = { 0 };
+        for (unsigned n = 0; n < WIDE; n++)
+            product_add(&p, n ? swap(text[n]) : swap(text[n]) ^ sum, power(gcm, WIDE - n));
+        sum = product_reduce(p);
+    }
+    *counter_io = counter;
+    *sum_io = sum;
+    return from;
+}
+
+/* The text and what it hashes to; ret_tag whole. */
+static inline __attribute__((always_inline)) void
+crypt(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE], const void *aad,
+      uint64_t aad_size, const uint8_t *from, uint64_t size, uint8_t *to,
+      uint8_t ret_tag[static AES_GCM_TAG_SIZE], bool opening, enum edge edge)
+{
+    uint8_t ALIGNED(16) first[BLOCK] = { [BLOCK - 1] = 1 };
+    __builtin_memcpy(first, nonce, AES_GCM_NONCE_SIZE);
+    v2l counter = swap(load(first));
+    v2l mask = encrypt(gcm, swap(counter));
+    counter = counter_add(counter, 1);
+    v2l sum = { 0 };
+    sum = hash(gcm, sum, aad, aad_size);
+
+    uint64_t left = size;
+    uint64_t wide = left / (WIDE * BLOCK) * WIDE;
+    if (wide) {
+        bulk(gcm, &counter, &sum, from, to, wide, opening);
+        from += wide * BLOCK;
+        to += wide * BLOCK;
+        left -= wide * BLOCK;
+    }
+    for (; left >= BLOCK; left -= BLOCK, from += BLOCK, to += BLOCK) {
+        v2l in = load(from);
+        v2l out = in ^ encrypt(gcm, swap(counter));
+        counter = counter_add(counter, 1);
+        store(to, out);
+        sum = multiply(sum ^ swap(opening ? in : out), power(gcm, 1));
+    }
+    if (left) {
+        v2l in = load_part(from, left, opening ? edge : EDGE_EXACT);
+        uint8_t ALIGNED(16) cut[BLOCK];
+        store_part(cut, in ^ encrypt(gcm, swap(counter)), left, EDGE_WHOLE);
+        v2l out = load(cut);
+        store_part(to, out, left, opening ? EDGE_EXACT : edge);
+        sum = multiply(sum ^ swap(opening ? in : out), power(gcm, 1));
+    }
+
+    v2l sizes = { (long long)(size * 8), (long long)(aad_size * 8) };
+    sum = multiply(sum ^ sizes, power(gcm, 1));
+    store(ret_tag, swap(sum) ^ mask);
+}
+
+static int check(const uint8_t expected[static AES_GCM_TAG_SIZE],
+                 const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain, uint64_t size)
+{
+    if (bytes_equal_ct(expected, tag, AES_GCM_TAG_SIZE))
+        return 0;
+    if (size)
+        bytes_wipe(plain, size);
+    return -EBADMSG;
+}
+
+void aes_gcm_seal(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                  const void *aad, uint64_t aad_size, const void *plain, uint64_t size, void *cipher,
+                  uint8_t tag[static AES_GCM_TAG_SIZE])
+{
+    crypt(gcm, nonce, aad, aad_size, plain, size, cipher, tag, false, EDGE_EXACT);
+}
+
+void aes_gcm_seal_out(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                      const void *aad, uint64_t aad_size, const void *plain, uint64_t size,
+                      void *cipher, uint8_t tag[static AES_GCM_TAG_SIZE])
+{
+    crypt(gcm, nonce, aad, aad_size, plain, size, cipher, tag, false, EDGE_WHOLE);
+}
+
+int aes_gcm_open(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                 const void *aad, uint64_t aad_size, const void *cipher, uint64_t size,
+                 const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain)
+{
+    uint8_t expected[AES_GCM_TAG_SIZE];
+    crypt(gcm, nonce, aad, aad_size, cipher, size, plain, expected, true, EDGE_EXACT);
+    return check(expected, tag, plain, size);
+}
+
+int aes_gcm_open_in(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                    const void *aad, uint64_t aad_size, const void *cipher, uint64_t size,
+                    const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain)
+{
+    uint8_t expected[AES_GCM_TAG_SIZE];
+    crypt(gcm, nonce, aad, aad_size, cipher, size, plain, expected, true, EDGE_WHOLE);
+    return check(expected, tag, plain, size);
+}

@@ -1,0 +1,63 @@
+#include "arch/crypto.h"
+
+#include "arch/xmm.h"
+#include "core/hkdf.h"
+
+void island_gcm_init(struct aes_gcm *gcm, const uint8_t key[static AES_GCM_KEY_SIZE])
+{
+    struct xmm_save save;
+    xmm_save(&save);
+    aes_gcm_init(gcm, key);
+    xmm_load(&save);
+}
+
+void island_gcm_seal(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                     const void *aad, uint64_t aad_size, const void *plain, uint64_t size,
+                     void *cipher, uint8_t tag[static AES_GCM_TAG_SIZE])
+{
+    struct xmm_save save;
+    xmm_save(&save);
+    aes_gcm_seal(gcm, nonce, aad, aad_size, plain, size, cipher, tag);
+    xmm_load(&save);
+}
+
+int island_gcm_open(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                    const void *aad, uint64_t aad_size, const void *cipher, uint64_t size,
+                    const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain)
+{
+    struct xmm_save save;
+    xmm_save(&save);
+    int r = aes_gcm_open(gcm, nonce, aad, aad_size, cipher, size, tag, plain);
+    xmm_load(&save);
+    return r;
+}
+
+void island_gcm_seal_out(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                         const void *aad, uint64_t aad_size, const void *plain, uint64_t size,
+                         void *cipher, uint8_t tag[static AES_GCM_TAG_SIZE])
+{
+    struct xmm_save save;
+    xmm_save(&save);
+    aes_gcm_seal_out(gcm, nonce, aad, aad_size, plain, size, cipher, tag);
+    xmm_load(&save);
+}
+
+int island_gcm_open_in(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
+                       const void *aad, uint64_t aad_size, const void *cipher, uint64_t size,
+                       const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain)
+{
+    struct xmm_save save;
+    xmm_save(&save);
+    int r = aes_gcm_open_in(gcm, nonce, aad, aad_size, cipher, size, tag, plain);
+    xmm_load(&save);
+    return r;
+}
+
+void island_hkdf(const void *salt, uint64_t salt_size, const void *secret, uint64_t secret_size,
+                 const void *info, uint64_t info_size, void *ret, uint64_t size)
+{
+    struct xmm_save save;
+    xmm_save(&save);
+    hkdf_sha256(salt, salt_size, secret, secret_size, info, info_size, ret, size);
+    xmm_load(&save);
+}
