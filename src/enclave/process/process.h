@@ -31,6 +31,14 @@ struct process {
 extern struct process g_process;
 /* current()->process; the enclave's own where that is not set yet. */
 struct process *process_current(void);
+/* Of the process that the calling thread plays. */
+int32_t process_pid(void);
+/* The enclave's own pid is known (the root's is, from the start; a child is told): before the program runs.
+ * The main thread's tid is the same. */
+void process_set_pid(int32_t pid);
+
+/* The tree's root, the hub; false: a parent started this enclave. */
+bool process_is_root(void);
 
 /* Measured parameters and the opened manifest, valid after boot. */
 #define PARAMS ((const struct layout_params *)LAYOUT_PARAMS)
@@ -42,5 +50,7 @@ extern bool g_stats;
 /* Ends the process with a status, or as killed by a signal; other threads are stopped by the host. */
 NORETURN void process_exit(int status);
 NORETURN void process_killed(int signal);
+/* Exec in place has succeeded: another enclave is this process now. The root stays as the hub. */
+NORETURN void process_replaced(void);
 /* exit_group is under way: blocking loops give up with -EINTR. */
 bool process_ending(void);

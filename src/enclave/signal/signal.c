@@ -12,6 +12,7 @@
 #include "border/border.h"
 #include "mm/heap.h"
 #include "process/process.h"
+#include "process/vfork.h"
 #include "signal/state.h"
 #include "thread/threads.h"
 #include "thread/timer.h"
@@ -33,6 +34,26 @@
 
 struct signal_state g_signal = { .set = { .bits = &g_signal.pending } };
 
+struct signal_actions *signal_actions_new(void)
+{
+    return heap_alloc(sizeof(struct signal_actions));
+}
+
+struct signal_actions *signal_actions_copy(const struct signal_actions *from)
+{
+    struct signal_actions *actions = signal_actions_new();
+    if (actions) {
+        LOCKED(&g_signal.lock);
+        *actions = *from;
+    }
+    return actions;
+}
+
+void signal_actions_free(struct signal_actions *actions)
+{
+    heap_free(actions);
+}
+
 bool signal_default_ignored(int number)
 {
     return SIGNAL_BIT(number) & DEFAULT_IGNORED;
@@ -40,9 +61,27 @@ bool signal_default_ignored(int number)
 
 /* --- pending sets; the lock is held ----------------------------------------------------------- */
 
-static bool is_ignored(int number)
+/* A thread that plays a vfork child takes that child's signals. What belongs to the parent's thread lies
+ * aside until then. */
+static bool plays_child(const struct thread *thread)
 {
-    uint64_t handler = g_signal.actions[number].handler;
+    const struct process *process = __atomic_load_n(&thread->process, __ATOMIC_SEQ_CST);
+    return process && process->vfork;
+}
+
+/* Of the thread as its own process has it. */
+static struct thread_signal *parents(struct thread *thread)
+{
+    struct process *process = thread->process;
+    struct thread_signal *signal = &thread->signal;
+    for (; process && process->vfork; process = process->vfork->parent)
+        signal = &process->vfork->signal;
+    return signal;
+}
+
+static bool is_ignored(const struct signal_actions *actions, int number)
+{
+    uint64_t handler = actions->of[number].handler;
     return handler == HANDLER_IGNORE ||
            (handler == HANDLER_DEFAULT && signal_default_ignored(number));
 }
@@ -123,20 +162,27 @@ struct flush {
     struct signal_entry *chain;
 };
 
-static void flush_thread(struct thread *thread, void *arg)
+static void flush_private(struct signal_private *private, struct flush *flush)
 {
-    struct flush *flush = arg;
-    struct signal_private *private = signal_private(thread);
     if (!private)
         return;
     if (private->forced && SIGNAL_BIT(private->forced_info.number) & flush->numbers)
-    private->forced = false;
+        private->forced = false;
     flush->chain = flush_one(&private->set, flush->numbers, flush->chain);
+}
+
+static void flush_thread(struct thread *thread, void *arg)
+{
+    flush_private(parents(thread)->private, arg);
 }
 
 struct signal_entry *signal_flush(uint64_t numbers)
 {
     struct flush flush = { .numbers = numbers };
+    if (plays_child(current())) {
+        flush_private(signal_private(current()), &flush);
+        return flush.chain;
+    }
     flush.chain = flush_one(&g_signal.set, numbers, NULL);
     threads_each(flush_thread, &flush);
     return flush.chain;
@@ -155,8 +201,13 @@ void signal_entries_free(struct signal_entry *entries)
 
 static uint64_t pending_for(const struct thread *thread)
 {
-    return __atomic_load_n(&thread->signal.pending, __ATOMIC_SEQ_CST) |
-           __atomic_load_n(&g_signal.pending, __ATOMIC_SEQ_CST);
+    uint64_t own = __atomic_load_n(&thread->signal.pending, __ATOMIC_SEQ_CST);
+    return plays_child(thread) ? own : own | __atomic_load_n(&g_signal.pending, __ATOMIC_SEQ_CST);
+}
+
+uint64_t signal_pending(const struct thread *thread)
+{
+    return pending_for(thread);
 }
 
 static uint64_t mask_of(const struct thread *thread)
@@ -185,7 +236,8 @@ struct choice {
 static void choose(struct thread *thread, void *arg)
 {
     struct choice *choice = arg;
-    if (!choice->thread && thread != choice->not_this && !(mask_of(thread) & choice->bit))
+    if (!choice->thread && thread != choice->not_this && !plays_child(thread) &&
+        !(mask_of(thread) & choice->bit))
         choice->thread = thread;
 }
 
@@ -224,10 +276,15 @@ int signal_queue(struct thread *thread, const struct signal_info *info)
     bool added = false;
 
     lock_take(&g_signal.lock);
-    struct signal_private *private = thread ? signal_private(thread) : NULL;
+    /* What a thread sends itself while it plays a child is the child's; what others and timers send, its
+     * own. */
+    bool childs = thread && thread == current() && info->code != SI_TIMER;
+    struct thread_signal *signal =
+        childs ? &thread->signal : parents(thread ? thread : thread_at(0));
+    struct signal_private *private = thread ? signal->private : NULL;
     struct signal_set *set = thread ? (private ? &private->set : NULL) : &g_signal.set;
-    uint64_t mask = mask_of(thread ? thread : thread_at(0));
-    if (!set || (is_ignored(number) && !(mask & bit))) {
+    const struct signal_actions *actions = childs ? process_current()->actions : g_process.actions;
+    if (!set || (is_ignored(actions, number) && !(signal->mask & bit))) {
         /* The thread has ended, or nobody wants it: gone. */
     } else if (!realtime && *set->bits & bit) {
         /* Already pending: gone. */
@@ -269,7 +326,7 @@ void signal_force(struct thread *thread, const struct signal_info *info)
     struct signal_private *private = signal_private(thread);
 
     lock_take(&g_signal.lock);
-    struct signal_action *action = &g_signal.actions[number];
+    struct signal_action *action = &process_current()->actions->of[number];
     if (thread->signal.mask & bit || action->handler == HANDLER_IGNORE) {
         *action = (struct signal_action){ .handler = HANDLER_DEFAULT };
         __atomic_fetch_and(&thread->signal.mask, ~bit, __ATOMIC_SEQ_CST);
@@ -358,6 +415,92 @@ void signal_thread_done(void)
     signal_thread_free(current());
 }
 
+/* --- vfork ------------------------------------------------------------------------------------- */
+
+int signal_vfork_begin(struct vfork *vfork)
+{
+    struct thread *thread = current();
+    struct signal_private *private = heap_alloc(sizeof(*private));
+    if (!private)
+        return -ENOMEM;
+    private->set.bits = &thread->signal.pending;
+
+    lock_take(&g_signal.lock);
+    vfork->signal = thread->signal;
+    signal_private(thread)->set.bits = &vfork->signal.pending;
+    thread->signal.have_saved_mask = false;
+    thread->signal.private = private;
+    __atomic_store_n(&thread->signal.pending, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&thread->process, &vfork->child, __ATOMIC_SEQ_CST);
+    lock_drop(&g_signal.lock);
+    retarget(UINT64_MAX); /* others may take now what this thread was to */
+    return 0;
+}
+
+void signal_vfork_end(struct vfork *vfork)
+{
+    struct thread *thread = current();
+    lock_take(&g_signal.lock);
+    struct signal_private *private = signal_private(thread);
+    struct signal_entry *chain = flush_one(&private->set, UINT64_MAX, NULL);
+    uint64_t mask = vfork->signal.mask, pending = vfork->signal.pending;
+    vfork->signal.mask = thread->signal.mask;
+    vfork->signal.pending = 0;
+    thread->signal = vfork->signal;
+    __atomic_store_n(&thread->signal.pending, pending, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&thread->signal.mask, mask, __ATOMIC_SEQ_CST);
+    signal_private(thread)->set.bits = &thread->signal.pending;
+    __atomic_store_n(&thread->process, vfork->parent, __ATOMIC_SEQ_CST);
+    lock_drop(&g_signal.lock);
+    signal_entries_free(chain);
+    heap_free(private);
+    set_work(thread); /* who came meanwhile, and what the host has */
+}
+
+struct childs_signal {
+    int32_t pid;
+    const struct signal_info *info;
+    struct thread *thread;
+};
+
+static void find_child(struct thread *thread, void *arg)
+{
+    struct childs_signal *want = arg;
+    const struct process *process = __atomic_load_n(&thread->process, __ATOMIC_SEQ_CST);
+    if (process && process->vfork && process->pid == want->pid)
+        want->thread = thread;
+}
+
+bool vfork_signal(int32_t pid, const struct signal_info *info)
+{
+    struct childs_signal want = { .pid = pid, .info = info };
+    struct signal_entry *entry = heap_alloc(sizeof(*entry));
+    bool added = false;
+    lock_take(&g_signal.lock); /* threads begin and end playing under it */
+    threads_each(find_child, &want);
+    struct thread *thread = want.thread;
+    if (thread) {
+        uint64_t bit = SIGNAL_BIT(info->number);
+        struct signal_private *private = signal_private(thread);
+        if (!(is_ignored(thread->process->actions, info->number) && !(mask_of(thread) & bit)) &&
+            !(private->set.bits[0] & bit)) {
+            if (entry) {
+                entry->info = *info;
+                set_push(&private->set, TAKE_PTR(entry));
+            }
+            __atomic_fetch_or(private->set.bits, bit, __ATOMIC_SEQ_CST);
+            added = true;
+        }
+    }
+    lock_drop(&g_signal.lock);
+    heap_free(entry);
+    if (added) {
+        set_work(thread);
+        thread_interrupt(thread);
+    }
+    return thread != NULL;
+}
+
 void restart_set(restart_fn *fn, const uint64_t args[static RESTART_ARGS])
 {
     struct signal_private *private = signal_private(current());
@@ -421,7 +564,7 @@ int signal_take(struct thread *thread, uint64_t set, struct signal_info *ret)
             __atomic_fetch_and(&thread->signal.pending, ~SIGNAL_BIT(number), __ATOMIC_SEQ_CST);
     } else if (number) {
         set_take(&private->set, number, ret, &entry);
-    } else if ((number = lowest(g_signal.pending & set))) {
+    } else if (!plays_child(thread) && (number = lowest(g_signal.pending & set))) {
         set_take(&g_signal.set, number, ret, &entry);
     }
     lock_drop(&g_signal.lock);
@@ -497,9 +640,9 @@ void signal_deliver(struct regs *regs)
     collect();
     while ((number = signal_take(thread, ~mask_of(thread), &info))) {
         lock_take(&g_signal.lock);
-        struct signal_action action = g_signal.actions[number];
+        struct signal_action *own = &process_current()->actions->of[number], action = *own;
         if (action.handler > HANDLER_IGNORE && action.flags & SA_RESETHAND)
-            g_signal.actions[number].handler = HANDLER_DEFAULT;
+            own->handler = HANDLER_DEFAULT;
         lock_drop(&g_signal.lock);
 
         if (action.handler == HANDLER_IGNORE)

@@ -10,6 +10,12 @@
 #include "arch/thread.h"
 #include "core/attr.h"
 
+/* Dispositions of a process, signal/state.h. NULL: no memory. New: all default. */
+struct signal_actions;
+MUST_CHECK struct signal_actions *signal_actions_new(void);
+MUST_CHECK struct signal_actions *signal_actions_copy(const struct signal_actions *from);
+void signal_actions_free(struct signal_actions *actions); /* NULL is fine */
+
 /* What siginfo carries besides number and code. */
 struct signal_info {
     int32_t number, code;

@@ -33,6 +33,11 @@ static_assert(sizeof(struct signal_action) == sizeof(struct sigaction), "sigacti
 #define HANDLER_DEFAULT 0u
 #define HANDLER_IGNORE  1u
 
+/* Dispositions of a process: process_current()->actions. Under g_signal.lock. */
+struct signal_actions {
+    struct signal_action of[SIGNAL_MAX + 1];
+};
+
 struct signal_entry {
     struct signal_entry *next;
     struct signal_info info;
@@ -56,7 +61,6 @@ struct signal_private {
 
 struct signal_state {
     struct lock lock;
-    struct signal_action actions[SIGNAL_MAX + 1];
     uint64_t pending; /* the process's */
     struct signal_set set;
     uint32_t queued;
@@ -83,6 +87,13 @@ void signal_set_mask(uint64_t mask);
 void signal_mask_swap(uint64_t mask);
 /* The call ends without having been interrupted. */
 void signal_mask_restore(void);
+
+/* A thread begins and ends to play a vfork child; sets thread->process. begin: -ENOMEM. */
+struct vfork;
+MUST_CHECK int signal_vfork_begin(struct vfork *vfork);
+void signal_vfork_end(struct vfork *vfork);
+/* All that is pending for this thread, blocked or not. */
+uint64_t signal_pending(const struct thread *thread);
 
 /* Takes one pending signal of the set, thread's own first, faults first, lowest first. Its number,
  * 0. */

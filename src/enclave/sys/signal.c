@@ -52,9 +52,10 @@ int64_t sys_rt_sigaction(const struct sysargs *args)
 
     struct signal_entry *dropped = NULL;
     lock_take(&g_signal.lock);
-    old = g_signal.actions[number];
+    struct signal_action *action = &process_current()->actions->of[number];
+    old = *action;
     if (args->a[1]) {
-        g_signal.actions[number] = new;
+        *action = new;
         /* POSIX 3.3.1.3: setting an action to ignore drops what is pending, blocked or not. */
         if (new.handler == HANDLER_IGNORE ||
             (new.handler == HANDLER_DEFAULT &&signal_default_ignored(number)))
@@ -91,9 +92,7 @@ int64_t sys_rt_sigpending(const struct sysargs *args)
     if (args->a[1] > SIGSET_SIZE)
         return -EINVAL;
     struct thread *thread = current();
-    uint64_t set = (__atomic_load_n(&thread->signal.pending, __ATOMIC_RELAXED) |
-                    __atomic_load_n(&g_signal.pending, __ATOMIC_RELAXED)) &
-                   thread->signal.mask;
+    uint64_t set = signal_pending(thread) & thread->signal.mask;
     return copy_to_user(user_ptr(args->a[0]), &set, args->a[1]);
 }
 

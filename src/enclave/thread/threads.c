@@ -25,15 +25,18 @@
 #include "thread/leave_unsafe.h"
 #include "thread/lock.h"
 #include "thread/wait.h"
+#include "tree/ptable.h"
 
-#define TID_FIRST     100 /* not 1: programs take that for init */
-#define TID_LIMIT     4194304
+/* Tids of other threads than the main one: the pid's number, then theirs. So no two threads of a tree
+ * have the same (a robust mutex holds its owner's tid, of 30 bits), and none is a pid. */
+#define TID_BITS      14
+static_assert((uint64_t)PTABLE_PID_LIMIT << TID_BITS <= 1u << 30, "tids fit FUTEX_TID_MASK");
 /* How often to look again for an area whose thread is about to leave it. */
 #define LEAVING_TRIES 2000
 
 static struct {
     struct lock lock;
-    int32_t next_tid;
+    int32_t last_tid; /* number in the process, of TID_BITS */
     uint32_t used;    /* threads alive, the ended main thread not counted */
     uint32_t highest; /* areas below were used once */
     int32_t main_status;
@@ -43,11 +46,6 @@ static struct {
 static uint32_t area_count(void)
 {
     return PARAMS->thread_count;
-}
-
-int32_t process_pid(void)
-{
-    return TID_FIRST;
 }
 
 uint32_t threads_used(void)
@@ -69,21 +67,23 @@ static struct thread *find(int32_t tid)
 
 static int32_t new_tid(void)
 {
+    int32_t tid;
     do {
-        if (++g_threads.next_tid >= TID_LIMIT)
-            g_threads.next_tid = TID_FIRST + 1;
-    } while (find(g_threads.next_tid));
-    return g_threads.next_tid;
+        if (++g_threads.last_tid >= 1 << TID_BITS)
+            g_threads.last_tid = 1;
+        tid = g_process.pid << TID_BITS | g_threads.last_tid;
+    } while (find(tid));
+    return tid;
 }
 
 void threads_init(void)
 {
     struct thread *thread = thread_at(0);
-    thread->tid = TID_FIRST;
+    thread->tid = g_process.pid;
     thread->used = true;
-    g_threads.next_tid = TID_FIRST;
     g_threads.used = g_threads.highest = 1;
-    if (signal_thread_init(thread, 0) < 0)
+    g_process.actions = signal_actions_new();
+    if (!g_process.actions || signal_thread_init(thread, 0) < 0)
         panic("no memory for the first thread");
 }
 

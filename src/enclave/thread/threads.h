@@ -7,6 +7,7 @@
 
 #include "arch/thread.h"
 #include "core/attr.h"
+#include "process/process.h" /* process_pid() */
 
 /* The first thread, at boot: marks area 0 used, allots tid = pid. */
 void threads_init(void);
@@ -15,7 +16,6 @@ struct thread *thread_by_tid(int32_t tid);
 /* Calls fn for each used thread, under the threads' lock. */
 void threads_each(void (*fn)(struct thread *thread, void *arg), void *arg);
 uint32_t threads_used(void);
-int32_t process_pid(void);
 /* A free area for a new thread: tid, name, signal mask set, all else zero; start is the caller's to
  * fill. -EAGAIN: none left (logged once), -ENOMEM. */
 MUST_CHECK int thread_new(struct thread **ret);

@@ -16,7 +16,8 @@
 #include "signal/signal.h"
 #include "thread/wait.h"
 
-#define PTABLE_ROOT_PID 100 /* as thread/threads.c has it */
+#define PTABLE_ROOT_PID  100 /* not 1: programs take that for init */
+#define PTABLE_PID_LIMIT 32768
 
 /* The root's own entry. limit: processes alive or unreaped at once, the root included. */
 void ptable_init(uint32_t limit);

@@ -1,5 +1,5 @@
 /*
- * The descriptor table of the one process. Grows up to RLIMIT_NOFILE. Tier: enclave.
+ * The descriptor table of a process. Grows up to RLIMIT_NOFILE. Tier: enclave.
  */
 #include "vfs/fd.h"
 
@@ -13,132 +13,219 @@ struct slot {
     bool cloexec;
 };
 
-static struct lock g_lock;
-static struct slot *g_slots;
-static int g_room;     /* slots there are */
-static int g_free_min; /* no free slot below */
-static int g_limit;
+struct fd_table {
+    struct lock lock;
+    struct slot *slots;
+    int room;     /* slots there are */
+    int free_min; /* no free slot below */
+    int limit;
+};
+
+static struct fd_table *own(void)
+{
+    return process_current()->fds;
+}
+
+/* --- tables ------------------------------------------------------------------------------------ */
+
+struct fd_table *fd_table_new(void)
+{
+    struct fd_table *table = heap_alloc(sizeof(*table));
+    if (table)
+        table->limit = (int)process_node()->fd_limit;
+    return table;
+}
+
+struct fd_table *fd_table_copy(struct fd_table *from)
+{
+    struct fd_table *table = fd_table_new();
+    if (!table)
+        return NULL;
+    LOCKED(&from->lock);
+    if (from->room) {
+        table->slots = heap_alloc((size_t)from->room * sizeof(*table->slots));
+        if (!table->slots) {
+            heap_free(table);
+            return NULL;
+        }
+    }
+    table->room = from->room;
+    table->free_min = from->free_min;
+    table->limit = from->limit;
+    for (int fd = 0; fd < from->room; fd++) {
+        table->slots[fd] = from->slots[fd];
+        if (table->slots[fd].file)
+            file_ref(table->slots[fd].file);
+    }
+    return table;
+}
+
+void fd_table_free(struct fd_table *table)
+{
+    if (!table)
+        return;
+    for (int fd = 0; fd < table->room; fd++)
+        file_unref(table->slots[fd].file);
+    heap_free(table->slots);
+    heap_free(table);
+}
+
+int fd_table_next(struct fd_table *table, int fd)
+{
+    LOCKED(&table->lock);
+    for (; fd < table->room; fd++)
+        if (fd >= 0 && table->slots[fd].file)
+            return fd;
+    return -1;
+}
+
+struct file *fd_table_get(struct fd_table *table, int fd, bool *ret_cloexec)
+{
+    LOCKED(&table->lock);
+    if (fd < 0 || fd >= table->room || !table->slots[fd].file)
+        return NULL;
+    *ret_cloexec = table->slots[fd].cloexec;
+    return file_ref(table->slots[fd].file);
+}
+
+/* Takes the file out of the table. */
+static struct file *take(struct fd_table *table, int fd)
+{
+    LOCKED(&table->lock);
+    if (fd < 0 || fd >= table->room)
+        return NULL;
+    struct file *file = table->slots[fd].file;
+    table->slots[fd] = (struct slot){ NULL, false };
+    if (file && fd < table->free_min)
+        table->free_min = fd;
+    return file;
+}
+
+static void closed(struct file *file)
+{
+    if (!process_current()->vfork)
+        fd_closed(file);
+    file_unref(file);
+}
+
+void fd_table_close_on_exec(struct fd_table *table)
+{
+    for (int fd = fd_table_next(table, 0); fd >= 0; fd = fd_table_next(table, fd + 1)) {
+        bool cloexec;
+        struct file *file = fd_table_get(table, fd, &cloexec);
+        file_unref(file);
+        if (file && cloexec && (file = take(table, fd)))
+            closed(file);
+    }
+}
+
+/* --- the calling process's --------------------------------------------------------------------- */
 
 int fd_limit(void)
 {
-    if (!g_limit)
-        g_limit = (int)process_node()->fd_limit;
-    return g_limit;
+    return own()->limit;
 }
 
 void fd_limit_set(int limit)
 {
     int max = (int)process_node()->fd_limit;
-    g_limit = limit < max ? limit : max;
+    own()->limit = limit < max ? limit : max;
 }
 
 /* Locked: room for descriptor fd. */
-static int grow(int fd)
+static int grow(struct fd_table *table, int fd)
 {
-    if (fd < g_room)
+    if (fd < table->room)
         return 0;
-    int room = g_room ? g_room : 64;
+    int room = table->room ? table->room : 64;
     while (room <= fd)
         room *= 2;
-    struct slot *slots = heap_realloc(g_slots, (size_t)room * sizeof(*slots));
+    struct slot *slots = heap_realloc(table->slots, (size_t)room * sizeof(*slots));
     if (!slots)
         return -ENOMEM;
-    g_slots = slots;
-    g_room = room;
+    memset(slots + table->room, 0, (size_t)(room - table->room) * sizeof(*slots));
+    table->slots = slots;
+    table->room = room;
     return 0;
 }
 
 struct file *fd_get(int fd)
 {
-    LOCKED(&g_lock);
-    if (fd < 0 || fd >= g_room || !g_slots[fd].file)
+    struct fd_table *table = own();
+    LOCKED(&table->lock);
+    if (fd < 0 || fd >= table->room || !table->slots[fd].file)
         return NULL;
-    return file_ref(g_slots[fd].file);
+    return file_ref(table->slots[fd].file);
 }
 
 int fd_install(struct file *file, int min, bool cloexec)
 {
     if (min < 0)
         return -EINVAL;
-    LOCKED(&g_lock);
-    int fd = min > g_free_min ? min : g_free_min;
-    while (fd < g_room && g_slots[fd].file)
+    struct fd_table *table = own();
+    LOCKED(&table->lock);
+    int fd = min > table->free_min ? min : table->free_min;
+    while (fd < table->room && table->slots[fd].file)
         fd++;
-    if (fd >= fd_limit())
+    if (fd >= table->limit)
         return -EMFILE;
-    int status = grow(fd);
+    int status = grow(table, fd);
     if (status < 0)
         return status;
-    g_slots[fd] = (struct slot){ file, cloexec };
-    if (min <= g_free_min)
-        g_free_min = fd + 1;
+    table->slots[fd] = (struct slot){ file, cloexec };
+    if (min <= table->free_min)
+        table->free_min = fd + 1;
     return fd;
-}
-
-/* Takes the file out of the table. */
-static struct file *take(int fd)
-{
-    LOCKED(&g_lock);
-    if (fd < 0 || fd >= g_room)
-        return NULL;
-    struct file *file = g_slots[fd].file;
-    g_slots[fd] = (struct slot){ NULL, false };
-    if (file && fd < g_free_min)
-        g_free_min = fd;
-    return file;
 }
 
 int fd_close(int fd)
 {
-    struct file *file = take(fd);
+    struct file *file = take(own(), fd);
     if (!file)
         return -EBADF;
-    fd_closed(file);
-    file_unref(file);
+    closed(file);
     return 0;
 }
 
 int fd_replace(struct file *file, int fd, bool cloexec)
 {
+    struct fd_table *table = own();
     struct file *old;
     {
-        LOCKED(&g_lock);
-        if (fd < 0 || fd >= fd_limit())
+        LOCKED(&table->lock);
+        if (fd < 0 || fd >= table->limit)
             return -EBADF;
-        int status = grow(fd);
+        int status = grow(table, fd);
         if (status < 0)
             return status;
-        old = g_slots[fd].file;
-        g_slots[fd] = (struct slot){ file, cloexec };
+        old = table->slots[fd].file;
+        table->slots[fd] = (struct slot){ file, cloexec };
     }
     if (old)
-        fd_closed(old);
-    file_unref(old);
+        closed(old);
     return fd;
 }
 
 int fd_cloexec(int fd)
 {
-    LOCKED(&g_lock);
-    if (fd < 0 || fd >= g_room || !g_slots[fd].file)
+    struct fd_table *table = own();
+    LOCKED(&table->lock);
+    if (fd < 0 || fd >= table->room || !table->slots[fd].file)
         return -EBADF;
-    return g_slots[fd].cloexec;
+    return table->slots[fd].cloexec;
 }
 
 int fd_set_cloexec(int fd, bool on)
 {
-    LOCKED(&g_lock);
-    if (fd < 0 || fd >= g_room || !g_slots[fd].file)
+    struct fd_table *table = own();
+    LOCKED(&table->lock);
+    if (fd < 0 || fd >= table->room || !table->slots[fd].file)
         return -EBADF;
-    g_slots[fd].cloexec = on;
+    table->slots[fd].cloexec = on;
     return 0;
 }
 
 int fd_next(int fd)
 {
-    LOCKED(&g_lock);
-    for (; fd < g_room; fd++)
-        if (fd >= 0 && g_slots[fd].file)
-            return fd;
-    return -1;
+    return fd_table_next(own(), fd);
 }

@@ -16,6 +16,14 @@ struct file;
 struct kstat; /* struct stat of the x86-64 ABI, <asm/stat.h> */
 struct manifest_file;
 
+/* How an open file gets into another process (vfs/share.h). */
+enum file_travel {
+    TRAVEL_PATH = 0, /* opened again there, by its path */
+    TRAVEL_HOST,     /* over the host's handle, which the other process inherits */
+    TRAVEL_HUB,      /* held by the hub from then on */
+    TRAVEL_ANEW,     /* made again there, as it was set up here */
+};
+
 /* buf is PROGRAM memory (uaccess) in read, write; LIBRARY OS memory in pread_kernel, map. Offsets are
  * the file's own business: pos is NULL for streams, else points at the offset to use and advance. A
  * NULL function answers what Linux would: EINVAL, ESPIPE, ENOTTY, ... */
@@ -41,6 +49,10 @@ struct file_ops {
     /* The host handle to wait on for files whose readiness the host knows; -1. */
     int (*host_handle)(struct file *file);
     void (*release)(struct file *file); /* last reference gone: frees object */
+    uint8_t travel; /* enum file_travel */
+    /* TRAVEL_HUB, in a process that is not the root: what file is goes to the hub with all its ends; file->ops
+     * are those of vfs/remote afterwards. -ENOMEM, -EMFILE. */
+    int (*move)(struct file *file);
 };
 
 struct file {
@@ -52,11 +64,16 @@ struct file {
     void *object;       /* the file system's */
     const struct manifest_file *record; /* manifest record, if it has one */
     char *path;         /* absolute canonical path (heap), NULL for pipes etc. */
+    struct file *position; /* in place of pos, where other processes share it (vfs/remote/position.h); set
+                              once, under lock */
+    struct remote *remote; /* what the hub holds of it (vfs/remote/client.c); set once */
 };
 
 /* refs 1; flags without what only matters at open. NULL: no memory. */
 MUST_CHECK struct file *file_new(const struct file_ops *ops, uint32_t flags, void *object);
 struct file *file_ref(struct file *file);
+/* A reference unless the last one is just going: NULL. For who knows a file without having a reference. */
+MUST_CHECK struct file *file_try_ref(struct file *file);
 void file_unref(struct file *file); /* NULL is fine */
 
 /* --- descriptor table (vfs/fd.c) ----------------------------------------------------------------- */
@@ -81,5 +98,7 @@ void chunk_put(struct chunk *chunk);
 
 /* Boot: manifest view is open, heap works: root, cwd, tmpfs, stdio on 0-2. */
 void vfs_init(void);
+/* The same without descriptors: a child's come from its parent. */
+void vfs_init_empty(void);
 /* At exit: flush outputs; closes nothing that needs the host to be nice. */
 void vfs_exit(void);

@@ -109,6 +109,10 @@ MUST_CHECK int vfs_open_at(int dirfd, const char *user_path, uint32_t flags, uin
                            struct file **ret);
 MUST_CHECK struct file *cwd_get(void);
 void cwd_set(struct file *dir); /* takes over the reference */
+/* process_current()->fs: working directory and umask. NULL: no memory. */
+struct fs_state;
+MUST_CHECK struct fs_state *fs_state_copy(struct fs_state *from);
+void fs_state_free(struct fs_state *fs); /* NULL is fine */
 uint32_t umask_get(void);
 uint32_t umask_set(uint32_t mask);
 
@@ -134,6 +138,8 @@ const struct place *dir_place(const struct file *file);
 /* --- file.c ---------------------------------------------------------------------------- */
 /* Keeps a path for the file's life: the manifest's bytes as they are, else a copy. */
 MUST_CHECK int file_set_path(struct file *file, const char *path, uint32_t size);
+/* Where an offset at pos goes by lseek in a file of size bytes. */
+int64_t seek_to(int64_t pos, int64_t offset, int whence, uint64_t size);
 /* lseek over [0, size] for files whose size the enclave knows. */
 int64_t file_seek(struct file *file, int64_t offset, int whence, uint64_t size);
 /* Takes up to size bytes' worth of *pos below limit, so that two readers of one description never
@@ -141,6 +147,9 @@ int64_t file_seek(struct file *file, int64_t offset, int whence, uint64_t size);
 uint64_t pos_take(struct file *file, uint64_t *pos, uint64_t size, uint64_t limit,
                   uint64_t *ret_offset);
 void pos_give_back(struct file *file, uint64_t *pos, uint64_t unused);
+/* The description's own offset. */
+void pos_set(struct file *file, uint64_t value);
+uint64_t pos_get(struct file *file);
 
 /* --- permissions ----------------------------------------------------------------------- */
 /* R_OK 4, W_OK 2, X_OK 1 for the one identity there is. */

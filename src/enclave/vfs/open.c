@@ -13,33 +13,56 @@
 #include "vfs/tmpfs/tmpfs.h"
 #include "vfs/trusted/chunks.h"
 
-static struct lock g_lock;
-static struct file *g_cwd;
-static uint32_t g_umask;
+struct fs_state {
+    struct lock lock;
+    struct file *cwd;
+    uint32_t umask;
+};
+
+struct fs_state *fs_state_copy(struct fs_state *from)
+{
+    struct fs_state *fs = heap_alloc(sizeof(*fs));
+    if (!fs)
+        return NULL;
+    LOCKED(&from->lock);
+    fs->cwd = file_ref(from->cwd);
+    fs->umask = from->umask;
+    return fs;
+}
+
+void fs_state_free(struct fs_state *fs)
+{
+    if (!fs)
+        return;
+    file_unref(fs->cwd);
+    heap_free(fs);
+}
 
 struct file *cwd_get(void)
 {
-    LOCKED(&g_lock);
-    return file_ref(g_cwd);
+    struct fs_state *fs = process_current()->fs;
+    LOCKED(&fs->lock);
+    return file_ref(fs->cwd);
 }
 
 void cwd_set(struct file *dir)
 {
-    lock_take(&g_lock);
-    struct file *old = g_cwd;
-    g_cwd = dir;
-    lock_drop(&g_lock);
+    struct fs_state *fs = process_current()->fs;
+    lock_take(&fs->lock);
+    struct file *old = fs->cwd;
+    fs->cwd = dir;
+    lock_drop(&fs->lock);
     file_unref(old);
 }
 
 uint32_t umask_get(void)
 {
-    return __atomic_load_n(&g_umask, __ATOMIC_RELAXED);
+    return __atomic_load_n(&process_current()->fs->umask, __ATOMIC_RELAXED);
 }
 
 uint32_t umask_set(uint32_t mask)
 {
-    return __atomic_exchange_n(&g_umask, mask & 0777, __ATOMIC_RELAXED);
+    return __atomic_exchange_n(&process_current()->fs->umask, mask & 0777, __ATOMIC_RELAXED);
 }
 
 /* A directory that may be looked at from outside only. */
@@ -174,10 +197,14 @@ static void open_stdio(void)
     }
 }
 
-void vfs_init(void)
+void vfs_init_empty(void)
 {
     const struct manifest_node *node = process_node();
-    g_umask = node->umask;
+    g_process.fds = fd_table_new();
+    g_process.fs = heap_alloc(sizeof(*g_process.fs));
+    if (!g_process.fds || !g_process.fs)
+        panic("no memory for the table of descriptors");
+    umask_set(node->umask);
     if (chunks_init() < 0)
         panic("no memory for the table of trusted content");
 
@@ -203,6 +230,11 @@ void vfs_init(void)
         cwd_set(file);
     else
         log_note("the working directory '%s' is not in the manifest; starting in '/'", cwd);
+}
+
+void vfs_init(void)
+{
+    vfs_init_empty();
     open_stdio();
 }
 
