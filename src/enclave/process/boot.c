@@ -16,7 +16,10 @@
 #include "mm/shared.h"
 #include "process/process.h"
 #include "process/stats.h"
+#include "process/spawn.h"
 #include "thread/threads.h"
+#include "tree/attest.h"
+#include "tree/links.h"
 #include "vfs/file.h"
 #include "vfs/proc/proc.h"
 
@@ -24,12 +27,18 @@
 
 struct manifest_view g_manifest;
 bool g_strace, g_stats;
+struct boot_tree g_boot_tree;
 static uint32_t g_booted;
 static uint32_t g_ending;
 
 const struct manifest_node *process_node(void)
 {
     return g_manifest.node;
+}
+
+bool process_is_root(void)
+{
+    return g_boot_tree.region == 0;
 }
 
 bool process_ending(void)
@@ -135,6 +144,8 @@ int boot_strings_load(struct boot_strings *ret)
     if (!text || !lists)
         return -ENOMEM;
     border_get(text, sizeof(boot), boot.strings_size);
+    g_boot_tree = (struct boot_tree){ boot.tree_region, boot.spawn_slot, boot.control_slot };
+    ret->execfn = manifest_str_ptr(&g_manifest, g_manifest.entries[0].execfn);
     uint64_t at = 0;
     int r = split(text, boot.strings_size, boot.arg_count, lists, &at);
     if (r == 0)
@@ -149,7 +160,7 @@ int boot_strings_load(struct boot_strings *ret)
     return combine(ret, lists, boot.arg_count, lists + boot.arg_count, boot.env_count);
 }
 
-static void tell_proc(const struct boot_strings *strings)
+void boot_tell_proc(const struct boot_strings *strings)
 {
     uint64_t sizes[2] = { 0, 0 };
     for (uint32_t i = 0; i < strings->arg_count; i++)
@@ -185,8 +196,17 @@ static NORETURN void boot(void)
     int r = boot_strings_load(&strings);
     if (r < 0)
         panic("arguments or environment could not be taken over: error %d", -r);
+    attest_self();
+    if (g_boot_tree.region) {
+        if (tree_region_set(g_boot_tree.region) < 0)
+            panic("the memory that the tree's host processes share lies in a wrong place");
+        vfs_init_empty();
+        spawn_child_main(g_boot_tree.spawn_slot, g_boot_tree.control_slot);
+    }
+    if (!(process_node()->flags & MANIFEST_ROOT))
+        panic("this node starts only under its parent: run the bundle, not a part of it");
     vfs_init();
-    tell_proc(&strings);
+    boot_tell_proc(&strings);
     /* full_restore uses the stack below the registers it restores. */
     struct regs ALIGNED(16) regs;
     elf_start(&strings, &regs);
@@ -208,30 +228,58 @@ __attribute__((no_stack_protector)) void thread_first(struct ocall_block *block)
         boot();
     if (!__atomic_exchange_n(&thread->start_wanted, false, __ATOMIC_ACQ_REL))
         dead();
+    if (thread->service)
+        thread->service();
     cpu_set_fs_base(thread->fs_base);
     cpu_set_fp_control(thread->start_fp);
     struct regs ALIGNED(16) regs = thread->start;
     full_restore(&regs);
 }
 
-static NORETURN void end(int status, int signal)
+static void stop(struct thread *thread, void *arg UNUSED)
 {
-    __atomic_store_n(&g_ending, 1, __ATOMIC_RELEASE);
+    if (thread == current())
+        return;
+    __atomic_or_fetch(&thread->work, THREAD_WORK_EXIT, __ATOMIC_SEQ_CST);
+    thread_interrupt(thread);
+}
+
+/* wait: status as wait4 gives it. */
+static NORETURN void end(int32_t wait, bool replaced)
+{
+    if (__atomic_exchange_n(&g_ending, 1, __ATOMIC_ACQ_REL))
+        for (;;) /* another thread is at it */
+            thread_park_hard();
     if (shared_any())
         shared_flush(NULL);
     vfs_exit();
     if (g_stats)
         stats_print();
+    if (!process_is_root()) {
+        if (!replaced)
+            hub_leave(wait);
+        for (;;)
+            (void)!border_call0(OCALL_TREE_BYE, 0);
+    }
+    if (g_hub.thread) {
+        threads_each(stop, NULL);
+        hub_end(wait, replaced);
+    }
     for (;;)
-        (void)border_call2(OCALL_EXIT, 0, (uint64_t)(uint32_t)status, (uint64_t)signal);
+        (void)!border_call2(OCALL_EXIT, 0, (uint64_t)(wait >> 8 & 0xff), (uint64_t)(wait & 0x7f));
+}
+
+void process_replaced(void)
+{
+    end(0, true);
 }
 
 void process_exit(int status)
 {
-    end(status & 0xff, 0);
+    end((status & 0xff) << 8, false);
 }
 
 void process_killed(int signal)
 {
-    end(0, signal);
+    end(signal, false);
 }

@@ -225,7 +225,7 @@ static uint64_t build_stack(const struct boot_strings *strings, const struct ima
 
 void elf_start(const struct boot_strings *strings, struct regs *ret)
 {
-    const struct manifest_entry *entry = &g_manifest.entries[0];
+    const struct manifest_entry *entry = &g_manifest.entries[strings->entry];
     struct image *images = heap_alloc(2 * sizeof(*images));
     if (!images)
         panic("no memory to start the program");
@@ -243,7 +243,7 @@ void elf_start(const struct boot_strings *strings, struct regs *ret)
     }
     const struct image *first = interpreter ? interpreter : program;
     memset(ret, 0, sizeof(*ret));
-    ret->rsp = build_stack(strings, program, interpreter, manifest_str_ptr(&g_manifest, entry->execfn));
+    ret->rsp = build_stack(strings, program, interpreter, strings->execfn);
     ret->rip = first->bias + first->ehdr.e_entry;
     ret->rflags = 0x202;
     ret->orig_rax = UINT64_MAX;

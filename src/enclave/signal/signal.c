@@ -16,6 +16,7 @@
 #include "signal/state.h"
 #include "thread/threads.h"
 #include "thread/timer.h"
+#include "tree/hub.h"
 
 #define BITS(a, b, c, d, e, f) \
     (SIGNAL_BIT(a) | SIGNAL_BIT(b) | SIGNAL_BIT(c) | SIGNAL_BIT(d) | SIGNAL_BIT(e) | SIGNAL_BIT(f))
@@ -516,14 +517,24 @@ void signal_collect_host(void)
         set_work(current());
 }
 
+static void from_host(uint64_t came)
+{
+    for (; came; came &= came - 1) {
+        int number = __builtin_ctzll(came) + 1;
+        if (!hub_host_signal(number))
+            signal_send_process(&(struct signal_info){ .number = number, .code = SI_KERNEL });
+    }
+}
+
 /* Does what signal_collect_host() only noted. No locks are held. */
 static void collect(void)
 {
     if (signal_host_any()) {
-        uint64_t came = signal_host_take() & HOST_ALLOWED & process_node()->async_signals;
-        for (; came; came &= came - 1)
-            signal_send_process(
-                &(struct signal_info){ .number = __builtin_ctzll(came) + 1, .code = SI_KERNEL });
+        uint64_t came = signal_host_take();
+        if (hub_is_here())
+            from_host(came & HOST_ALLOWED & process_node()->async_signals);
+        else if (came & SIGNAL_BIT(SIGURG)) /* from elsewhere in the tree: the hub says what */
+            hub_events_fetch();
     }
     if (timer_due())
         timer_run();

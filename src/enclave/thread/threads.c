@@ -25,6 +25,7 @@
 #include "thread/leave_unsafe.h"
 #include "thread/lock.h"
 #include "thread/wait.h"
+#include "tree/hub.h"
 #include "tree/ptable.h"
 
 /* Tids of other threads than the main one: the pid's number, then theirs. So no two threads of a tree
@@ -59,7 +60,7 @@ static struct thread *find(int32_t tid)
 {
     for (uint32_t i = 0; i < g_threads.highest; i++) {
         struct thread *thread = thread_at(i);
-        if (thread->used && thread->tid == tid)
+        if (thread->used && !thread->service && thread->tid == tid)
             return thread;
     }
     return NULL;
@@ -97,7 +98,7 @@ void threads_each(void (*fn)(struct thread *thread, void *arg), void *arg)
 {
     LOCKED(&g_threads.lock);
     for (uint32_t i = 0; i < g_threads.highest; i++) {
-        if (thread_at(i)->used)
+        if (thread_at(i)->used && !thread_at(i)->service)
             fn(thread_at(i), arg);
     }
 }
@@ -165,6 +166,30 @@ int thread_new(struct thread **ret)
     return 0;
 }
 
+int thread_start_service(void (*main)(void), struct thread **ret)
+{
+    struct thread *thread;
+    int r = thread_new(&thread);
+    if (r < 0)
+        return r;
+    thread->signal.mask = UINT64_MAX;
+    lock_take(&g_threads.lock);
+    thread->service = main;
+    thread->tid = 0;
+    g_threads.used--;
+    lock_drop(&g_threads.lock);
+    *ret = thread;
+    r = thread_start(thread);
+    if (r < 0) {
+        lock_take(&g_threads.lock);
+        g_threads.used++;
+        lock_drop(&g_threads.lock);
+        thread_drop(thread);
+        *ret = NULL;
+    }
+    return r;
+}
+
 void thread_drop(struct thread *thread)
 {
     signal_thread_free(thread);
@@ -198,6 +223,7 @@ void thread_exit(int status)
 {
     struct thread *thread = current();
 
+    hub_thread_done();
     if (thread->robust_list)
         futex_robust_exit(thread->robust_list, (uint32_t)thread->tid);
 

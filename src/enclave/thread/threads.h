@@ -19,6 +19,9 @@ uint32_t threads_used(void);
 /* A free area for a new thread: tid, name, signal mask set, all else zero; start is the caller's to
  * fill. -EAGAIN: none left (logged once), -ENOMEM. */
 MUST_CHECK int thread_new(struct thread **ret);
+/* A thread of the library OS itself on a free area: runs main, which never returns, at CSSA 0 on its runtime
+ * stack. It is no thread of the program: not counted, not found, takes no signals. -EAGAIN, -ENOMEM. */
+MUST_CHECK int thread_start_service(void (*main)(void), struct thread **ret);
 /* Undoes thread_new if it was not started. */
 void thread_drop(struct thread *thread);
 /* Lets the host enter it. -EAGAIN: it cannot; thread_drop it. */

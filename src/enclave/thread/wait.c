@@ -230,6 +230,18 @@ void thread_park_hard(void)
     }
 }
 
+void thread_park_serve(void)
+{
+    struct thread *thread = current();
+
+    __atomic_store_n(&thread->parked, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&thread->wake, __ATOMIC_SEQ_CST))
+        border_call1(OCALL_TREE_SERVE, 0, OCALL_NEVER);
+    end_sleep(thread);
+    /* Whoever woke us has written what there is to see before. */
+    __atomic_store_n(&thread->wake, 0, __ATOMIC_SEQ_CST);
+}
+
 void thread_unpark(struct thread *thread)
 {
     if (__atomic_exchange_n(&thread->wake, 1, __ATOMIC_SEQ_CST))

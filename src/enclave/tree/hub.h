@@ -25,7 +25,7 @@ enum hub_op {
     HUB_HELLO = 1,   /* control channel, first: () */
     HUB_OPEN,        /* (): a channel for a thread -> out[0] slot; data: secret */
     HUB_CANCEL,      /* (slot): the request waiting on that channel is to be answered now (-EINTR) */
-    HUB_EVENTS,      /* (): data: struct hub_event[]; ret = count. Asked after a nudge */
+    HUB_EVENTS,      /* (at most): data: struct hub_event[]; ret = count. Asked after a nudge */
     HUB_EXIT,        /* (status as wait4 gives it): this process ended. Answered, then OCALL_TREE_BYE */
 
     /* Process table, see ptable.h; arguments as the system calls. */
@@ -95,8 +95,14 @@ int64_t hub_ask(struct hub_ask *ask);
 /* May take long: over the thread's own channel; -EINTR if a signal is to be delivered first (the request
  * was taken back then, unless it was answered meanwhile: then that answer counts). */
 int64_t hub_ask_blocking(struct hub_ask *ask);
-/* After a nudge, from signal_collect_host's caller: fetches and applies events. */
+/* The calling thread ends. */
+void hub_thread_done(void);
+/* After a nudge, on the way to look at signals: fetches and applies events. */
 void hub_events_fetch(void);
+/* A new process: its control channel; then says hello. */
+void hub_client_init(uint32_t control_slot, uint8_t secret[static CHANNEL_SECRET_SIZE]);
+/* This process ends: the status as wait4 gives it. No return. */
+NORETURN void hub_leave(int32_t status);
 
 /* --- serving (the root) --------------------------------------------------------------------------- */
 struct peer; /* one process as the hub knows it: hub_peer.h */
@@ -112,6 +118,7 @@ struct hub_job {
     struct waiter waiter;  /* for handlers that wait: notify is set; put it on a queue, return HUB_LATER */
     bool told;             /* the waiter was told: try again */
     bool first;            /* the handler runs for the first time */
+    uint64_t progress;     /* kept between tries: what a cancelled job answers instead of -EINTR */
 };
 /* ret of the reply, or HUB_LATER: the job's waiter was put on a queue; the handler is called again, from
  * the start, once it is told. */
@@ -119,10 +126,17 @@ struct hub_job {
 typedef int64_t hub_handler(struct hub_job *job);
 hub_handler hub_files; /* vfs/remote/serve.c: HUB_FILE_FIRST..LAST */
 hub_handler hub_memory; /* mm/dsm_serve.c */
+void hub_memory_drop(struct peer *peer);
 
 /* Tells a process: appended to its events, then a nudge. Any thread of the root. The root itself (pid of
  * the root): applied at once. */
 void hub_tell(int32_t pid, const struct hub_event *event);
+/* A signal from outside, to the root's host process: the terminal's go to its foreground group, others to the
+ * root's program. false: there is no tree, the program takes it as ever. */
+bool hub_host_signal(int number);
+/* The root's program has ended (or gone on elsewhere, with process_replaced): gives up what it holds, waits
+ * for the processes that are left, then ends the host process with what its pid ended with. No return. */
+NORETURN void hub_end(int32_t status, bool replaced);
 /* Makes the region and starts the hub's thread, when the first process is about to be started. */
 MUST_CHECK int hub_start(void);
 /* The peer's handles, for serve.c: freed with the peer by hub_files_drop(). */

@@ -12,7 +12,10 @@
 #include "vfs/fd.h"
 #include "vfs/linux.h"
 #include "vfs/proc/text.h"
+#include "tree/stream.h"
 #include "vfs/tmpfs/tmpfs.h"
+
+#define BLOB_MAX (16u << 20)
 
 /* --- what boot says -------------------------------------------------------------------- */
 
@@ -52,6 +55,27 @@ int proc_set_auxv(const void *auxv, uint64_t size)
 int proc_set_exe(const char *path, uint64_t size)
 {
     return keep(&g_exe, path, size);
+}
+
+static struct blob *const g_blobs[] = { &g_cmdline, &g_environ, &g_auxv, &g_exe };
+
+void proc_send(struct tree_stream *s)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(g_blobs); i++)
+        tree_put_string(s, g_blobs[i]->text, (uint32_t)g_blobs[i]->size);
+}
+
+int proc_receive(struct tree_stream *s)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(g_blobs); i++) {
+        uint32_t size;
+        char *text = tree_get_string(s, BLOB_MAX, &size);
+        if (!text)
+            return -EIO;
+        heap_free(g_blobs[i]->text);
+        *g_blobs[i] = (struct blob){ text, size };
+    }
+    return 0;
 }
 
 /* --- texts ----------------------------------------------------------------------------- */

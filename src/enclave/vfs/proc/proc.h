@@ -21,6 +21,11 @@ MUST_CHECK int proc_set_auxv(const void *auxv, uint64_t size);
 /* The canonical path of the program: /proc/self/exe. */
 MUST_CHECK int proc_set_exe(const char *path, uint64_t size);
 
+/* What boot said, to a forked child. */
+struct tree_stream;
+void proc_send(struct tree_stream *s);
+MUST_CHECK int proc_receive(struct tree_stream *s);
+
 /* For vfs/dev: a read-only file over a text, which it takes over (heap). */
 MUST_CHECK int text_open(char *text, uint64_t size, const struct place *place, uint32_t flags,
                          struct file **ret);

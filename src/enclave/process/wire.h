@@ -1,0 +1,39 @@
+/*
+ * What a parent tells its child over the spawn channel, in this order (process/spawn.c writes,
+ * process/child.c reads). docs/process-tree.md. Tier: enclave.
+ *
+ *   struct wire_head; cwd
+ *   exec:  executable, execfn, argc and arguments, envc and variables
+ *   fork:  struct wire_fork; struct cpu_state; dispositions; /proc/self's texts
+ *   both:  open files and descriptors (vfs/share.h)
+ *   fork:  memory (mm/checkpoint.h)
+ * and back: one message, an int32_t: 0, or the negative errno for which the child did not start.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "arch/regs.h"
+#include "tree/channel.h"
+
+#define WIRE_EXEC 1u
+#define WIRE_FORK 2u
+
+struct wire_head {
+    uint32_t kind;
+    int32_t pid;
+    uint8_t secret[CHANNEL_SECRET_SIZE]; /* of the child's control channel */
+    uint32_t umask;
+    uint32_t fd_limit;
+    uint64_t mask;    /* blocked signals */
+    uint64_t ignored; /* exec: dispositions that stay */
+};
+
+struct wire_fork {
+    struct regs regs;
+    uint64_t child_settid, child_cleartid, tls; /* 0: none; tls UINT64_MAX: keep */
+    uint64_t stack_base, stack_size; /* sigaltstack */
+    uint32_t stack_flags;
+    uint32_t reserved;
+    char name[16];
+};

@@ -1,0 +1,579 @@
+/*
+ * The hub's thread: takes requests from the channels of all peers, runs their handlers, keeps what must
+ * wait. What the host says about slots is a hint only: a message counts if its seal is good, and a peer
+ * that is said to be dead is killed, which is the worst that the host can do anyway.
+ *
+ * Life of a peer
+ *   peer_new        spawning: its parent builds it; it may say hello already
+ *   peer_spawned    0: running
+ *   doomed          killed, or its channel broke, or its process died: from then on nothing that it says counts
+ *   peer_end        by the hub's thread alone, once it is not spawning any more: files, links and slots go
+ */
+#include "tree/hub.h"
+
+#include <asm/errno.h>
+#include <linux/signal.h>
+
+#include "arch/cpu.h"
+#include "arch/string.h"
+#include "border/border.h"
+#include "mm/heap.h"
+#include "process/process.h"
+#include "signal/signal.h"
+#include "thread/threads.h"
+#include "tree/links.h"
+#include "tree/ptable.h"
+#include "vfs/fd.h"
+
+#define EVENTS_MAX 65536u
+
+struct hub g_hub;
+static struct {
+    struct hub_request request;
+    uint8_t data[HUB_DATA_MAX];
+} ALIGNED(16) g_in;
+static struct {
+    struct hub_reply reply;
+    uint8_t data[HUB_DATA_MAX];
+} ALIGNED(16) g_out;
+
+bool hub_is_here(void)
+{
+    return process_is_root();
+}
+
+void hub_wake(void)
+{
+    __atomic_store_n(&g_hub.told, true, __ATOMIC_SEQ_CST);
+    if (g_hub.thread)
+        thread_unpark(g_hub.thread);
+}
+
+/* --- peers ------------------------------------------------------------------------------------- */
+
+struct peer *peer_running(int32_t pid)
+{
+    for (struct peer *peer = g_hub.peers; peer; peer = peer->next)
+        if (peer->pid == pid && !peer->spawning && !peer->replaced)
+            return peer;
+    return NULL;
+}
+
+struct peer *peer_spawning(int32_t pid)
+{
+    for (struct peer *peer = g_hub.peers; peer; peer = peer->next)
+        if (peer->pid == pid && peer->spawning)
+            return peer;
+    return NULL;
+}
+
+struct peer *peer_by_pid(int32_t pid)
+{
+    mutex_take(&g_hub.mutex);
+    struct peer *peer = peer_spawning(pid);
+    if (!peer)
+        peer = peer_running(pid);
+    mutex_drop(&g_hub.mutex);
+    return peer;
+}
+
+void **peer_files(struct peer *peer)
+{
+    return &peer->files;
+}
+
+int32_t peer_pid(const struct peer *peer)
+{
+    return peer->pid;
+}
+
+const uint8_t *peer_mrenclave(const struct peer *peer)
+{
+    return peer->mrenclave;
+}
+
+/* --- slots and links ----------------------------------------------------------------------------- */
+
+/* A slot that is in use without a link: a spawn slot. */
+static struct link g_spawn_mark;
+
+int slot_new(uint32_t *ret)
+{
+    for (uint32_t i = 0; i < TREE_SLOTS; i++) {
+        uint32_t slot = (g_hub.next_slot + i) % TREE_SLOTS;
+        if (g_hub.links[slot])
+            continue;
+        g_hub.links[slot] = &g_spawn_mark;
+        g_hub.next_slot = slot + 1;
+        *ret = slot;
+        return 0;
+    }
+    log_error("the tree has no channel left for another process or thread (%u are in use)",
+              TREE_SLOTS);
+    return -EAGAIN;
+}
+
+void slot_free(uint32_t slot)
+{
+    if (slot >= TREE_SLOTS || !g_hub.links[slot])
+        return;
+    struct link *link = g_hub.links[slot];
+    g_hub.links[slot] = NULL;
+    if (link != &g_spawn_mark) {
+        waitq_remove(&link->job.waiter);
+        if (link->waiting)
+            heap_free(link->job.data);
+        channel_wipe(&link->channel);
+        heap_free(link);
+    }
+    (void)!border_call1(OCALL_TREE_FREE, 0, slot);
+}
+
+static void told(struct waiter *waiter)
+{
+    struct hub_job *job = (struct hub_job *)((uint8_t *)waiter - offsetof(struct hub_job, waiter));
+    __atomic_store_n(&job->told, true, __ATOMIC_SEQ_CST);
+    hub_wake();
+}
+
+int link_new(struct peer *peer, struct link **ret, uint32_t *ret_slot,
+             uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+{
+    struct link *link = heap_alloc(sizeof(*link));
+    if (!link)
+        return -ENOMEM;
+    uint32_t slot;
+    int r = slot_new(&slot);
+    if (r < 0) {
+        heap_free(link);
+        return r;
+    }
+    cpu_random(ret_secret, CHANNEL_SECRET_SIZE);
+    channel_init(&link->channel, slot, false, true, ret_secret);
+    link->peer = peer;
+    link->job.peer = peer;
+    link->job.slot = slot;
+    link->job.waiter.notify = told;
+    g_hub.links[slot] = link;
+    if (ret)
+        *ret = link;
+    *ret_slot = slot;
+    return 0;
+}
+
+int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer **ret,
+             uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+{
+    struct peer *peer = heap_alloc(sizeof(*peer));
+    if (!peer)
+        return -ENOMEM;
+    *peer = (struct peer){ .pid = pid,
+                           .parent = parent,
+                           .control_slot = TREE_NO_SLOT,
+                           .spawn_slot = TREE_NO_SLOT,
+                           .spawning = true };
+    memcpy(peer->mrenclave, mrenclave, sizeof(peer->mrenclave));
+    mutex_take(&g_hub.mutex);
+    int r = peer_spawning(pid) ? -EBUSY : slot_new(&peer->spawn_slot);
+    if (r == 0) {
+        r = link_new(peer, NULL, &peer->control_slot, ret_secret);
+        if (r < 0)
+            slot_free(peer->spawn_slot);
+    }
+    if (r == 0) {
+        peer->next = g_hub.peers;
+        g_hub.peers = peer;
+    }
+    mutex_drop(&g_hub.mutex);
+    if (r < 0) {
+        heap_free(peer);
+        return r;
+    }
+    *ret = peer;
+    return 0;
+}
+
+/* Takes everything away from a peer. The hub's thread, without the mutex. */
+static void peer_end(struct peer *peer)
+{
+    mutex_take(&g_hub.mutex);
+    for (struct peer **at = &g_hub.peers; *at; at = &(*at)->next) {
+        if (*at == peer) {
+            *at = peer->next;
+            break;
+        }
+    }
+    for (uint32_t slot = 0; slot < TREE_SLOTS; slot++) {
+        struct link *link = g_hub.links[slot];
+        if (link && link->peer == peer)
+            slot_free(slot);
+    }
+    slot_free(peer->spawn_slot);
+    /* Children that it was about to start will not be: their parent can answer for them no more. */
+    for (struct peer *child = g_hub.peers; child; child = child->next) {
+        if (child->spawning && child->parent == peer->pid && !peer->replaced) {
+            child->spawning = false;
+            child->doomed = true;
+            child->doom_status = SIGKILL;
+            __atomic_store_n(&g_hub.told, true, __ATOMIC_SEQ_CST);
+            (void)!border_call1(OCALL_TREE_KILL, 0, child->control_slot);
+        }
+    }
+    mutex_drop(&g_hub.mutex);
+    hub_files_drop(peer);
+    hub_memory_drop(peer);
+    if (!peer->replaced && peer->hello)
+        hub_process_exit(peer->pid, peer->doom_status, 0, 0);
+    heap_free(peer->events);
+    heap_free(peer);
+    waitq_wake(&g_hub.ended, UINT32_MAX);
+}
+
+static void doom(struct peer *peer, int32_t status)
+{
+    if (peer->doomed)
+        return;
+    peer->doomed = true;
+    peer->doom_status = status;
+    if (peer->control_slot != TREE_NO_SLOT)
+        (void)!border_call1(OCALL_TREE_KILL, 0, peer->control_slot);
+    hub_wake();
+}
+
+void peer_spawned(struct peer *peer, int error)
+{
+    mutex_take(&g_hub.mutex);
+    peer->spawning = false;
+    slot_free(peer->spawn_slot);
+    peer->spawn_slot = TREE_NO_SLOT;
+    if (error) {
+        peer->replaced = true; /* the pid is its parent's to deal with */
+        doom(peer, SIGKILL);
+    } else {
+        for (struct peer *old = peer->next; old; old = old->next) {
+            if (old->pid != peer->pid)
+                continue;
+            old->replaced = true;
+            old->doomed = true; /* its host process leaves by itself */
+            peer->events = old->events;
+            peer->event_count = old->event_count;
+            peer->event_room = old->event_room;
+            old->events = NULL;
+            old->event_count = 0;
+        }
+        if (peer->pid == PTABLE_ROOT_PID)
+            __atomic_store_n(&g_hub.root_replaced, true, __ATOMIC_SEQ_CST);
+        if (peer->event_count)
+            (void)!border_call1(OCALL_TREE_NUDGE, 0, peer->control_slot);
+    }
+    mutex_drop(&g_hub.mutex);
+    hub_wake();
+}
+
+void hub_process_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_us)
+{
+    if (pid == PTABLE_ROOT_PID)
+        g_hub.root_status = status;
+    ptable_exit(pid, status, user_us, system_us);
+}
+
+/* --- telling ------------------------------------------------------------------------------------- */
+
+static bool event_add(struct peer *peer, const struct hub_event *event)
+{
+    if (event->kind == HUB_EVENT_READY) {
+        for (uint32_t i = 0; i < peer->event_count; i++)
+            if (peer->events[i].kind == HUB_EVENT_READY && peer->events[i].a == event->a)
+                return true;
+    }
+    if (peer->event_count == peer->event_room) {
+        uint32_t room = peer->event_room ? peer->event_room * 2 : 16;
+        struct hub_event *events =
+            room > EVENTS_MAX ? NULL : heap_realloc(peer->events, room * sizeof(*events));
+        if (!events)
+            return false;
+        peer->events = events;
+        peer->event_room = room;
+    }
+    peer->events[peer->event_count++] = *event;
+    return true;
+}
+
+static void apply_here(const struct hub_event *event)
+{
+    if (event->kind == HUB_EVENT_SIGNAL)
+        signal_send_process(&(struct signal_info){ .number = (int32_t)event->a,
+                                                   .code = (int32_t)event->b,
+                                                   .pid = (int32_t)event->c,
+                                                   .uid = (int32_t)event->e,
+                                                   .value = event->d });
+}
+
+void hub_tell(int32_t pid, const struct hub_event *event)
+{
+    mutex_take(&g_hub.mutex);
+    struct peer *peer = peer_running(pid);
+    if (!peer && (pid != PTABLE_ROOT_PID || __atomic_load_n(&g_hub.root_replaced, __ATOMIC_SEQ_CST)))
+        peer = peer_spawning(pid);
+    if (peer && !peer->doomed) {
+        bool first = peer->event_count == 0;
+        if (!event_add(peer, event))
+            doom(peer, SIGKILL);
+        else if (first && peer->hello)
+            (void)!border_call1(OCALL_TREE_NUDGE, 0, peer->control_slot);
+    }
+    mutex_drop(&g_hub.mutex);
+    if (!peer && pid == PTABLE_ROOT_PID)
+        apply_here(event);
+}
+
+void ptable_tell(int32_t pid, const struct signal_info *info)
+{
+    if (info->number == SIGKILL) {
+        mutex_take(&g_hub.mutex);
+        struct peer *peer = peer_running(pid);
+        if (peer)
+            doom(peer, SIGKILL);
+        mutex_drop(&g_hub.mutex);
+        if (peer)
+            return;
+    }
+    hub_tell(pid, &(struct hub_event){ .kind = HUB_EVENT_SIGNAL,
+                                       .a = (uint32_t)info->number,
+                                       .b = (uint64_t)(int64_t)info->code,
+                                       .c = (uint64_t)(int64_t)info->pid,
+                                       .d = info->value,
+                                       .e = (uint64_t)(int64_t)info->uid });
+}
+
+/* --- serving ------------------------------------------------------------------------------------- */
+
+static volatile struct tree_slot *slot_at(uint32_t slot)
+{
+    return (volatile struct tree_slot *)(tree_region() + TREE_REGION_HEAD +
+                                         (uint64_t)slot * TREE_SLOT_SIZE);
+}
+
+static void answer(struct link *link, int64_t ret)
+{
+    struct hub_job *job = &link->job;
+    g_out.reply = job->reply;
+    g_out.reply.ret = ret;
+    uint32_t size = job->reply.size <= HUB_DATA_MAX ? job->reply.size : 0;
+    g_out.reply.size = size;
+    if (channel_send(&link->channel, &g_out, (uint32_t)sizeof(g_out.reply) + size) < 0)
+        doom(link->peer, SIGKILL);
+}
+
+static int64_t dispatch(struct hub_job *job)
+{
+    uint32_t op = job->request.op;
+    job->reply = (struct hub_reply){ 0 };
+    job->reply_data = g_out.data;
+    if (op >= HUB_FILE_FIRST && op <= HUB_FILE_LAST)
+        return hub_files(job);
+    if (op >= HUB_MEM_FIRST && op <= HUB_MEM_LAST)
+        return hub_memory(job);
+    return hub_serve(job);
+}
+
+/* Keeps the job for later: its data leaves the common buffer. */
+static bool keep(struct link *link)
+{
+    struct hub_job *job = &link->job;
+    if (link->waiting)
+        return true;
+    uint8_t *data = heap_alloc(job->request.size + 1ull);
+    if (!data)
+        return false;
+    memcpy(data, job->data, job->request.size);
+    job->data = data;
+    link->waiting = true;
+    return true;
+}
+
+static void unkeep(struct link *link)
+{
+    if (link->waiting)
+        heap_free(link->job.data);
+    link->waiting = false;
+}
+
+void link_cancel(struct link *link)
+{
+    struct hub_job *job = &link->job;
+    waitq_remove(&job->waiter);
+    unkeep(link);
+    job->reply = (struct hub_reply){ 0 };
+    answer(link, job->progress ? (int64_t)job->progress : -EINTR);
+}
+
+static void run(struct link *link)
+{
+    struct hub_job *job = &link->job;
+    struct peer *peer = link->peer;
+    int64_t ret = dispatch(job);
+    job->first = false;
+    if (ret == HUB_LATER) {
+        if (keep(link))
+            return;
+        waitq_remove(&job->waiter);
+        ret = -ENOMEM;
+    }
+    unkeep(link);
+    if (!peer->doomed || job->request.op == HUB_EXIT)
+        answer(link, ret);
+}
+
+static void take(struct link *link)
+{
+    struct hub_job *job = &link->job;
+    int64_t size = channel_try_receive(&link->channel, &g_in, sizeof(g_in));
+    if (size == -EAGAIN)
+        return;
+    if (size < (int64_t)sizeof(g_in.request) ||
+        g_in.request.size != (uint64_t)size - sizeof(g_in.request)) {
+        doom(link->peer, SIGKILL);
+        return;
+    }
+    job->request = g_in.request;
+    job->data = g_in.data;
+    job->told = false;
+    job->first = true;
+    job->progress = 0;
+    run(link);
+}
+
+static void look_at(uint32_t slot)
+{
+    struct link *link = g_hub.links[slot];
+    if (!link || link == &g_spawn_mark || link->peer->doomed)
+        return;
+    if (!link->waiting)
+        take(link);
+    if (slot_at(slot)->dead && g_hub.links[slot] == link)
+        doom(link->peer, SIGKILL);
+}
+
+static bool look_at_ready(void)
+{
+    volatile uint64_t *ready = ((volatile struct tree_region *)tree_region())->ready;
+    bool any = false;
+    for (uint32_t i = 0; i < TREE_SLOTS / 64; i++) {
+        if (!ready[i])
+            continue;
+        uint64_t bits = __atomic_exchange_n(&ready[i], 0, __ATOMIC_ACQ_REL);
+        for (; bits; bits &= bits - 1) {
+            any = true;
+            look_at(i * 64 + (uint32_t)__builtin_ctzll(bits));
+        }
+    }
+    return any;
+}
+
+static void run_told(void)
+{
+    for (uint32_t slot = 0; slot < TREE_SLOTS; slot++) {
+        struct link *link = g_hub.links[slot];
+        if (!link || link == &g_spawn_mark || !link->waiting)
+            continue;
+        if (!__atomic_exchange_n(&link->job.told, false, __ATOMIC_SEQ_CST))
+            continue;
+        waitq_remove(&link->job.waiter);
+        if (!link->peer->doomed)
+            run(link);
+    }
+}
+
+static void end_doomed(void)
+{
+    for (;;) {
+        mutex_take(&g_hub.mutex);
+        struct peer *peer = g_hub.peers;
+        while (peer && (!peer->doomed || peer->spawning))
+            peer = peer->next;
+        mutex_drop(&g_hub.mutex);
+        if (!peer)
+            return;
+        peer_end(peer);
+    }
+}
+
+static NORETURN void hub_main(void)
+{
+    for (;;) {
+        bool any = look_at_ready();
+        if (__atomic_exchange_n(&g_hub.told, false, __ATOMIC_SEQ_CST)) {
+            run_told();
+            end_doomed();
+            any = true;
+        }
+        if (!any)
+            thread_park_serve();
+    }
+}
+
+bool hub_host_signal(int number)
+{
+    if (!g_hub.thread)
+        return false;
+    struct signal_info info = { .number = number, .code = SI_KERNEL };
+    bool terminal = number == SIGINT || number == SIGQUIT || number == SIGHUP || number == SIGWINCH;
+    if (terminal)
+        (void)!ptable_kill(PTABLE_ROOT_PID, -ptable_tty_pgrp(), &info);
+    else if (process_ending() && !__atomic_load_n(&g_hub.root_replaced, __ATOMIC_SEQ_CST))
+        (void)!ptable_kill(PTABLE_ROOT_PID, -1, &info);
+    else
+        ptable_tell(PTABLE_ROOT_PID, &info);
+    return true;
+}
+
+static bool peers_left(void)
+{
+    mutex_take(&g_hub.mutex);
+    bool left = g_hub.peers != NULL;
+    mutex_drop(&g_hub.mutex);
+    return left;
+}
+
+void hub_end(int32_t status, bool replaced)
+{
+    struct thread *self = current();
+    fd_table_free(g_process.fds);
+    g_process.fds = NULL;
+    if (!replaced)
+        hub_process_exit(PTABLE_ROOT_PID, status, 0, 0);
+    for (;;) {
+        struct waiter waiter = { .thread = self };
+        waitq_add(&g_hub.ended, &waiter);
+        bool left = peers_left();
+        if (left)
+            thread_park_hard();
+        waitq_remove(&waiter);
+        if (!left)
+            break;
+    }
+    int32_t final = g_hub.root_status;
+    for (;;)
+        (void)!border_call2(OCALL_EXIT, 0, (uint64_t)(final >> 8 & 0xff), (uint64_t)(final & 0x7f));
+}
+
+int hub_start(void)
+{
+    static struct mutex once;
+    int r = 0;
+    mutex_take(&once);
+    if (!g_hub.thread) {
+        if (border_call0(OCALL_TREE_OPEN, 0) < 0)
+            r = -EAGAIN;
+        else
+            r = tree_region_set(border_out(0));
+        if (r == 0) {
+            uint32_t limit = process_node()->process_limit;
+            ptable_init(limit ? limit : 64);
+            r = thread_start_service(hub_main, &g_hub.thread);
+        }
+    }
+    mutex_drop(&once);
+    return r;
+}

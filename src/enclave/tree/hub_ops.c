@@ -1,0 +1,204 @@
+/*
+ * What the hub does about processes: one handler per request, over the process table. Tier: enclave.
+ */
+#include <asm/errno.h>
+#include <linux/signal.h>
+
+#include "arch/string.h"
+#include "border/border.h"
+#include "tree/hub.h"
+#include "tree/links.h"
+#include "process/process.h"
+#include "tree/ptable.h"
+
+/* Who the request speaks for: the peer itself, or a child of it that has no enclave yet. */
+static int32_t self_of(const struct hub_job *job)
+{
+    int32_t pid = peer_pid(job->peer), self = job->request.self;
+    if (self == pid || self == 0)
+        return pid;
+    mutex_take(&g_hub.mutex);
+    bool has_enclave = peer_running(self) != NULL;
+    mutex_drop(&g_hub.mutex);
+    return !has_enclave && ptable_getppid(self) == pid ? self : 0;
+}
+
+/* A child of the peer that does not run yet. */
+static bool unborn(const struct hub_job *job, int32_t child)
+{
+    mutex_take(&g_hub.mutex);
+    bool running = peer_running(child) != NULL;
+    mutex_drop(&g_hub.mutex);
+    return !running && child > 0 && ptable_getppid(child) == peer_pid(job->peer);
+}
+
+static int64_t serve_open(struct hub_job *job)
+{
+    uint32_t slot;
+    mutex_take(&g_hub.mutex);
+    int r = link_new(job->peer, NULL, &slot, job->reply_data);
+    mutex_drop(&g_hub.mutex);
+    if (r < 0)
+        return r;
+    job->reply.out[0] = slot;
+    job->reply.size = CHANNEL_SECRET_SIZE;
+    return 0;
+}
+
+static int64_t serve_cancel(struct hub_job *job)
+{
+    uint64_t slot = job->request.args[0];
+    struct link *link = slot < TREE_SLOTS ? g_hub.links[slot] : NULL;
+    if (!link || link->peer != job->peer)
+        return -EINVAL;
+    if (link->waiting)
+        link_cancel(link);
+    return 0;
+}
+
+static int64_t serve_events(struct hub_job *job)
+{
+    struct peer *peer = job->peer;
+    mutex_take(&g_hub.mutex);
+    uint64_t max = HUB_DATA_MAX / sizeof(struct hub_event);
+    if (max > job->request.args[0])
+        max = job->request.args[0];
+    uint32_t count = peer->event_count < max ? peer->event_count : (uint32_t)max;
+    memcpy(job->reply_data, peer->events, count * sizeof(struct hub_event));
+    if (count)
+        memmove(peer->events, peer->events + count,
+                (peer->event_count - count) * sizeof(struct hub_event));
+    peer->event_count -= count;
+    mutex_drop(&g_hub.mutex);
+    job->reply.size = (uint32_t)(count * sizeof(struct hub_event));
+    return count;
+}
+
+static int64_t serve_hello(struct hub_job *job)
+{
+    mutex_take(&g_hub.mutex);
+    job->peer->hello = true;
+    mutex_drop(&g_hub.mutex);
+    return 0;
+}
+
+static int64_t serve_exit(struct hub_job *job)
+{
+    struct peer *peer = job->peer;
+    const uint64_t *args = job->request.args;
+    mutex_take(&g_hub.mutex);
+    peer->replaced = true; /* its end is not a second one */
+    peer->doomed = true;
+    mutex_drop(&g_hub.mutex);
+    hub_files_drop(peer);
+    hub_process_exit(peer->pid, (int32_t)args[0], args[1], args[2]);
+    hub_wake();
+    return 0;
+}
+
+static int64_t serve_spawn(struct hub_job *job)
+{
+    struct peer *peer;
+    int32_t pid = (int32_t)job->request.args[0];
+    if (job->request.size != MANIFEST_HASH_SIZE ||
+        (pid != peer_pid(job->peer) && !unborn(job, pid)))
+        return -EINVAL;
+    int r = peer_new(peer_pid(job->peer), pid, job->data, &peer, job->reply_data);
+    if (r < 0)
+        return r;
+    job->reply.size = CHANNEL_SECRET_SIZE;
+    job->reply.out[0] = peer->control_slot;
+    job->reply.out[1] = peer->spawn_slot;
+    return 0;
+}
+
+static int64_t serve_spawn_done(struct hub_job *job)
+{
+    mutex_take(&g_hub.mutex);
+    struct peer *peer = peer_spawning((int32_t)job->request.args[0]);
+    bool own = peer && peer->parent == peer_pid(job->peer);
+    mutex_drop(&g_hub.mutex);
+    if (!own)
+        return -EINVAL;
+    peer_spawned(peer, (int)job->request.args[1]);
+    return 0;
+}
+
+static int64_t serve_wait(struct hub_job *job)
+{
+    const uint64_t *args = job->request.args;
+    int32_t self = peer_pid(job->peer);
+    struct ptable_waited waited = { 0 };
+    struct waitq *queue = ptable_queue(self);
+    if (!queue)
+        return -ECHILD;
+    for (int round = 0; round < 2; round++) {
+        int r = ptable_wait(self, (int)args[0], (int32_t)args[1], (int)args[2], &waited);
+        if (r == 0) {
+            waitq_remove(&job->waiter);
+            job->reply.out[0] = (uint64_t)(int64_t)waited.status;
+            job->reply.out[2] = waited.user_us;
+            job->reply.out[3] = waited.system_us;
+            return waited.pid;
+        }
+        if (r != -EAGAIN) {
+            waitq_remove(&job->waiter);
+            return r;
+        }
+        if (round == 0)
+            waitq_add(queue, &job->waiter);
+    }
+    return HUB_LATER;
+}
+
+static int64_t serve_kill(struct hub_job *job, int32_t self)
+{
+    const uint64_t *args = job->request.args;
+    struct signal_info info = {
+        .number = (int32_t)args[1],
+        .code = (int32_t)args[2],
+        .pid = self,
+        .uid = (int32_t)process_node()->uid,
+        .value = args[3],
+    };
+    return ptable_kill(self, (int32_t)args[0], &info);
+}
+
+int64_t hub_serve(struct hub_job *job)
+{
+    const uint64_t *args = job->request.args;
+    int32_t self = self_of(job);
+    if (!self)
+        return -ESRCH;
+    switch (job->request.op) {
+    case HUB_HELLO: return serve_hello(job);
+    case HUB_OPEN: return serve_open(job);
+    case HUB_CANCEL: return serve_cancel(job);
+    case HUB_EVENTS: return serve_events(job);
+    case HUB_EXIT: return serve_exit(job);
+    case HUB_NEW_PID: return ptable_new(self);
+    case HUB_FORGET_PID:
+        if (!unborn(job, (int32_t)args[0]))
+            return -ESRCH;
+        ptable_forget((int32_t)args[0]);
+        return 0;
+    case HUB_CHILD_EXIT:
+        if (!unborn(job, (int32_t)args[0]))
+            return -ESRCH;
+        ptable_exit((int32_t)args[0], (int32_t)args[1], 0, 0);
+        return 0;
+    case HUB_SPAWN: return serve_spawn(job);
+    case HUB_SPAWN_DONE: return serve_spawn_done(job);
+    case HUB_WAIT: return serve_wait(job);
+    case HUB_KILL: return serve_kill(job, self);
+    case HUB_SETPGID: return ptable_setpgid(self, (int32_t)args[0], (int32_t)args[1]);
+    case HUB_GETPGID: return ptable_getpgid(self, (int32_t)args[0]);
+    case HUB_SETSID: return ptable_setsid(self);
+    case HUB_GETSID: return ptable_getsid(self, (int32_t)args[0]);
+    case HUB_GETPPID: return ptable_getppid(self);
+    case HUB_PDEATHSIG: return ptable_pdeathsig(self, (int)args[0]);
+    case HUB_TTY_PGRP:
+        return args[0] ? ptable_set_tty_pgrp(self, (int32_t)args[1]) : ptable_tty_pgrp();
+    default: return -ENOSYS;
+    }
+}

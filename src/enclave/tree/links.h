@@ -1,0 +1,68 @@
+/*
+ * The hub's own view: processes (peers) and their channels (links). Internal to tree/. Tier: enclave.
+ */
+#pragma once
+
+#include "abi/manifest.h"
+#include "thread/mutex.h"
+#include "tree/channel.h"
+#include "tree/hub.h"
+
+/* One channel of a peer, and the request that waits on it. */
+struct link {
+    struct channel channel;
+    struct peer *peer;
+    struct hub_job job;
+    bool waiting; /* job waits for its waiter to be told */
+};
+
+struct peer {
+    struct peer *next;
+    int32_t pid, parent;
+    uint32_t control_slot, spawn_slot; /* TREE_NO_SLOT: none */
+    uint8_t mrenclave[MANIFEST_HASH_SIZE];
+    void *files; /* vfs/remote/serve.c */
+    struct hub_event *events;
+    uint32_t event_count, event_room;
+    bool spawning; /* until HUB_SPAWN_DONE: its parent's threads may hold a pointer to it */
+    bool hello;    /* it has spoken */
+    bool doomed;   /* killed, or its host process died: ended at the hub's next round */
+    bool replaced; /* exec in place: another enclave is this pid now */
+    int32_t doom_status;
+};
+
+struct hub {
+    struct mutex mutex; /* peers, links, events */
+    struct peer *peers; /* the youngest first */
+    struct link *links[TREE_SLOTS];
+    struct thread *thread; /* NULL: not started */
+    uint32_t next_slot;
+    bool told;             /* some job's waiter was told, or a peer is doomed; atomic */
+    struct waitq ended;    /* woken when a peer has gone */
+    int32_t root_status;   /* what the root's pid ended with */
+    bool root_replaced;    /* the root's program went on in another enclave; atomic */
+};
+extern struct hub g_hub;
+
+/* The mutex is held. */
+struct peer *peer_running(int32_t pid);
+struct peer *peer_spawning(int32_t pid);
+/* -EAGAIN: no slot is free. */
+MUST_CHECK int link_new(struct peer *peer, struct link **ret, uint32_t *ret_slot,
+                        uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
+MUST_CHECK int slot_new(uint32_t *ret);
+void slot_free(uint32_t slot);
+/* A peer whose program is to start: its control channel's secret and its slots. */
+MUST_CHECK int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer **ret,
+                        uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
+/* It started (error 0), or did not and is gone. */
+void peer_spawned(struct peer *peer, int error);
+
+/* A waiting job is answered now: what it has done so far, or -EINTR. The hub's thread. */
+void link_cancel(struct link *link);
+/* ptable_exit, and remembers what the root's pid ended with. */
+void hub_process_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_us);
+/* The hub's thread looks again. */
+void hub_wake(void);
+/* hub_ops.c: everything but files and memory. */
+int64_t hub_serve(struct hub_job *job);
