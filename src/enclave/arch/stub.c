@@ -12,6 +12,7 @@
  * Stub: mov $nr, %eax; mov $site + 2, %ecx (as SYSCALL leaves it); jmp sys_entry. Stub pages stay RWX:
  * they hold nothing secret, and native code in this enclave could do without them anyway.
  */
+#include <asm/errno.h>
 #include <stdbool.h>
 
 #include "abi/layout.h"
@@ -42,6 +43,26 @@ static uint64_t stub_room(void)
     uint64_t stub = g_stub_next;
     g_stub_next += STUB_SIZE;
     return stub;
+}
+
+uint64_t stubs_size(void)
+{
+    LOCKED(&g_stub_lock);
+    return g_stub_next - LAYOUT_STUBS;
+}
+
+int stubs_adopt(uint64_t size)
+{
+    if (size > LAYOUT_STUBS_END - LAYOUT_STUBS || size % STUB_SIZE)
+        return -EBADMSG;
+    LOCKED(&g_stub_lock);
+    if (g_stub_end != LAYOUT_STUBS)
+        return -EBADMSG;
+    uint64_t pages = (size + SGX_PAGE_SIZE - 1) / SGX_PAGE_SIZE;
+    pages_accept(g_stub_end, pages, SGX_SECINFO_R | SGX_SECINFO_W | SGX_SECINFO_X);
+    g_stub_end += pages * SGX_PAGE_SIZE;
+    g_stub_next += size;
+    return 0;
 }
 
 static void put_jump(uint8_t *at, uint64_t to)

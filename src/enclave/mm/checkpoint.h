@@ -1,20 +1,29 @@
 /*
  * The program's memory on its way into a forked child: a new enclave of the same measurement. What the
- * child can make itself is not sent: pages never touched, pages of zeros, and pages of private file
- * mappings that were never writable (the child verifies them again; patched system calls are patched
- * again). Areas of threads (TCS, SSA, GS block, stacks of the library OS), stubs and the library OS's heap
- * are never sent. Tier: enclave.
+ * child can make itself is not sent: pages never touched, the content of pages of zeros, and pages of trusted
+ * files' mappings that were never writable (the child verifies them again; patched system calls are patched
+ * again). Areas of threads (TCS, SSA, GS block, stacks of the library OS) and the library OS's heap are never
+ * sent. Tier: enclave.
  *
- * Files of mappings go by number: vfs/share.h sent the open files before.
+ * The stream
+ *   brk: start, now
+ *   files     { kind, what }*, FILE_END: each file of mappings once. By number, if vfs/share.h sent the open
+ *             files before and knows it, else by path, if it is trusted
+ *   mappings  count, { start, end, prot, flags, file, offset }*
+ *   pages     { extent: address, count (> 0), { first page in it, count (> 0), content }*, 0, 0 }*, 0, 0
+ *             An extent lies in one mapping; all of its pages are accepted here and become so there
+ *   stubs     size, content. Last: no page holds a jump to one that is not sent
  */
 #pragma once
 
 #include "core/attr.h"
 #include "tree/stream.h"
+#include "vfs/share.h"
 
-/* Parent: all VMAs, brk, then the pages. Other threads of the program may run and change memory meanwhile
- * (as they may during fork(2) on Linux, where each page is as it was at one moment). Takes the lock of the
- * address space in steps, never across a channel_send(). Errors stick in the stream. */
-void mm_checkpoint_send(struct tree_stream *s);
-/* Child: a fresh address space becomes the parent's. Errors stick; -EBADMSG for what makes no sense. */
+/* Parent: all mappings, brk, then the pages. Other threads of the program may run and change memory meanwhile:
+ * each page is as it was at one moment. Takes the lock of the address space in steps, never across a
+ * channel_send(). share: what share_send() sent before; may be NULL. Errors stick in the stream. */
+void mm_checkpoint_send(struct tree_stream *s, const struct share *share);
+/* Child: a fresh address space becomes the parent's. After share_receive(), before share_received_done(). Errors
+ * stick; -EBADMSG for what makes no sense. */
 void mm_checkpoint_receive(struct tree_stream *s);

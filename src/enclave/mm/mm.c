@@ -38,7 +38,7 @@ static uint64_t min64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t perms_of(uint32_t prot)
+uint64_t mm_perms(uint32_t prot)
 {
     uint64_t perms = 0;
     if (prot & (PROT_READ | PROT_WRITE | PROT_EXEC))
@@ -297,7 +297,7 @@ static int protect_locked(uint64_t start, uint64_t end, uint32_t prot)
     if (r < 0)
         return r;
     g_writable = g_writable - less + more;
-    pages_set_perms(start, (end - start) / PAGE, perms_of(prot));
+    pages_set_perms(start, (end - start) / PAGE, mm_perms(prot));
     return 0;
 }
 
@@ -375,8 +375,8 @@ static enum mm_fault fault_anonymous(const struct vma *v, uint64_t page)
         high += PAGE;
     if (pages_try_accept(low, (high - low) / PAGE, SGX_SECINFO_R | SGX_SECINFO_W) < 0)
         return MM_FAULT_NOMEM;
-    if (perms_of(v->prot) != (SGX_SECINFO_R | SGX_SECINFO_W))
-        pages_set_perms(low, (high - low) / PAGE, perms_of(v->prot));
+    if (mm_perms(v->prot) != (SGX_SECINFO_R | SGX_SECINFO_W))
+        pages_set_perms(low, (high - low) / PAGE, mm_perms(v->prot));
     return MM_FAULT_DONE;
 }
 
@@ -394,7 +394,7 @@ static enum mm_fault place(const struct vma *v, uint64_t page, uint64_t chunk_st
         if (page_state(at))
             continue;
         uint64_t in_chunk = v->offset + (at - v->start) - chunk_start;
-        if (page_accept_copy(at, data + in_chunk, perms_of(v->prot)) < 0)
+        if (page_accept_copy(at, data + in_chunk, mm_perms(v->prot)) < 0)
             return at > page ? MM_FAULT_DONE : MM_FAULT_NOMEM;
     }
     return MM_FAULT_DONE;
@@ -432,7 +432,7 @@ static enum mm_fault fault_other(struct file *file, uint64_t page, uint64_t file
         const struct vma *v = vma_find(page);
         result = MM_FAULT_DONE;
         if (v && v->file == file && v->offset + (page - v->start) == file_offset &&
-            !page_state(page) && page_accept_copy(page, buf, perms_of(v->prot)) < 0)
+            !page_state(page) && page_accept_copy(page, buf, mm_perms(v->prot)) < 0)
             result = MM_FAULT_NOMEM;
         lock_drop(&g_lock);
     }
@@ -490,7 +490,7 @@ bool pages_patch_begin(uint64_t address)
 void pages_patch_end(uint64_t address)
 {
     uint64_t page = address & ~(PAGE - 1);
-    pages_set_perms(page, 1, perms_of(vma_find(address)->prot));
+    pages_set_perms(page, 1, mm_perms(vma_find(address)->prot));
     lock_drop(&g_lock);
 }
 
@@ -540,7 +540,7 @@ static int move_pages(uint64_t from, uint64_t to, uint64_t count, uint32_t prot)
             continue;
         if (!(state & SGX_SECINFO_R))
             pages_set_perms(from + i * PAGE, 1, SGX_SECINFO_R);
-        int r = page_accept_copy(to + i * PAGE, (const void *)(from + i * PAGE), perms_of(prot));
+        int r = page_accept_copy(to + i * PAGE, (const void *)(from + i * PAGE), mm_perms(prot));
         if (r < 0)
             return r;
     }
@@ -672,6 +672,71 @@ int mm_maps_text(char **ret, uint64_t *ret_size)
     }
     *ret = text;
     *ret_size = used;
+    return 0;
+}
+
+/* --- for a forked child ------------------------------------------------------------------------------ */
+
+int mm_snapshot(struct vma **ret, uint32_t *ret_count)
+{
+    LOCKED(&g_lock);
+    uint32_t count = vma_count();
+    struct vma *copy = heap_alloc((count + 1ull) * sizeof(*copy));
+    if (!copy)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = *vma_at(i);
+        if (copy[i].file)
+            file_ref(copy[i].file);
+    }
+    *ret = copy;
+    *ret_count = count;
+    return 0;
+}
+
+void mm_snapshot_done(struct vma *vmas, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        file_unref(vmas[i].file);
+    heap_free(vmas);
+}
+
+int mm_adopt(const struct vma *vma)
+{
+    if (vma->end <= vma->start || ((vma->start | vma->end | vma->offset) & (PAGE - 1)) ||
+        !range_ok(vma->start, vma->end - vma->start) || (vma->flags & ~(uint32_t)VMA_FLAGS) ||
+        (vma->prot & ~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC)) || vma->offset > INT64_MAX)
+        return -EBADMSG;
+    LOCKED(&g_lock);
+    uint32_t next = vma_lower(vma->start);
+    if (next < vma_count() && vma_at(next)->start < vma->end)
+        return -EBADMSG;
+    uint64_t more = (vma->prot & PROT_WRITE) ? vma->end - vma->start : 0;
+    int r = afford(more, 0);
+    if (r == 0)
+        r = vma_add(vma);
+    if (r < 0)
+        return r;
+    g_writable += more;
+    if (vma->flags & VMA_COHERENT)
+        shared_recount();
+    return 0;
+}
+
+void mm_brk_get(uint64_t *ret_start, uint64_t *ret_now)
+{
+    LOCKED(&g_lock);
+    *ret_start = g_brk_start;
+    *ret_now = g_brk;
+}
+
+int mm_brk_adopt(uint64_t start, uint64_t now)
+{
+    if (now < start || now > LAYOUT_PARAMS)
+        return -EBADMSG;
+    LOCKED(&g_lock);
+    g_brk_start = start;
+    g_brk = now;
     return 0;
 }
 

@@ -35,5 +35,16 @@ enum mm_fault { MM_FAULT_DONE, MM_FAULT_SEGV_MAPERR, MM_FAULT_SEGV_ACCERR, MM_FA
 enum mm_fault mm_fault(uint64_t address, uint64_t error_code);
 /* Text of /proc/self/maps into library OS memory; returns a heap buffer and its size. */
 MUST_CHECK int mm_maps_text(char **ret, uint64_t *ret_size);
+/* Page permissions (SGX_SECINFO_*) of a mapping with these PROT_*. */
+uint64_t mm_perms(uint32_t prot);
+/* A heap array of the address space's mappings as they are, each with a reference to its file: mm_snapshot_done. */
+struct vma;
+MUST_CHECK int mm_snapshot(struct vma **ret, uint32_t *ret_count);
+void mm_snapshot_done(struct vma *vmas, uint32_t count);
+/* mm/checkpoint.c: one mapping of another process's, where nothing is yet; takes over the file reference.
+ * -EBADMSG: it cannot be one; -ENOMEM. */
+MUST_CHECK int mm_adopt(const struct vma *vma);
+void mm_brk_get(uint64_t *ret_start, uint64_t *ret_now);
+MUST_CHECK int mm_brk_adopt(uint64_t start, uint64_t now);
 /* bytes: total mapped, accepted now, limit: /proc/self/status, statm, sysinfo. */
 void mm_usage(uint64_t *ret_mapped, uint64_t *ret_accepted, uint64_t *ret_limit);

@@ -32,6 +32,17 @@ uint8_t page_state(uint64_t address)
     return leaf ? __atomic_load_n(&leaf[page % LEAF_PAGES], __ATOMIC_RELAXED) : 0;
 }
 
+uint64_t pages_next(uint64_t address, uint64_t end)
+{
+    while (address < end && !page_state(address)) {
+        uint64_t page = address / LAYOUT_PAGE;
+        bool empty = page / LEAF_PAGES >= g_leaf_count ||
+                     !__atomic_load_n(&g_leaves[page / LEAF_PAGES], __ATOMIC_ACQUIRE);
+        address += (empty ? LEAF_PAGES - page % LEAF_PAGES : 1) * LAYOUT_PAGE;
+    }
+    return address < end ? address : end;
+}
+
 /* The state's place; NULL: no memory. address is below the end of ELRANGE. */
 static uint8_t *state_at(uint64_t address)
 {
@@ -184,6 +195,20 @@ void pages_trim(uint64_t address, uint64_t count)
         g_accepted -= run;
         run = 0;
     }
+}
+
+uint8_t page_open(uint64_t page, uint64_t need)
+{
+    uint8_t state = page_state(page);
+    if ((state & need) != need)
+        pages_set_perms(page, 1, (state & PAGE_PERMS) | need);
+    return state;
+}
+
+void page_close(uint64_t page, uint8_t state)
+{
+    if (page_state(page) != state)
+        pages_set_perms(page, 1, state & PAGE_PERMS);
 }
 
 uint64_t pages_accepted(void)

@@ -21,6 +21,9 @@ void pages_init(uint64_t enclave_size);
 /* 0: not accepted. Any address below the end of ELRANGE. */
 uint8_t page_state(uint64_t address);
 
+/* The first accepted page in [address, end), end if there is none. */
+uint64_t pages_next(uint64_t address, uint64_t end);
+
 /* Zeroed pages with perms (at least R | W). All must be absent. -ENOMEM: no room for the states. */
 MUST_CHECK int pages_try_accept(uint64_t address, uint64_t count, uint64_t perms);
 /* The same for the library OS's own needs: panics. */
@@ -32,6 +35,10 @@ MUST_CHECK int page_accept_copy(uint64_t address, const void *source, uint64_t p
 void pages_set_perms(uint64_t address, uint64_t count, uint64_t perms);
 /* Every accepted page of the range becomes absent; its content is gone. */
 void pages_trim(uint64_t address, uint64_t count);
+/* Makes an accepted page accessible for the library OS in its own place, whatever the program may do with it; the
+ * state to give to page_close. need: SGX_SECINFO_R, W. */
+MUST_CHECK uint8_t page_open(uint64_t page, uint64_t need);
+void page_close(uint64_t page, uint8_t state);
 /* Accepted now, in pages. */
 uint64_t pages_accepted(void);
 

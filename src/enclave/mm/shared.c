@@ -31,26 +31,11 @@ static uint64_t file_offset(const struct vma *v, uint64_t page)
     return v->offset + (page - v->start);
 }
 
-/* Makes a page accessible for us in its own place, whatever the program may do with it. */
-static uint8_t open_page(uint64_t page, uint64_t need)
-{
-    uint8_t state = page_state(page);
-    if ((state & need) != need)
-        pages_set_perms(page, 1, (state & PAGE_PERMS) | need);
-    return state;
-}
-
-static void close_page(uint64_t page, uint8_t state)
-{
-    if (page_state(page) != state)
-        pages_set_perms(page, 1, state & PAGE_PERMS);
-}
-
 static void write_back(const struct vma *v, uint64_t page)
 {
-    uint8_t state = open_page(page, SGX_SECINFO_R);
+    uint8_t state = page_open(page, SGX_SECINFO_R);
     int64_t r = v->file->ops->pwrite_kernel(v->file, (const void *)page, PAGE, file_offset(v, page));
-    close_page(page, state);
+    page_close(page, state);
     if (r < 0)
         log_error("a shared mapping of '%s' could not be written back: error %ld",
                   v->file->path ? v->file->path : "?", -r);
@@ -63,10 +48,10 @@ static void read_again(const struct vma *v, uint64_t page, uint8_t *buf)
         pages_trim(page, 1);
         return;
     }
-    uint8_t state = open_page(page, SGX_SECINFO_R | SGX_SECINFO_W);
+    uint8_t state = page_open(page, SGX_SECINFO_R | SGX_SECINFO_W);
     __builtin_memcpy((void *)page, buf, (uint64_t)n);
     __builtin_memset((uint8_t *)page + n, 0, PAGE - (uint64_t)n);
-    close_page(page, state);
+    page_close(page, state);
 }
 
 static bool concerned(const struct vma *v, const struct file *file)

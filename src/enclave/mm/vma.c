@@ -1,6 +1,7 @@
 #include "mm/vma.h"
 
 #include <asm/errno.h>
+#include <linux/mman.h>
 
 #include "arch/string.h"
 #include "mm/heap.h"
@@ -136,12 +137,19 @@ static bool join(uint32_t index)
     return true;
 }
 
+static void note_writable(struct vma *vma)
+{
+    if (vma->file && (vma->prot & PROT_WRITE))
+        vma->flags |= VMA_WAS_WRITABLE;
+}
+
 int vma_add(const struct vma *vma)
 {
     if (room(1) < 0)
         return -ENOMEM;
     uint32_t at = vma_lower(vma->start);
     insert(at, vma);
+    note_writable(&g_vmas[at]);
     join(at + 1);
     join(at);
     return 0;
@@ -153,8 +161,10 @@ int vma_protect(uint64_t start, uint64_t end, uint32_t prot)
         return -ENOMEM;
     make_borders(start, end);
     uint32_t i = vma_lower(start);
-    for (; i < g_count && g_vmas[i].start < end; i++)
+    for (; i < g_count && g_vmas[i].start < end; i++) {
         g_vmas[i].prot = prot;
+        note_writable(&g_vmas[i]);
+    }
     for (i = vma_lower(start); i < g_count && g_vmas[i].start <= end;) {
         if (!join(i))
             i++;

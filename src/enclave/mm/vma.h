@@ -16,6 +16,8 @@ enum vma_flags {
     VMA_HEAP = 1u << 2,
     VMA_MAIN_STACK = 1u << 3,
     VMA_COHERENT = 1u << 4, /* shared mapping of a file that may be written: see mm/shared.h */
+    VMA_WAS_WRITABLE = 1u << 5, /* a file's, now or once: its pages may differ from the file for ever */
+    VMA_FLAGS = (1u << 6) - 1,
 };
 
 struct vma {
@@ -36,7 +38,7 @@ const struct vma *vma_at(uint32_t index);
 /* Takes every mapping out of [start, end), splitting at the borders; file references of what goes are
  * put into a list for vma_gone(). -ENOMEM changes nothing. */
 MUST_CHECK int vma_cut(uint64_t start, uint64_t end);
-/* Adds a mapping to an empty range, joining equal anonymous neighbours. Takes over the file reference
+/* Adds a mapping to an empty range, joining equal anonymous neighbours. Sets VMA_WAS_WRITABLE. Takes over the file reference
  * on success. -ENOMEM. */
 MUST_CHECK int vma_add(const struct vma *vma);
 /* Changes prot of [start, end), which is wholly mapped. */
