@@ -40,16 +40,18 @@
 enum tree_direction { TREE_TO_SERVER = 0, TREE_TO_CLIENT = 1 };
 
 struct tree_slot_direction {
-    uint32_t posted; /* futex: messages posted, modulo 2^32 */
-    uint32_t taken;  /* futex: messages taken, modulo 2^32 (streams: the sender waits for room) */
-    uint32_t posted_sleepers; /* the hosts' own: how many sleep on posted */
-    uint32_t taken_sleepers;
-    uint32_t reserved[12]; /* a cache line of its own */
+    uint32_t posted; /* messages posted, modulo 2^32 */
+    uint32_t taken;  /* messages taken, modulo 2^32 (streams: the sender waits for room) */
+    /* The hosts' own: futexes that change with posted and taken and when a peer dies, and how many
+     * sleep on each. */
+    uint32_t posted_turn, taken_turn;
+    uint32_t posted_sleepers, taken_sleepers;
+    uint32_t reserved[10]; /* a cache line of its own */
 };
 
 struct tree_slot {
     struct tree_slot_direction way[2]; /* enum tree_direction */
-    uint32_t dead;                     /* futex-free: the peer's process is gone; wakes go to way[] */
+    uint32_t dead;                     /* the peer's process is gone; wakes go to way[] */
     uint32_t client_pid, server_pid;   /* host processes, 0: none yet; server 0 on hub slots: the hub */
     uint32_t kind;                     /* enum tree_slot_kind */
 };

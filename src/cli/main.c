@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "host/child.h"
 
 static const struct verb *const verbs[] = {
     &verb_run, &verb_trace, &verb_manifest, &verb_sign, &verb_show, &verb_keygen, &verb_doctor,
@@ -46,6 +47,8 @@ int main(int argc, char **argv)
         puts("sgxpy " SGXPY_VERSION);
         return cli_finish_output();
     }
+    if (strcmp(argv[1], TREE_CHILD_VERB) == 0)
+        return tree_child_main(argc, argv);
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
         if (strcmp(argv[1], verbs[i]->name) == 0)
             return verbs[i]->run(verbs[i], argc - 1, argv + 1);

@@ -74,6 +74,8 @@ static int start(const char *bundle_path, const struct bundle_node *root,
         .image_path = library_os,
         .node_path = node,
         .node = root,
+        .bundle_path = bundle_path,
+        .child_program = run_child_program(),
         .device = options->device,
         .poison = options->poison,
         .quiet = options->quiet,
@@ -94,6 +96,7 @@ static int start(const char *bundle_path, const struct bundle_node *root,
                      options->hostile);
             return CLI_USAGE;
         }
+        host.hostile = options->hostile;
         host.tamper = hostile_tamper;
         host.tamper_arg = hostile_new(&hostile);
         if (!host.tamper_arg) {

@@ -207,3 +207,11 @@ int run_make(struct command *c)
                  c->executable);
     return code;
 }
+
+const char *run_child_program(void)
+{
+    static const char *const places[] = { "sgxpy", "../../bin/sgxpy", NULL };
+    char *path = NULL;
+    struct err ignored = { 0 };
+    return cli_own_file("sgxpy", places, &path, &ignored) < 0 ? NULL : path;
+}

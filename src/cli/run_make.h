@@ -29,3 +29,6 @@ MUST_CHECK int command_stamp(const struct command *c, char **ret, struct err *er
 
 /* With the cache locked. CLI_OK: the bundle is current; else the exit code, the message printed. */
 MUST_CHECK int run_make(struct command *c);
+/* What runs further processes of the tree (host/run.h): the small sgxpy, which loads in less time;
+ * NULL: this program again. Stays allocated. */
+const char *run_child_program(void);

@@ -177,6 +177,7 @@ void audit_event(struct audit *audit, const struct ocall_audit *event, const cha
         [OCALL_AUDIT_EXEC] = "exec",       [OCALL_AUDIT_FORK] = "fork",
         [OCALL_AUDIT_LISTING] = "listing", [OCALL_AUDIT_SYSCALL] = "syscall",
         [OCALL_AUDIT_WRITE] = "write",     [OCALL_AUDIT_NET] = "net",
+        [OCALL_AUDIT_CHILD] = "child",
     };
     if (event->event == OCALL_AUDIT_ABSENT)
         count_absent(audit, path, path_size);

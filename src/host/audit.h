@@ -6,8 +6,9 @@
  *   {"time": "2026-11-22T16:15:04.123Z", "node": "python3", "pid": 1, "event": "absent",
  *    "path": "/x", ...}
  *
- * pid is the program's own; host_pid this process. Events: absent, not-granted, exec, fork,
- * listing, syscall (number in "value"), write, net, refused, panic, exit ("status"). A refusal has
+ * pid is the program's own; host_pid this process; each process of a tree writes its own lines.
+ * Events: absent, not-granted, exec, fork, listing, syscall (number in "value"), write, net, child,
+ * refused, panic, exit ("status"; the root's only). A refusal has
  * "kind", "action", "offset", "expected", "actual" (hex of leaf hashes), "expected_size",
  * "actual_size". A path that is no UTF-8 is "path_hex".
  */

@@ -32,6 +32,19 @@ int handle_init(void)
     return 0;
 }
 
+int handle_init_inherited(const int32_t *handles, size_t count)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_NOCTTY) != fd)
+            return -EBADF;
+    for (size_t i = 0; i < count; i++) {
+        if (handles[i] < 0 || handles[i] >= HANDLE_MAX || fcntl(handles[i], F_GETFD) < 0)
+            return -EBADF;
+        g_kind[handles[i]] = HANDLE_UNKNOWN;
+    }
+    return 0;
+}
+
 int handle_add(int fd)
 {
     if (fd >= HANDLE_MAX) {

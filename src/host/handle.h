@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/attr.h"
@@ -22,6 +23,8 @@ enum handle_kind {
 /* Takes over descriptors 0 to 2: opens /dev/null where one is closed (then no handle), so that
  * nothing opened later gets their numbers. Raises the soft limit of descriptors. */
 MUST_CHECK int handle_init(void);
+/* The same in a process of a tree: these descriptors, which it inherited, are its handles. */
+MUST_CHECK int handle_init_inherited(const int32_t *handles, size_t count);
 /* fd becomes a handle; -EMFILE, fd closed, if its number is too large. */
 MUST_CHECK int handle_add(int fd);
 /* The descriptor, or -EBADF. */

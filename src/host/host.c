@@ -9,6 +9,7 @@
 #include "host/audit.h"
 #include "host/log.h"
 #include "host/ocall.h"
+#include "host/tree.h"
 
 static void print_stats(struct host *host)
 {
@@ -19,6 +20,8 @@ static void print_stats(struct host *host)
     if (!out)
         return;
     device_stats(host->device, &d);
+    if (host->child)
+        fprintf(out, "sgxpy: process %d of the tree, node %u:\n", getpid(), host->child->node);
     fprintf(out,
             "sgxpy: device: %llu enters, %llu resumes, %llu exits by jump, %llu by trap, %llu AEX, "
             "%llu faults filled, %llu ENCLU traps, %llu system-call traps\n",
@@ -41,14 +44,39 @@ static void print_stats(struct host *host)
     free(text);
 }
 
-void host_finish(struct host *host, int code)
+static void end_begin(struct host *host, int code)
 {
     while (atomic_exchange(&host->finished, true))
         pause();
     host->last_code = code;
     if (host->stats)
         print_stats(host);
+}
+
+/* A process that is not the tree's root: its enclave told the hub how the program ended. */
+static NORETURN void end_child(struct host *host, int code)
+{
+    end_begin(host, code);
+    __atomic_fetch_add(&host->tree->region->absent_count, audit_absent_count(host->audit),
+                       __ATOMIC_RELAXED);
+    _exit(code);
+}
+
+void host_finish_tree(struct host *host, int code)
+{
+    if (host->child)
+        end_child(host, TREE_EXIT_STOPS + code);
+    host_finish(host, code);
+}
+
+void host_finish(struct host *host, int code)
+{
+    if (host->child)
+        end_child(host, code);
+    end_begin(host, code);
     uint64_t absent = audit_absent_count(host->audit);
+    if (host->tree)
+        absent += __atomic_load_n(&host->tree->region->absent_count, __ATOMIC_RELAXED);
     if (code != 0 && absent != 0)
         log_line("%llu path%s not in the manifest; %s lists them", (unsigned long long)absent,
                  absent == 1 ? "" : "s", host->audit_path ? host->audit_path : "--audit FILE");

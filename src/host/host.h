@@ -15,7 +15,10 @@
 
 struct audit;
 struct host_thread;
+struct host_options;
 struct manifest_view;
+struct tree;
+struct tree_child;
 
 /* Exit codes that are ours and not the program's (README, "exit codes"). */
 #define HOST_EXIT_INTEGRITY 3
@@ -45,6 +48,10 @@ struct host {
     const struct manifest_view *manifest; /* for messages only; may be NULL */
     host_tamper_fn *tamper;               /* NULL: an honest host */
     void *tamper_arg;
+    const struct host_options *options;
+    const struct tree_child *child; /* a process that another one of its tree started; else NULL */
+    struct tree *tree;              /* tree.h; NULL: none (yet) */
+    uint64_t elrange_size;          /* ELRANGE is [0, elrange_size) */
     uint64_t tsc_at_start; /* 0: this machine's counter is not to be used */
     uint64_t ns_at_start;  /* CLOCK_MONOTONIC at the same moment */
     atomic_bool started;   /* the program has made its first system call */
@@ -55,8 +62,11 @@ struct host {
 /*
  * Ends the process with this exit code: closing lines, statistics, audit line, then _exit: no other
  * thread is waited for and nothing of the enclave outlives it. The first caller wins, any other
- * waits for the end.
+ * waits for the end. In a tree's root all its processes end with it; another process of the tree ends
+ * without closing lines.
  */
 NORETURN void host_finish(struct host *host, int code);
+/* The same of the whole tree, from whichever process: an integrity violation stops the program. */
+NORETURN void host_finish_tree(struct host *host, int code);
 /* One line on stderr, then host_finish: 4 before the program's first system call, 134 after. */
 NORETURN void host_give_up(struct host *host, const char *format, ...) PRINTF(2, 3);

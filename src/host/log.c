@@ -18,6 +18,11 @@ void log_init(void)
         g_fd = fd;
 }
 
+int log_fd(void)
+{
+    return g_fd;
+}
+
 void log_redirect(int fd)
 {
     g_fd = fd;

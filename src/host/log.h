@@ -15,5 +15,7 @@ void log_init(void);
 void log_line(const char *format, ...) PRINTF(1, 2);
 /* As it is: text of size bytes. */
 void log_raw(const char *text, size_t size);
-/* For tests: lines go to this descriptor. */
+/* Where the lines go. */
+int log_fd(void);
+/* For tests, and for a process that inherits another's: lines go to this descriptor. */
 void log_redirect(int fd);

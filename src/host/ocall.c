@@ -54,6 +54,18 @@ static const struct {
     [OCALL_RESTRICT] = { ocall_restrict, "RESTRICT" },
     [OCALL_MODIFY_TYPE] = { ocall_modify_type, "MODIFY_TYPE" },
     [OCALL_REMOVE] = { ocall_remove, "REMOVE" },
+    [OCALL_TREE_OPEN] = { ocall_tree_open, "TREE_OPEN" },
+    [OCALL_TREE_SPAWN] = { ocall_tree_spawn, "TREE_SPAWN" },
+    [OCALL_TREE_POST] = { ocall_tree_post, "TREE_POST" },
+    [OCALL_TREE_TAKEN] = { ocall_tree_taken, "TREE_TAKEN" },
+    [OCALL_TREE_WAIT] = { ocall_tree_wait, "TREE_WAIT" },
+    [OCALL_TREE_ROOM] = { ocall_tree_room, "TREE_ROOM" },
+    [OCALL_TREE_CALL] = { ocall_tree_call, "TREE_CALL" },
+    [OCALL_TREE_SERVE] = { ocall_tree_serve, "TREE_SERVE" },
+    [OCALL_TREE_NUDGE] = { ocall_tree_nudge, "TREE_NUDGE" },
+    [OCALL_TREE_KILL] = { ocall_tree_kill, "TREE_KILL" },
+    [OCALL_TREE_FREE] = { ocall_tree_free, "TREE_FREE" },
+    [OCALL_TREE_BYE] = { ocall_tree_bye, "TREE_BYE" },
 };
 
 const char *ocall_name(uint32_t nr)

@@ -33,6 +33,9 @@ ocall_fn ocall_stat, ocall_readlink, ocall_mkdir, ocall_unlink, ocall_rename, oc
 ocall_fn ocall_isatty, ocall_ioctl;
 ocall_fn ocall_poll;
 ocall_fn ocall_restrict, ocall_modify_type, ocall_remove;
+ocall_fn ocall_tree_open, ocall_tree_spawn, ocall_tree_post, ocall_tree_taken, ocall_tree_wait,
+    ocall_tree_room, ocall_tree_call, ocall_tree_serve, ocall_tree_nudge, ocall_tree_kill,
+    ocall_tree_free, ocall_tree_bye;
 
 /*
  * The path of size bytes at data[at], NUL-terminated in place (the byte after it is overwritten),

@@ -12,6 +12,7 @@
 #include "host/log.h"
 #include "host/quote.h"
 #include "host/refuse.h"
+#include "host/tree.h"
 #include "util/dpkg.h"
 
 #define CALIBRATION_MIN_NS 500000
@@ -45,6 +46,8 @@ int64_t ocall_boot(struct host_thread *t, const uint64_t args[6] UNUSED)
 {
     struct host *host = t->host;
     size_t at = sizeof(struct ocall_boot);
+    /* A child gets its arguments from its parent, over their channel. */
+    const struct tree_child *child = host->child;
     if (!put_strings(t, host->args, host->arg_count, &at) ||
         !put_strings(t, host->env, host->env_count, &at))
         host_give_up(host, "arguments and environment take more than %u bytes",
@@ -56,6 +59,9 @@ int64_t ocall_boot(struct host_thread *t, const uint64_t args[6] UNUSED)
         .flags = (host->strace ? OCALL_BOOT_STRACE : 0u) | (host->stats ? OCALL_BOOT_STATS : 0u) |
                  (host->has_sha ? OCALL_BOOT_SHA : 0u),
         .tsc_hz = tsc_hz(host),
+        .tree_region = child ? (uint64_t)(uintptr_t)host->tree->region : 0,
+        .spawn_slot = child ? child->spawn_slot : 0,
+        .control_slot = child ? child->control_slot : 0,
     };
     memcpy(t->data, &boot, sizeof(boot));
     return 0;
@@ -63,6 +69,8 @@ int64_t ocall_boot(struct host_thread *t, const uint64_t args[6] UNUSED)
 
 int64_t ocall_exit(struct host_thread *t, const uint64_t args[6])
 {
+    if (t->host->child) /* as TREE_BYE: its own exit codes tell the root other things */
+        host_finish(t->host, 0);
     host_finish(t->host, args[1] ? 128 + (int)(args[1] & 127) : (int)(args[0] & 255));
 }
 
@@ -88,7 +96,7 @@ int64_t ocall_refuse(struct host_thread *t, const uint64_t args[6])
     free(text);
     audit_refusal(t->host->audit, &refusal, path, path_size);
     if (refusal.action != OCALL_REFUSED_DENY)
-        host_finish(t->host, refuse_exit_code(&refusal));
+        host_finish_tree(t->host, refuse_exit_code(&refusal));
     return 0;
 }
 

@@ -21,6 +21,7 @@
 #include "host/quote.h"
 #include "host/sites.h"
 #include "host/thread.h"
+#include "host/tree.h"
 #include "signer/bundle.h"
 #include "signer/layout.h"
 #include "util/fs.h"
@@ -142,6 +143,7 @@ static int build_enclave(const struct host_options *o, struct host *host, struct
     bool debug = l->node->sigstruct.attributes.flags & SGX_ATTR_DEBUG;
     struct sgx_secs secs;
     layout_secs(l->layout, debug, host_xfrm(), &secs);
+    host->elrange_size = secs.size;
     if (device_create(host->device, &secs, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
     for (size_t i = 0; i < l->layout->run_count; i++) {
@@ -161,11 +163,13 @@ static int build_enclave(const struct host_options *o, struct host *host, struct
 /* What the user must know before the program runs. */
 static void announce(const struct host_options *o, const struct host *host, const struct loaded *l)
 {
-    /* Once for the tree: only its root runs without a parent that said it already. */
-    if (!o->announced && device_is_soft(host->device))
+    /* Once for the tree; a node's files once for all processes of that node. */
+    if (!o->announced && !o->child && device_is_soft(host->device))
         log_line("software SGX device: no protection against this machine");
-    if (l->node->sigstruct.attributes.flags & SGX_ATTR_DEBUG)
+    if (!o->child && (l->node->sigstruct.attributes.flags & SGX_ATTR_DEBUG))
         log_line("insecure: a DEBUG enclave, which the host may look into");
+    if (o->child && !tree_announces(host->tree, o->child->node))
+        return;
     for (uint32_t i = 0; i < l->view.file_count; i++) {
         const struct manifest_file *f = &l->view.files[i];
         if (f->class != MANIFEST_ALLOWED || (f->flags & MANIFEST_OUTPUT))
@@ -197,6 +201,9 @@ static int start(const struct host_options *o, struct host *host, struct loaded 
         return r;
 
     host->manifest = &l->view;
+    /* Behind ECREATE, so that ELRANGE cannot be where it goes. */
+    if (o->child && tree_attach(host, o->child, err) < 0)
+        return fail(err, HOST_EXIT_NO_START);
     if (audit_new(o->audit_path, manifest_str_ptr(&l->view, l->view.node->label), &host->audit,
                   err) < 0)
         return fail(err, 2);
@@ -225,17 +232,23 @@ int host_run(const struct host_options *o, struct err *err)
         .audit_path = o->audit_path,
         .tamper = o->tamper,
         .tamper_arg = o->tamper_arg,
+        .options = o,
+        .child = o->child,
     };
     struct timespec now;
     if (tsc_is_steady() && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {
         host.tsc_at_start = __rdtsc();
         host.ns_at_start = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     }
-    if (handle_init() < 0) {
+    if ((o->child ? handle_init_inherited(o->child->handles, o->child->handle_count)
+                  : handle_init()) < 0) {
         err_set(err, -EBADF, "opening /dev/null for a closed standard stream");
         return err_exit(err, HOST_EXIT_NO_START);
     }
-    log_init();
+    if (o->child)
+        log_redirect(o->child->log_fd);
+    else
+        log_init();
     /* The enclave says which mode a file gets: the program's umask is measured, ours is not. */
     umask(0);
 

@@ -18,6 +18,10 @@ struct host_options {
     const char *image_path; /* the library OS, an ELF file */
     const char *node_path;  /* folder that holds manifest.bin and sigstruct.bin */
     const struct bundle_node *node; /* its content, if the caller has loaded it; may be NULL */
+    const char *bundle_path; /* where the tree's other nodes are; NULL: there are none */
+    /* What runs a further process of the tree: a program whose main passes the command line of
+     * TREE_CHILD_VERB to tree_child_main (child.h). NULL: this one again. */
+    const char *child_program;
 
     enum device_kind device;
     bool poison;      /* software device: scramble what hardware does not preserve */
@@ -35,6 +39,9 @@ struct host_options {
 
     host_tamper_fn *tamper; /* tests: a hostile host, see hostile.h */
     void *tamper_arg;
+    const char *hostile; /* how it was asked for: processes of the tree do the same; NULL: honest */
+
+    const struct tree_child *child; /* child.c: a process of a tree that is not its root */
 };
 
 /*

@@ -5,8 +5,14 @@
 
 #include "host/thread.h"
 
-static const int from_outside[] = {
-    SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGWINCH, SIGUSR1, SIGUSR2, SIGCONT,
+/* SIGURG: tree.h; the library OS asks the hub then. */
+static const struct {
+    int signal;
+    bool in_root, in_child;
+} from_outside[] = {
+    { SIGINT, true, false },   { SIGTERM, true, true },  { SIGHUP, true, false },
+    { SIGALRM, true, true },   { SIGWINCH, true, false }, { SIGUSR1, true, true },
+    { SIGUSR2, true, true },   { SIGCONT, true, false }, { SIGURG, false, true },
 };
 
 static bool on_outside(int signal, const siginfo_t *info UNUSED, bool in_enclave, void *arg)
@@ -26,19 +32,22 @@ int signals_install(struct host *host, struct err *err)
 {
     for (size_t i = 0; i < ARRAY_SIZE(from_outside); i++) {
         struct sigaction now;
-        if (sigaction(from_outside[i], NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+        int signal = from_outside[i].signal;
+        if (!(host->child ? from_outside[i].in_child : from_outside[i].in_root) ||
+            (sigaction(signal, NULL, &now) == 0 && now.sa_handler == SIG_IGN))
             continue;
-        int r = device_on_signal(host->device, from_outside[i], on_outside, &host->threads[0], err);
+        int r = device_on_signal(host->device, signal, on_outside, &host->threads[0], err);
         if (r < 0)
-            return err_wrap(err, "handling signal %d", from_outside[i]);
+            return err_wrap(err, "handling signal %d", signal);
     }
     struct sigaction ignore = { .sa_handler = SIG_IGN };
     if (sigaction(SIGPIPE, &ignore, NULL) < 0)
         return err_set(err, -errno, "ignoring SIGPIPE: %s", strerror(errno));
-    sigset_t wake;
-    sigemptyset(&wake);
-    sigaddset(&wake, thread_wake_signal());
-    pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, thread_wake_signal());
+    sigaddset(&ours, SIGURG);
+    pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
     return 0;
 }
 
@@ -47,6 +56,6 @@ void signals_block(sigset_t *ret_before)
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < ARRAY_SIZE(from_outside); i++)
-        sigaddset(&set, from_outside[i]);
+        sigaddset(&set, from_outside[i].signal);
     pthread_sigmask(SIG_BLOCK, &set, ret_before);
 }

@@ -14,6 +14,7 @@
 #include "host/alarm.h"
 #include "host/ocall.h"
 #include "host/signals.h"
+#include "host/tree.h"
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -66,6 +67,7 @@ void thread_wake(struct host_thread *t, bool interrupt)
     switch (atomic_load(&t->state)) {
     case THREAD_PARKED: futex_wake(&t->block->event); break;
     case THREAD_BLOCKED: kick(t); break;
+    case THREAD_SERVING: tree_ring(t->host->tree); break;
     case THREAD_ENCLAVE:
         if (interrupt)
             kick(t);

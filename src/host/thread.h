@@ -18,11 +18,14 @@
  *
  * B. Target in PARKED: a futex on the event word itself: FUTEX_WAKE, or the wait does not begin.
  *
- * C. Target in BLOCKED (POLL; READ, WRITE, OPEN of what may block): the wake signal breaks the
- *    system call with EINTR.
+ * C. Target in BLOCKED (POLL; READ, WRITE, OPEN of what may block; a futex of the tree): the wake
+ *    signal breaks the system call with EINTR.
  *
  * D. Target in ENCLAVE: only for an interrupt: the wake signal causes an AEX, device_enter
  *    returns DEVICE_INTERRUPT, the thread enters at level 1.
+ *
+ * E. Target in SERVING (the hub of a process tree, tree.h): it sleeps on the tree's bell, and the bell
+ *    is rung.
  *
  * C and D have a window: the signal may come after the target's look at event or interrupt and
  * before its `syscall` or ENCLU instruction. No handler can close it on hardware (the ENCLU is the
@@ -58,6 +61,7 @@ enum thread_state {
     THREAD_ENCLAVE, /* inside, or about to enter or resume */
     THREAD_BLOCKED, /* in, or about to make, a system call that may block */
     THREAD_PARKED,  /* on the futex of its event word */
+    THREAD_SERVING, /* on the tree's bell */
 };
 
 struct host_thread {

@@ -10,10 +10,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "host/child.h"
 #include "host/run.h"
 #include "manifest_builder.h"
 #include "signer/keys.h"
@@ -21,7 +23,8 @@
 #include "signer/sigstruct.h"
 #include "util/fs.h"
 
-static char g_dir[64];
+static char g_bundle[64], g_dir[80];
+static char g_mrenclave[65];
 static const char *g_image;
 static bool g_poison;
 
@@ -33,7 +36,7 @@ static int store(const char *name, const void *bytes, size_t size)
     return file_store(AT_FDCWD, path, bytes, size, 0600, 0, &err);
 }
 
-/* Builds and signs the node in g_dir. */
+/* Builds and signs the one node of g_bundle, in g_dir. */
 static int build(void)
 {
     struct err err = { 0 };
@@ -45,10 +48,15 @@ static int build(void)
     struct sigstruct_params params;
     struct sgx_sigstruct sigstruct;
 
-    strcpy(g_dir, "/tmp/sgxpy-run-XXXXXX");
+    char nodes[80];
+    strcpy(g_bundle, "/tmp/sgxpy-run-XXXXXX");
     sigstruct_profile(&params, false);
     params.date = 0x20260101;
-    if (!mkdtemp(g_dir) ||
+    if (!mkdtemp(g_bundle))
+        goto fail;
+    snprintf(nodes, sizeof(nodes), "%s/nodes", g_bundle);
+    snprintf(g_dir, sizeof(g_dir), "%s/nodes/0", g_bundle);
+    if (mkdir(nodes, 0700) < 0 || mkdir(g_dir, 0700) < 0 ||
         manifest_build_table(NULL, 0, NULL, &manifest, &spec.manifest_size, &err) < 0 ||
         file_load(AT_FDCWD, g_image, 1 << 20, &image, &spec.image_size, &err) < 0)
         goto fail;
@@ -60,6 +68,8 @@ static int build(void)
         store("manifest.bin", manifest, spec.manifest_size) < 0 ||
         store("sigstruct.bin", &sigstruct, sizeof(sigstruct)) < 0)
         goto fail;
+    for (size_t i = 0; i < SGX_HASH_SIZE; i++)
+        snprintf(g_mrenclave + 2 * i, 3, "%02x", params.enclave_hash[i]);
     return 0;
 fail:
     fprintf(stderr, "%s\n", err.text);
@@ -71,6 +81,7 @@ static struct host_options options(const char *const *mode)
     return (struct host_options){
         .image_path = g_image,
         .node_path = g_dir,
+        .bundle_path = g_bundle,
         .device = DEVICE_SOFT,
         .poison = g_poison,
         .quiet = true,
@@ -186,22 +197,89 @@ static void test_refusals(void **state UNUSED)
     assert_int_equal(run(&o, 0), 202);
 }
 
+/* --- trees -------------------------------------------------------------------------------------
+ */
+
+static struct host_options tree_options(const char *what, const char *ret_args[static 3])
+{
+    ret_args[0] = "T";
+    ret_args[1] = what;
+    ret_args[2] = g_mrenclave;
+    struct host_options o = options(ret_args);
+    o.arg_count = 3;
+    return o;
+}
+
+static void test_tree(void **state UNUSED)
+{
+    static const struct {
+        const char *name, *what;
+        int want;
+    } cases[] = {
+        { "a child ends", "b", 0 },
+        { "a child is killed", "k", 0 },
+        { "a child panics", "p", 0 },
+        { "a child refuses: all stop", "r", 3 },
+        { "a grandchild", "g", 0 },
+        { "a nudge", "n", 0 },
+        { "an inherited handle", "w", 0 },
+        { "a request to the hub", "h", 0 },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *args[3];
+        struct host_options o = tree_options(cases[i].what, args);
+        int got = run(&o, 0);
+        if (got != cases[i].want)
+            fail_msg("%s: got %d, want %d", cases[i].name, got, cases[i].want);
+    }
+}
+
+/* The root's host process is killed: nothing of the tree lives on. All of it holds the pipe. */
+static void test_tree_dies_whole(void **state UNUSED)
+{
+    int pipes[2];
+    char byte;
+    assert_int_equal(pipe(pipes), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        const char *args[3];
+        struct host_options o = tree_options("l", args);
+        dup2(pipes[1], 1);
+        close(pipes[0]);
+        close(pipes[1]);
+        host_run(&o, NULL);
+        _exit(98);
+    }
+    close(pipes[1]);
+    assert_int_equal(read(pipes[0], &byte, 1), 1); /* the child is there */
+    kill(pid, SIGKILL);
+    assert_int_equal(read(pipes[0], &byte, 1), 0); /* the last writer is gone */
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    close(pipes[0]);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], TREE_CHILD_VERB) == 0)
+        return tree_child_main(argc, argv);
     g_image = getenv("MINI_IMAGE");
     g_poison = getenv("MINI_POISON");
     if (!g_image || build() < 0)
         return 1;
     if (argc > 1) {
-        const char *mode = argv[1];
-        struct host_options o = options(&mode);
-        o.stats = true;
+        const char *args[3];
+        struct host_options o = argc > 2 ? tree_options(argv[2], args) : options(&args[0]);
+        if (argc <= 2)
+            args[0] = argv[1];
+        o.stats = argc <= 2;
         return run(&o, 0);
     }
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_modes),
-                                        cmocka_unit_test(test_refusals) };
+                                        cmocka_unit_test(test_refusals),
+                                        cmocka_unit_test(test_tree),
+                                        cmocka_unit_test(test_tree_dies_whole) };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (tree_remove(AT_FDCWD, g_dir, NULL) < 0)
+    if (tree_remove(AT_FDCWD, g_bundle, NULL) < 0)
         return 1;
     return failed;
 }

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "abi/ocall.h"
+#include "abi/tree.h"
 
 void mini_main(struct ocall_block *given, uint64_t index);
 void mini_leave(void);
@@ -113,6 +114,215 @@ static void bench(void)
 
 static volatile uint64_t g_other;
 
+/* --- a tree: the root is hub and parent, its children answer on their spawn slot ----------------
+ *
+ * Host arguments: mode, MRENCLAVE in hex, what the child does. Slot 2 n + 1 is child n's control
+ * slot, 2 n its spawn slot.
+ */
+
+static uint8_t *g_region;
+static uint8_t g_mrenclave[32];
+
+static int64_t call4(uint32_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    block()->args[3] = d;
+    return call(nr, a, b, c);
+}
+
+static volatile struct tree_slot *slot_at(uint32_t slot)
+{
+    return (void *)(g_region + TREE_REGION_HEAD + slot * (uint64_t)TREE_SLOT_SIZE);
+}
+
+static volatile uint8_t *cell(uint32_t slot, uint32_t direction)
+{
+    return (uint8_t *)slot_at(slot) + TREE_SLOT_HEAD +
+           (uint64_t)direction * TREE_CELLS * TREE_CELL_SIZE;
+}
+
+static uint8_t digit(char c)
+{
+    return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+static void read_mrenclave(size_t at)
+{
+    for (size_t i = 0; i < 32; i++)
+        g_mrenclave[i] =
+            (uint8_t)(digit(data()[at + 2 * i]) << 4 | digit(data()[at + 2 * i + 1]));
+}
+
+static int64_t spawn(uint32_t n, int32_t handle)
+{
+    for (size_t i = 0; i < 32; i++)
+        data()[i] = (char)g_mrenclave[i];
+    for (size_t i = 0; i < 4; i++)
+        data()[32 + i] = (char)((uint32_t)handle >> 8 * i);
+    return call(OCALL_TREE_SPAWN, 2 * n, 2 * n + 1, handle >= 0);
+}
+
+/* A byte for child n, its answer; negative errno. */
+static int64_t ask(uint32_t n, uint8_t what)
+{
+    volatile struct tree_slot *slot = slot_at(2 * n);
+    uint32_t seen = slot->way[TREE_TO_CLIENT].posted;
+    cell(2 * n, TREE_TO_SERVER)[0] = what;
+    int64_t r = call(OCALL_TREE_CALL, 2 * n, TREE_TO_SERVER, seen);
+    return r < 0 ? r : cell(2 * n, TREE_TO_CLIENT)[0];
+}
+
+/* A child: answers each byte with its successor, until told something else. */
+static void child(uint32_t spawn_slot, uint32_t control_slot)
+{
+    volatile struct tree_slot *slot = slot_at(spawn_slot);
+    for (uint32_t seen = 0;; seen++) {
+        int64_t r;
+        do {
+            r = call4(OCALL_TREE_WAIT, spawn_slot, TREE_TO_SERVER, seen, OCALL_NEVER);
+        } while (r == -4 && slot->way[TREE_TO_SERVER].posted == seen); /* EINTR */
+        if (r != 0 && r != -4)
+            quit(0);
+        uint8_t what = cell(spawn_slot, TREE_TO_SERVER)[0];
+        switch (what) {
+        case 'b': call(OCALL_TREE_BYE, 0, 0, 0); break;
+        case 'l':
+            for (;;)
+                ;
+        case 'p': call(OCALL_PANIC, put(0, "child panic"), 0, 0); break;
+        case 'r': { /* a refusal */
+            struct ocall_refusal refusal = { .kind = OCALL_REFUSED_TYPE, .action = OCALL_REFUSED_ABORT };
+            for (size_t i = 0; i < sizeof(refusal); i++)
+                data()[i] = ((volatile char *)&refusal)[i];
+            call(OCALL_REFUSE, sizeof(refusal), 0, 0);
+            break;
+        }
+        case 'g': /* a grandchild: alive, answers, and ends */
+            if (spawn(control_slot + 10, -1) != 0 || ask(control_slot + 10, 1) != 2)
+                quit(0);
+            if (ask(control_slot + 10, 'b') != -32) /* EPIPE */
+                quit(0);
+            break;
+        case 'n': /* waits for a nudge, which is a signal bit and an entry at level 1 */
+            while (!(block()->signals & (1u << 22)) || exceptions() == 0)
+                ;
+            break;
+        case 'w': { /* writes to the inherited handle 'what' follows */
+            uint8_t handle = cell(spawn_slot, TREE_TO_SERVER)[1];
+            put(0, "x");
+            r = call(OCALL_WRITE, handle, 1, 0);
+            cell(spawn_slot, TREE_TO_CLIENT)[0] = r == 1 ? 1 : 0;
+            call(OCALL_TREE_POST, spawn_slot, TREE_TO_CLIENT, 0);
+            continue;
+        }
+        case 'h': /* a request to the hub over the control slot */
+            cell(control_slot, TREE_TO_SERVER)[0] = 40;
+            r = call(OCALL_TREE_CALL, control_slot, TREE_TO_SERVER,
+                     slot_at(control_slot)->way[TREE_TO_CLIENT].posted);
+            what = (uint8_t)(r < 0 ? 0 : cell(control_slot, TREE_TO_CLIENT)[0]);
+            break;
+        default: break;
+        }
+        cell(spawn_slot, TREE_TO_CLIENT)[0] = (uint8_t)(what + 1);
+        call(OCALL_TREE_POST, spawn_slot, TREE_TO_CLIENT, 0);
+    }
+}
+
+static void tree(char what)
+{
+    if (call(OCALL_TREE_OPEN, 0, 0, 0) != 0)
+        quit(70);
+    g_region = (uint8_t *)block()->out[0];
+    /* Not a node of the bundle. */
+    g_mrenclave[0] ^= 1;
+    if (spawn(1, -1) != -2) /* ENOENT */
+        quit(71);
+    g_mrenclave[0] ^= 1;
+    for (size_t i = 0; i < 32; i++)
+        g_region[TREE_REGION_HEAD - 32 + i] = g_mrenclave[i];
+    int64_t file = 1;
+    if (spawn(1, 1) != 0 || ask(1, 7) != 8)
+        quit(72);
+    uint64_t before;
+    switch (what) {
+    case 'b': /* ends: dead, and the hub's slot is ready */
+        if (ask(1, 'b') != -32)
+            quit(73);
+        while (!slot_at(3)->dead)
+            call(OCALL_TREE_SERVE, OCALL_NEVER, 0, 0);
+        if (!(((struct tree_region *)g_region)->ready[0] & 1u << 3))
+            quit(74);
+        if (call(OCALL_TREE_NUDGE, 3, 0, 0) != -3) /* ESRCH */
+            quit(75);
+        call(OCALL_TREE_FREE, 2, 0, 0);
+        call(OCALL_TREE_FREE, 3, 0, 0);
+        if (slot_at(3)->dead || slot_at(2)->way[0].posted)
+            quit(76);
+        /* And again, in the same slots. */
+        if (spawn(1, -1) != 0 || ask(1, 7) != 8)
+            quit(77);
+        quit(0);
+        break;
+    case 'k': /* killed while it computes */
+        cell(2, TREE_TO_SERVER)[0] = 'l';
+        call(OCALL_TREE_POST, 2, TREE_TO_SERVER, 0);
+        call(OCALL_TREE_KILL, 3, 0, 0);
+        quit(call4(OCALL_TREE_WAIT, 2, TREE_TO_CLIENT, slot_at(2)->way[1].posted, OCALL_NEVER) == -32
+                 ? 0
+                 : 78);
+        break;
+    case 'p': quit(ask(1, 'p') == -32 ? 0 : 79); break;
+    case 'r':
+        ask(1, 'r');
+        for (;;)
+            call(OCALL_YIELD, 0, 0, 0);
+    case 'g': quit(ask(1, 'g') == 'g' + 1 ? 0 : 80); break;
+    case 'n':
+        cell(2, TREE_TO_SERVER)[0] = 'n';
+        call(OCALL_TREE_POST, 2, TREE_TO_SERVER, 0);
+        call(OCALL_TREE_NUDGE, 3, 0, 0);
+        quit(call4(OCALL_TREE_WAIT, 2, TREE_TO_CLIENT, 1, OCALL_NEVER) == 0 ? 0 : 81);
+        break;
+    case 'w':
+        cell(2, TREE_TO_SERVER)[1] = (uint8_t)file;
+        if (ask(1, 'w') != 1)
+            quit(82);
+        cell(2, TREE_TO_SERVER)[1] = 0; /* not inherited */
+        quit(ask(1, 'w') == 0 ? 0 : 83);
+        break;
+    case 'h': /* it asks the hub, which is us */
+        cell(2, TREE_TO_SERVER)[0] = 'h';
+        call(OCALL_TREE_POST, 2, TREE_TO_SERVER, 0);
+        while (slot_at(3)->way[TREE_TO_SERVER].posted == 0)
+            call(OCALL_TREE_SERVE, OCALL_NEVER, 0, 0);
+        cell(3, TREE_TO_CLIENT)[0] = (uint8_t)(cell(3, TREE_TO_SERVER)[0] + 1);
+        call(OCALL_TREE_POST, 3, TREE_TO_CLIENT, 0);
+        if (call4(OCALL_TREE_WAIT, 2, TREE_TO_CLIENT, 1, OCALL_NEVER) != 0)
+            quit(84);
+        quit(cell(2, TREE_TO_CLIENT)[0] == 42 ? 0 : 85);
+        break;
+    case 'o': /* the time of a round trip, and of a start */
+        before = clock();
+        for (int i = 0; i < 20000; i++)
+            ask(1, 1);
+        data()[put_number(put(0, "round trip, ns: "), (clock() - before) / 20000, 0)] = '\n';
+        call(OCALL_LOG, OCALL_LOG_STATS, 32, 0);
+        before = clock();
+        for (uint32_t i = 2; i < 102; i++)
+            if (spawn(i, -1) != 0 || ask(i, 1) != 2 || ask(i, 'b') != -32)
+                quit(86);
+        data()[put_number(put(0, "start to end, ns: "), (clock() - before) / 100, 0)] = '\n';
+        call(OCALL_LOG, OCALL_LOG_STATS, 32, 0);
+        quit(0);
+        break;
+    case 'l': /* says that the child is there, then lives until it is killed */
+        put(0, "!");
+        call(OCALL_WRITE, 1, 1, 0);
+        for (;;)
+            call(OCALL_TREE_SERVE, OCALL_NEVER, 0, 0);
+    default: quit(87);
+    }
+}
+
 void mini_main(struct ocall_block *given, uint64_t index)
 {
     (void)given;
@@ -123,7 +333,22 @@ void mini_main(struct ocall_block *given, uint64_t index)
     }
     if (call(OCALL_BOOT, 0, 0, 0) != 0)
         quit(61);
-    char mode = data()[sizeof(struct ocall_boot)];
+    const volatile struct ocall_boot *boot = (const volatile struct ocall_boot *)data();
+    size_t at = sizeof(*boot);
+    if (boot->tree_region) {
+        g_region = (uint8_t *)boot->tree_region;
+        uint32_t spawn_slot = boot->spawn_slot, control_slot = boot->control_slot;
+        /* Its own measurement comes from whoever made the bundle. */
+        for (size_t i = 0; i < 32; i++)
+            g_mrenclave[i] = g_region[TREE_REGION_HEAD - 32 + i];
+        child(spawn_slot, control_slot);
+    }
+    char mode = data()[at];
+    if (mode == 'T') {
+        read_mrenclave(at + 4);
+        char what = data()[at + 2];
+        tree(what);
+    }
     switch (mode) {
     case 'e': quit(7); break;
     case 'b': bench(); break;
