@@ -132,6 +132,27 @@ static void test_equal_neighbours_join(void **state UNUSED)
     assert_int_equal(vma_count(), 1);
 }
 
+/* A file's mapping never forgets that it could be written; anonymous ones have no need to. */
+static void test_was_writable_sticks(void **state UNUSED)
+{
+    empty();
+    map(0, 8, 1, &g_files[0], 0);
+    assert_int_equal(vma_at(0)->flags & VMA_WAS_WRITABLE, 0);
+    assert_int_equal(vma_protect(BASE + 2 * PAGE, BASE + 4 * PAGE, 3), 0);
+    assert_int_equal(vma_protect(BASE + 2 * PAGE, BASE + 4 * PAGE, 1), 0);
+    static const struct {
+        uint32_t page, flags;
+    } want[] = { { 0, 0 }, { 1, 0 }, { 2, VMA_WAS_WRITABLE }, { 3, VMA_WAS_WRITABLE }, { 4, 0 } };
+    for (size_t i = 0; i < ARRAY_SIZE(want); i++)
+        assert_int_equal(vma_find(BASE + want[i].page * PAGE)->flags, want[i].flags);
+    unmap(3, 2); /* splits keep it */
+    assert_int_equal(vma_find(BASE + 2 * PAGE)->flags, VMA_WAS_WRITABLE);
+    map(20, 2, 3, &g_files[0], 0);
+    assert_int_equal(vma_find(BASE + 20 * PAGE)->flags, VMA_WAS_WRITABLE);
+    map(30, 2, 3, NULL, 0);
+    assert_int_equal(vma_find(BASE + 30 * PAGE)->flags, 0);
+}
+
 static void test_holes(void **state UNUSED)
 {
     empty();
@@ -168,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_model),
         cmocka_unit_test(test_equal_neighbours_join),
+        cmocka_unit_test(test_was_writable_sticks),
         cmocka_unit_test(test_holes),
         cmocka_unit_test(test_cut_counts_references),
     };
