@@ -92,3 +92,7 @@ void island_leaf_pair(uint64_t index, const void *data, const void *next_data, u
 uint64_t enclu_eaccept(const struct sgx_secinfo *secinfo, uint64_t page);
 uint64_t enclu_eacceptcopy(const struct sgx_secinfo *secinfo, uint64_t page, const void *source);
 void enclu_emodpe(const struct sgx_secinfo *secinfo, uint64_t page);
+/* Operands in the enclave, aligned as SGX_ALIGN_... says. report_data: SGX_REPORTDATA_SIZE bytes. */
+void enclu_ereport(const struct sgx_targetinfo *target, const uint8_t *report_data,
+                   struct sgx_report *ret);
+uint64_t enclu_egetkey(const struct sgx_keyrequest *request, uint8_t *ret_key);

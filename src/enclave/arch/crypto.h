@@ -1,6 +1,7 @@
 /*
- * Cryptography as library OS code may call it: islands around core/ that save and restore the vector
- * registers, which are the program's. Contracts as in core/aes_gcm.h and core/hkdf.h. Tier: enclave.
+ * Cryptography as library OS code may call it: islands around core/ and BearSSL that save and restore the
+ * vector registers, which are the program's. Contracts as in core/aes_gcm.h, core/hkdf.h, core/aes_cmac.h.
+ * Tier: enclave.
  */
 #pragma once
 
@@ -25,5 +26,17 @@ MUST_CHECK int island_gcm_open_in(const struct aes_gcm *gcm,
                                   const uint8_t nonce[static AES_GCM_NONCE_SIZE], const void *aad,
                                   uint64_t aad_size, const void *cipher, uint64_t size,
                                   const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain);
+void island_sha256(const void *data, uint64_t size, uint8_t ret[static 32]);
 void island_hkdf(const void *salt, uint64_t salt_size, const void *secret, uint64_t secret_size,
                  const void *info, uint64_t info_size, void *ret, uint64_t size);
+void island_cmac(const uint8_t key[static 16], const void *data, uint64_t size,
+                 uint8_t ret_mac[static 16]);
+
+/*
+ * X25519 (RFC 7748) by BearSSL: scalar and point as the RFC has them, little-endian; any 32 bytes are a
+ * scalar. point NULL: the base point. A point of small order makes 32 zeros of every scalar: refuse them
+ * (bytes_zero_ct) where the peer must contribute.
+ */
+#define X25519_SIZE 32
+void island_x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t *point,
+                   uint8_t ret[static X25519_SIZE]);

@@ -533,6 +533,29 @@ enclu_emodpe:
     pop %rbx
     ret
 
+/* void enclu_ereport(const struct sgx_targetinfo *, const uint8_t *report_data, struct sgx_report *) */
+    .p2align 4
+    .globl enclu_ereport
+enclu_ereport:
+    push %rbx
+    mov %rdi, %rbx
+    mov %rsi, %rcx
+    xor %eax, %eax
+    ENCLU_SITE
+    pop %rbx
+    ret
+/* uint64_t enclu_egetkey(const struct sgx_keyrequest *, uint8_t *ret_key) */
+    .p2align 4
+    .globl enclu_egetkey
+enclu_egetkey:
+    push %rbx
+    mov %rdi, %rbx
+    mov %rsi, %rcx
+    mov $1, %eax
+    ENCLU_SITE
+    pop %rbx
+    ret
+
 /* Initial extended state: XSTATE_BV 0, so XRSTOR puts everything into its initial configuration. */
     .section .rodata
     .p2align 6

@@ -33,6 +33,8 @@ struct attest_edge {
 /* This enclave's REPORT of itself agrees with its manifest (signer, attributes of the profile). Panics
  * otherwise: at boot, before anything else of the tree. */
 void attest_self(void);
+/* This enclave's MRENCLAVE (MANIFEST_HASH_SIZE bytes), after attest_self(). */
+const uint8_t *attest_mrenclave(void);
 /* This enclave's MRENCLAVE, after attest_self(). */
 const uint8_t *attest_mrenclave(void);
 /* Parent's side over a spawn slot. 0: *ret is the channel. -EACCES: the other is not what the edge names

@@ -105,8 +105,7 @@ static void direction_key(struct aes_gcm *gcm, const uint8_t secret[static CHANN
     bytes_wipe(key, sizeof(key));
 }
 
-void channel_init(struct channel *channel, uint32_t slot, bool client, bool ping,
-                  const uint8_t secret[static CHANNEL_SECRET_SIZE])
+void channel_begin(struct channel *channel, uint32_t slot, bool client, bool ping)
 {
     *channel = (struct channel){
         .slot = slot,
@@ -114,8 +113,19 @@ void channel_init(struct channel *channel, uint32_t slot, bool client, bool ping
         .in = client ? TREE_TO_CLIENT : TREE_TO_SERVER,
         .ping = ping,
     };
+}
+
+void channel_keys(struct channel *channel, const uint8_t secret[static CHANNEL_SECRET_SIZE])
+{
     direction_key(&channel->seal, secret, channel->out);
     direction_key(&channel->open, secret, channel->in);
+}
+
+void channel_init(struct channel *channel, uint32_t slot, bool client, bool ping,
+                  const uint8_t secret[static CHANNEL_SECRET_SIZE])
+{
+    channel_begin(channel, slot, client, ping);
+    channel_keys(channel, secret);
 }
 
 void channel_wipe(struct channel *channel)
@@ -183,7 +193,6 @@ static void seal(struct channel *channel, const void *data, uint32_t size)
     cell[CELL_TAG + 1] = tag[1];
     cell[CELL_SIZE + 1] = 0;
     cell[CELL_SIZE] = size + AES_GCM_TAG_SIZE;
-    __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
 /* May it send? -EPIPE if not; streams wait for a free cell. */
@@ -204,19 +213,46 @@ static int64_t ready_to_send(struct channel *channel, uint32_t size)
     return 0;
 }
 
-int channel_send(struct channel *channel, const void *data, uint32_t size)
+static int post(struct channel *channel)
 {
-    if (ready_to_send(channel, size) < 0)
-        return -EPIPE;
-    seal(channel, data, size);
     if (border_call2(OCALL_TREE_POST, 0, channel->slot, channel->out) < 0)
         return (int)break_off(channel);
     return 0;
 }
 
+int channel_send(struct channel *channel, const void *data, uint32_t size)
+{
+    if (ready_to_send(channel, size) < 0)
+        return -EPIPE;
+    seal(channel, data, size);
+    return post(channel);
+}
+
+int channel_send_plain(struct channel *channel, const void *data, uint32_t size)
+{
+    ASSERT(size % 8 == 0);
+    if (ready_to_send(channel, size) < 0)
+        return -EPIPE;
+    volatile uint64_t *cell = cell_at(channel, channel->out, channel->sent++);
+    for (uint32_t i = 0; i < size / 8; i++)
+        cell[CELL_TAG + i] = load_le64((const uint8_t *)data + i * 8u);
+    cell[CELL_SIZE + 1] = 0;
+    cell[CELL_SIZE] = size;
+    return post(channel);
+}
+
 static bool has_come(const struct channel *channel)
 {
     return counters(channel->slot, channel->in).posted != (uint32_t)channel->received;
+}
+
+static void taken(struct channel *channel)
+{
+    channel->received++;
+    /* Asked and answered: the answer says that the question was taken. A peer that is gone does not want
+     * to know, but what it said before still counts. */
+    if (!channel->ping)
+        (void)border_call2(OCALL_TREE_TAKEN, 0, channel->slot, channel->in);
 }
 
 /* Opens the next message, which has come. */
@@ -237,10 +273,7 @@ static int64_t take(struct channel *channel, void *buf, uint32_t room)
                            (const void *)(uintptr_t)(cell + CELL_TEXT), size, (const uint8_t *)tag,
                            buf) < 0)
         return break_off(channel);
-    channel->received++;
-    /* Asked and answered: the answer says that the question was taken. */
-    if (!channel->ping && border_call2(OCALL_TREE_TAKEN, 0, channel->slot, channel->in) == -EPIPE)
-        return size; /* the peer is gone; what it said before still counts */
+    taken(channel);
     return size;
 }
 
@@ -251,20 +284,41 @@ int64_t channel_try_receive(struct channel *channel, void *buf, uint32_t room)
     return has_come(channel) ? take(channel, buf, room) : -EAGAIN;
 }
 
-int64_t channel_receive(struct channel *channel, void *buf, uint32_t room, bool interruptible)
+/* Until a message has come: 0; -EPIPE, broken then; -EINTR. */
+static int await(struct channel *channel, bool interruptible)
 {
-    for (;;) {
-        int64_t r = channel_try_receive(channel, buf, room);
-        if (r != -EAGAIN)
-            return r;
-        r = wait_host(OCALL_TREE_WAIT, channel->slot, channel->in, (uint32_t)channel->received,
-                      interruptible);
+    while (!has_come(channel)) {
+        int64_t r = wait_host(OCALL_TREE_WAIT, channel->slot, channel->in,
+                              (uint32_t)channel->received, interruptible);
         if (r == -EINTR)
-            return r;
+            return -EINTR;
         /* What it said before it died still counts. */
         if (r < 0 && !has_come(channel))
-            return break_off(channel);
+            return (int)break_off(channel);
     }
+    return 0;
+}
+
+int64_t channel_receive(struct channel *channel, void *buf, uint32_t room, bool interruptible)
+{
+    if (channel->broken)
+        return -EPIPE;
+    int r = await(channel, interruptible);
+    return r < 0 ? r : take(channel, buf, room);
+}
+
+int channel_receive_plain(struct channel *channel, void *buf, uint32_t size)
+{
+    ASSERT(size % 8 == 0);
+    if (channel->broken || await(channel, false) < 0)
+        return -EPIPE;
+    const volatile uint64_t *cell = cell_at(channel, channel->in, channel->received);
+    if ((uint32_t)cell[CELL_SIZE] != size)
+        return (int)break_off(channel);
+    for (uint32_t i = 0; i < size / 8; i++)
+        store_le64((uint8_t *)buf + i * 8u, cell[CELL_TAG + i]);
+    taken(channel);
+    return 0;
 }
 
 int64_t channel_call(struct channel *channel, const void *data, uint32_t size, void *buf,
@@ -275,11 +329,8 @@ int64_t channel_call(struct channel *channel, const void *data, uint32_t size, v
     seal(channel, data, size);
     int64_t r = wait_host(OCALL_TREE_CALL, channel->slot, channel->out, (uint32_t)channel->received,
                           interruptible);
-    if (r == -EINTR) { /* before the host was asked: it is sent all the same */
-        if (border_call2(OCALL_TREE_POST, 0, channel->slot, channel->out) < 0)
-            return break_off(channel);
-        return r;
-    }
+    if (r == -EINTR) /* before the host was asked: it is sent all the same */
+        return post(channel) < 0 ? -EPIPE : -EINTR;
     if (r < 0 && !has_come(channel))
         return break_off(channel);
     return channel_receive(channel, buf, room, interruptible);

@@ -33,6 +33,14 @@ void channel_init(struct channel *channel, uint32_t slot, bool client, bool ping
                   const uint8_t secret[static CHANNEL_SECRET_SIZE]);
 void channel_wipe(struct channel *channel);
 
+/* The same in two steps, for attest.c: what is sent plain before there are keys uses the same cells, counters
+ * and sequence numbers. Nothing in such a message is to be believed. size is a multiple of 8. */
+void channel_begin(struct channel *channel, uint32_t slot, bool client, bool ping);
+void channel_keys(struct channel *channel, const uint8_t secret[static CHANNEL_SECRET_SIZE]);
+MUST_CHECK int channel_send_plain(struct channel *channel, const void *data, uint32_t size);
+/* -EPIPE also if the message's size is not this one. */
+MUST_CHECK int channel_receive_plain(struct channel *channel, void *buf, uint32_t size);
+
 /* Seals into the next cell and posts it. Streams: waits for room. data: library OS memory, at most
  * TREE_MESSAGE_MAX. -EPIPE: broken, or the peer's process died. */
 MUST_CHECK int channel_send(struct channel *channel, const void *data, uint32_t size);
