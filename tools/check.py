@@ -79,7 +79,9 @@ def test_files(arguments):
     for argument in arguments:
         path = ROOT / argument
         files += sorted(path.rglob("test_*.py")) if path.is_dir() else [argument]
-    slow = ("test_tamper", "test_behave", "test_suites", "test_hostile", "test_run")
+    if not os.environ.get("SGXPY_TREE_TESTS"):  # until processes can start others
+        files = [f for f in files if f in arguments or not f.name.startswith("test_tree")]
+    slow = ("test_tree", "test_tamper", "test_behave", "test_suites", "test_hostile", "test_run")
     return sorted(files, key=lambda f: next((i for i, s in enumerate(slow) if s in str(f)), len(slow)))
 
 

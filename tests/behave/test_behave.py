@@ -10,6 +10,7 @@ A program is a .py or .c file. Comment lines that hold `behave:` say what it nee
     behave: run --poison          options of `sgxpy run`
     behave: cc -static            more flags for gcc
     behave: needs numpy           skipped where this module is missing
+    behave: with FILE             puts this file of with/ (or a neighbour) beside the program
 """
 
 import difflib
@@ -36,6 +37,7 @@ class Program:
         self.args, self.options, self.run_options, self.cc = [], [], [], []
         self.environment = {}
         self.stdin = b""
+        self.companions = []
         for line in path.read_text(encoding="utf-8").splitlines():
             if "behave:" in line:
                 self.directive(line.partition("behave:")[2].strip().removesuffix("*/"))
@@ -55,6 +57,8 @@ class Program:
             self.run_options += words
         elif word == "cc":
             self.cc += words
+        elif word == "with":
+            self.companions += words
         elif word == "needs":
             for module in words:
                 if importlib.util.find_spec(module) is None:
@@ -64,6 +68,9 @@ class Program:
 
     def command(self, folder):
         """Puts the program into folder; returns how to start it."""
+        for name in self.companions:
+            where = self.path.parent / "with" / name
+            shutil.copy(where if where.exists() else self.path.parent / name, folder / name)
         if self.path.suffix == ".py":
             shutil.copy(self.path, folder / self.path.name)
             return [PYTHON, self.path.name, *self.args]
@@ -94,8 +101,7 @@ def compare(oracle, output, where):
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.name)
-def test_same_as_native(path, sgxpy, tmp_path):
+def check_same_as_native(path, sgxpy, tmp_path):
     program = Program(path)
     work = tmp_path / "work"
     work.mkdir()
@@ -140,3 +146,8 @@ def test_same_as_native(path, sgxpy, tmp_path):
         where = " ".join(["in the enclave", *mode])
         compare(oracle, inside.stdout.decode(errors="replace"), f"{where}\n{errors}")
         assert inside.returncode == code, f"{where}\n{errors}"
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda p: p.name)
+def test_same_as_native(path, sgxpy, tmp_path):
+    check_same_as_native(path, sgxpy, tmp_path)

@@ -1,0 +1,154 @@
+/* waitid and wait4 as the kernel gives them: every field, stopped and continued children, EINTR, signals queued. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t came;
+static siginfo_t last;
+static void note(int number, siginfo_t *info, void *context)
+{
+    (void)number;
+    (void)context;
+    last = *info;
+    came++;
+}
+
+static const char *code_name(int code)
+{
+    switch (code) {
+    case CLD_EXITED: return "exited";
+    case CLD_KILLED: return "killed";
+    case CLD_DUMPED: return "dumped";
+    case CLD_STOPPED: return "stopped";
+    case CLD_CONTINUED: return "continued";
+    }
+    return "?";
+}
+
+static void look(const char *what, pid_t pid, int options)
+{
+    siginfo_t info;
+    memset(&info, 0x55, sizeof(info));
+    int got = waitid(P_PID, (id_t)pid, &info, options);
+    if (got < 0)
+        printf("%s: %s\n", what, strerror(errno));
+    else if (info.si_pid == 0)
+        printf("%s: nothing, signo %d\n", what, info.si_signo);
+    else
+        printf("%s: pid %d, signo %d, errno %d, uid %d, %s %d\n", what, info.si_pid == pid, info.si_signo == SIGCHLD,
+               info.si_errno, info.si_uid == getuid(), code_name(info.si_code), info.si_status);
+}
+
+static pid_t child(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        for (;;)
+            pause();
+    return pid;
+}
+
+int main(void)
+{
+    look("no child", 1, WEXITED);
+    pid_t pid = child();
+    look("running", pid, WEXITED | WNOHANG);
+    kill(pid, SIGSTOP);
+    look("stop", pid, WSTOPPED);
+    look("told once", pid, WSTOPPED | WNOHANG);
+    kill(pid, SIGCONT);
+    look("continue", pid, WCONTINUED);
+    kill(pid, SIGTERM);
+    look("left there", pid, WEXITED | WNOWAIT);
+    look("still there", pid, WEXITED | WNOWAIT | WNOHANG);
+    int status;
+    struct rusage usage;
+    memset(&usage, 0x55, sizeof(usage));
+    printf("wait4: %d, ", wait4(pid, &status, 0, &usage) == pid);
+    printf("%d %d, usage %d\n", WIFSIGNALED(status), WTERMSIG(status), usage.ru_utime.tv_sec < 100);
+    look("gone", pid, WEXITED);
+    printf("invalid: %d\n", waitid(P_ALL, 0, NULL, 0) == -1 && errno == EINVAL);
+
+    /* Without a place for the answer. */
+    pid = fork();
+    if (pid == 0)
+        _exit(0x1ff);
+    printf("no info: %d", waitid(P_PID, (id_t)pid, NULL, WEXITED | WNOWAIT));
+    printf(", then %d", waitpid(pid, NULL, 0) == pid);
+    printf(", then %d\n", waitpid(pid, NULL, 0) == -1 && errno == ECHILD);
+
+    /* A handler without SA_RESTART ends the wait; with it the wait goes on. */
+    struct sigaction action = { .sa_sigaction = note, .sa_flags = SA_SIGINFO };
+    sigaction(SIGALRM, &action, NULL);
+    pid = child();
+    struct itimerval soon = { .it_value.tv_usec = 10000 };
+    setitimer(ITIMER_REAL, &soon, NULL);
+    printf("interrupted: %d", waitpid(pid, &status, 0) == -1 && errno == EINTR);
+    printf(", came %d\n", (int)came);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    action.sa_flags |= SA_RESTART;
+    sigaction(SIGALRM, &action, NULL);
+    int gate[2];
+    if (pipe(gate) < 0)
+        return 1;
+    pid = fork();
+    if (pid == 0) {
+        close(gate[1]);
+        char c;
+        _exit(read(gate[0], &c, 1) == 0 ? 3 : 4);
+    }
+    close(gate[0]);
+    /* Closed by a second child some time after the alarm. */
+    pid_t closer = fork();
+    if (closer == 0) {
+        usleep(50000);
+        _exit(0);
+    }
+    close(gate[1]);
+    setitimer(ITIMER_REAL, &soon, NULL);
+    printf("restarted: %d", waitpid(pid, &status, 0) == pid);
+    printf(" %d, came %d", WEXITSTATUS(status), (int)came);
+    printf(" %d\n", waitpid(closer, NULL, 0) == closer);
+
+    /* SIGCHLD: stops too, unless SA_NOCLDSTOP; SA_NOCLDWAIT leaves no zombie but tells. */
+    came = 0;
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
+    for (int flags = 0; flags < 2; flags++) {
+        action.sa_flags = SA_SIGINFO | (flags ? SA_NOCLDSTOP : 0);
+        sigaction(SIGCHLD, &action, NULL);
+        pid = child();
+        kill(pid, SIGSTOP);
+        waitpid(pid, &status, WUNTRACED);
+        printf("stopped %d %d", WIFSTOPPED(status), WSTOPSIG(status) == SIGSTOP);
+        sigset_t pending;
+        sigpending(&pending);
+        printf(", told %d", sigismember(&pending, SIGCHLD));
+        siginfo_t info = { 0 };
+        struct timespec none = { 0 };
+        sigtimedwait(&blocked, &info, &none);
+        if (info.si_signo)
+            printf(" %s %d", code_name(info.si_code), info.si_status);
+        kill(pid, SIGKILL);
+        sigwaitinfo(&blocked, &info);
+        printf(", %s %d %d\n", code_name(info.si_code), info.si_status, waitpid(pid, NULL, 0) == pid);
+    }
+    action.sa_flags = SA_SIGINFO | SA_NOCLDWAIT;
+    sigaction(SIGCHLD, &action, NULL);
+    pid = fork();
+    if (pid == 0)
+        _exit(1);
+    siginfo_t info;
+    sigwaitinfo(&blocked, &info);
+    printf("told %d, no zombie: %d\n", info.si_pid == pid, waitpid(pid, NULL, 0) == -1 && errno == ECHILD);
+    return 0;
+}
