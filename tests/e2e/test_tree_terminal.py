@@ -1,0 +1,102 @@
+"""Keys at a terminal reach the foreground group, children too; natively first, as the oracle."""
+
+import os
+import pty
+import select
+import signal
+import time
+
+import pytest
+
+PYTHON = "/usr/bin/python3"
+
+CHILD = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    print("child is up", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("child was interrupted", flush=True)
+    sys.exit(7)
+"""
+
+PARENT = f"""
+import signal, subprocess, sys
+came = []
+signal.signal(signal.SIGINT, lambda *a: came.append(1))
+p = subprocess.Popen([sys.executable, "-c", {CHILD!r}])
+print("code", p.wait())
+while not came:
+    signal.pause()
+print("parent had it", len(came), flush=True)
+"""
+
+PYTHON_DEFAULT = f"""
+import subprocess, sys
+try:
+    subprocess.run([sys.executable, "-c", {CHILD!r}])
+except KeyboardInterrupt:
+    print("parent was interrupted", flush=True)
+    sys.exit(3)
+"""
+
+SESSION = f"""
+import subprocess, sys
+p = subprocess.Popen([sys.executable, "-c", {CHILD.replace("time.sleep(60)", "sys.stdin.readline()")!r}],
+                     start_new_session=True, stdin=subprocess.PIPE, text=True)
+try:
+    p.wait()
+except KeyboardInterrupt:
+    print("only the parent", p.poll(), flush=True)
+    p.communicate("\\n")
+print("code", p.wait(), flush=True)
+"""
+
+PROGRAMS = {"handler": PARENT, "default": PYTHON_DEFAULT, "other session": SESSION}
+
+
+def at_terminal(command, folder, environment):
+    """Runs it, presses ^C once the child is up; what the terminal showed, and the exit code."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        try:
+            os.chdir(folder)
+            os.execve(command[0], command, environment)
+        finally:
+            os._exit(99)
+    shown, pressed, end = b"", False, time.monotonic() + 60
+    while time.monotonic() < end:
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                block = os.read(terminal, 10_000)
+            except OSError:  # EIO: the last one closed it
+                break
+            if not block:
+                break
+            shown += block
+        if not pressed and b"child is up" in shown:
+            pressed = True
+            os.write(terminal, b"\x03")
+    else:
+        os.kill(pid, signal.SIGKILL)
+    os.close(terminal)
+    status = os.waitpid(pid, 0)[1]
+    return shown.decode().replace("\r\n", "\n").replace("^C", ""), os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_interrupt_key(sgxpy, tmp_path, name):
+    (tmp_path / "p.py").write_text(PROGRAMS[name])
+    environment = {**os.environ, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    command = [PYTHON, "p.py"]
+    oracle = at_terminal(command, tmp_path, environment)
+    assert "child is up" in oracle[0]
+    traced, _ = at_terminal([sgxpy.path, "trace", "-o", "p.trace", "--", *command], tmp_path, environment)
+    assert oracle[0] in traced
+    for arguments in (["manifest", "p.trace", "-o", "p.json"], ["sign", "p.json", "--key", sgxpy.key, "-o", "p.sgx"]):
+        done = sgxpy(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    for mode in ([], ["--poison"]):
+        inside = at_terminal([sgxpy.path, "run", "--quiet", *mode, "p.sgx"], tmp_path, environment)
+        assert inside == oracle
