@@ -43,6 +43,7 @@ enum check {
     CHECK_PRODUCT,
     CHECK_VERSION,
     CHECK_DATA,
+    CHECK_ROLE,
     CHECK_EDGE,
     CHECK_CONFIRM,
     CHECK_POINT,
@@ -181,7 +182,7 @@ static void report_data(const struct exchange *e, enum role role,
         uint8_t child[X25519_SIZE], parent[X25519_SIZE];
         struct attest_edge edge;
         uint8_t cascade[MANIFEST_HASH_SIZE];
-    } bound = { .role = role, .edge = e->m1.edge };
+    } bound = { .role = ATTEST_CHECKS(CHECK_ROLE) ? role : 0, .edge = e->m1.edge };
     static_assert(sizeof(bound) == 32 + 8 + 64 + 40 + 32, "no padding");
 
     memcpy(bound.tag, g_tag, sizeof(bound.tag));
