@@ -43,6 +43,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(text_size == again_size && memcmp(text, text_again, text_size) == 0);
 
     static const uint8_t hash[MANIFEST_HASH_SIZE];
+    uint8_t(*mrenclaves)[MANIFEST_HASH_SIZE] = malloc(c->node_count * MANIFEST_HASH_SIZE);
+    must(mrenclaves != NULL);
+    memset(mrenclaves, 0x11, c->node_count * MANIFEST_HASH_SIZE);
+    const struct manifest_identity id = { hash, hash, (const void *)mrenclaves };
     for (size_t i = 0; i < c->node_count; i++) {
         void *manifest = NULL;
         size_t manifest_size;
@@ -51,11 +55,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint64_t bytes = 0;
         for (size_t k = 0; k < c->nodes[i].file_count; k++)
             bytes |= c->nodes[i].files[k].size >> 28;
-        if (bytes == 0 && manifest_pack(&c->nodes[i], hash, hash, no_leaves, NULL, &manifest,
+        if (bytes == 0 && manifest_pack(c, i, &id, no_leaves, NULL, &manifest,
                                         &manifest_size, &why) < 0)
             must(why.text[0] && manifest == NULL);
         free(manifest);
     }
+    free(mrenclaves);
     free(text);
     free(text_again);
     cascade_free(c);

@@ -22,6 +22,8 @@ enum option_id {
     ID_EXEC,
     ID_HEAP,
     ID_THREADS,
+    ID_PROCESSES,
+    ID_MERGE,
     ID_DEBUG,
     ID_ENV,
     ID_ARGS,
@@ -63,6 +65,10 @@ static const struct option_spec {
       "memory the program may use (256M, 4G); without it, from the trace" },
     { ID_THREADS, "threads", "N", OPTIONS_MANIFEST,
       "threads at one time; without it, from the trace" },
+    { ID_PROCESSES, "processes", "N", OPTIONS_MANIFEST,
+      "processes of the tree at one time; without it, from the trace" },
+    { ID_MERGE, "merge", "PROGRAM", OPTIONS_MANIFEST,
+      "one node for all that this executable (path or name) runs, whatever its arguments" },
     { ID_ENV, "env", "NAME[=VALUE]", OPTIONS_MANIFEST,
       "pin this variable, or (without VALUE) take it from the host at run time" },
     { ID_ARGS, "args", "host|pinned", OPTIONS_MANIFEST,
@@ -280,6 +286,11 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
         r = take_number(verb, "threads", value, 1, 1024, &number);
         o->threads = (uint32_t)number;
         return r;
+    case ID_PROCESSES:
+        r = take_number(verb, "processes", value, 1, MANIFEST_PROCESSES_MAX, &number);
+        o->processes = (uint32_t)number;
+        return r;
+    case ID_MERGE: return take_list(verb, "merge", &o->merge, value);
     case ID_PROD_ID:
         r = take_number(verb, "isv-prod-id", value, 0, UINT16_MAX, &number);
         o->isv_prod_id = (uint16_t)number;
@@ -356,6 +367,7 @@ void options_done(struct options *options)
     free(options->deny.items);
     free(options->package.items);
     free(options->env.items);
+    free(options->merge.items);
     memset(options, 0, sizeof(*options));
 }
 
@@ -371,16 +383,17 @@ char *options_fingerprint(const struct options *options)
         const struct option_list *list;
     } lists[] = {
         { "trust", &options->trust },     { "allow", &options->allow }, { "deny", &options->deny },
-        { "package", &options->package }, { "env", &options->env },
+        { "package", &options->package }, { "env", &options->env },     { "merge", &options->merge },
     };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         for (size_t k = 0; k < lists[i].list->count; k++)
             fprintf(out, "%s %zu %s\n", lists[i].name, strlen(lists[i].list->items[k]),
                     lists[i].list->items[k]);
     }
-    fprintf(out, "exec_deny %d\nargs_host %d\ndebug %d\nheap %" PRIu64 "\nthreads %" PRIu32 "\n",
+    fprintf(out, "exec_deny %d\nargs_host %d\ndebug %d\nheap %" PRIu64 "\nthreads %" PRIu32
+            "\nprocesses %" PRIu32 "\n",
             options->exec_deny, options->args_host, options->debug || options->strace,
-            options->heap, options->threads);
+            options->heap, options->threads, options->processes);
     fprintf(out, "isv_prod_id %u\nisv_svn %u\n", options->isv_prod_id, options->isv_svn);
     if (fclose(out) != 0) {
         free(text);

@@ -34,10 +34,11 @@ struct options {
     const char *output;
 
     /* manifest */
-    struct option_list trust, allow, deny, package, env;
+    struct option_list trust, allow, deny, package, env, merge;
     bool exec_deny, args_host, debug;
     uint64_t heap;    /* bytes; 0: proposed from the trace */
     uint32_t threads; /* 0: proposed from the trace */
+    uint32_t processes; /* 0: proposed from the trace */
 
     /* sign */
     const char *key;

@@ -350,8 +350,8 @@ static void node_of_cascade(const struct cascade_node *node, struct show_node *r
 {
     *ret = (struct show_node){
         .label = node->label,
-        .executable = node->executable,
-        .interpreter = node->interpreter,
+        .executable = node->entries[0].start.executable,
+        .interpreter = node->entries[0].interpreter,
         .cwd = node->cwd,
         .flags = node->flags,
         .thread_count = node->thread_count,

@@ -161,11 +161,14 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
         .env_count = options->env.count,
         .own = own,
         .own_count = own_count,
+        .merge = options->merge.items,
+        .merge_count = options->merge.count,
         .exec_deny = options->exec_deny,
         .debug = options->debug || options->strace,
         .args_host = options->args_host,
         .heap_size = options->heap,
         .thread_count = options->threads,
+        .process_limit = options->processes,
     };
     CLEANUP(manifest_report_done) struct manifest_report report = { 0 };
     CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
@@ -185,12 +188,11 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
 /* One node: compiled, laid out, measured, signed. */
 static int sign_node(const struct cascade *c, size_t index, const struct options *options,
                      const struct library_os *library_os, const struct signing_key *key,
-                     bool automatic_key, struct bundle_node *ret, struct err *err)
+                     bool automatic_key, const struct manifest_identity *id,
+                     struct bundle_node *ret, struct err *err)
 {
     const struct cascade_node *node = &c->nodes[index];
-    uint8_t mrsigner[SGX_HASH_SIZE];
-    keys_mrsigner(key, mrsigner);
-    int r = manifest_compile(c, index, mrsigner, &ret->manifest, &ret->manifest_size, err);
+    int r = manifest_compile(c, index, id, &ret->manifest, &ret->manifest_size, err);
     if (r < 0)
         return r;
 
@@ -216,6 +218,33 @@ static int sign_node(const struct cascade *c, size_t index, const struct options
         (r = layout_measure(layout, params.enclave_hash, err)) < 0)
         return r;
     return sigstruct_build(&params, key, &ret->sigstruct, err);
+}
+
+/* Children before their parents, which name them by MRENCLAVE, and the root last. */
+static int sign_nodes(const struct cascade *c, const struct options *options,
+                      const struct library_os *library_os, const struct signing_key *key,
+                      bool automatic_key, struct bundle_node *nodes, struct err *err)
+{
+    uint8_t cascade_hash[SGX_HASH_SIZE], mrsigner[SGX_HASH_SIZE];
+    CLEANUP(free_p) size_t *order = calloc(c->node_count, sizeof(*order));
+    CLEANUP(free_p) uint8_t(*mrenclaves)[SGX_HASH_SIZE] = calloc(c->node_count, SGX_HASH_SIZE);
+    if (!order || !mrenclaves)
+        return err_set(err, -ENOMEM, "out of memory");
+    int r = cascade_order(c, order);
+    if (r < 0)
+        return err_set(err, r, "ordering the programs: %s", strerror(-r));
+    if ((r = cascade_id(c, cascade_hash, err)) < 0)
+        return r;
+    keys_mrsigner(key, mrsigner);
+    const struct manifest_identity id = { cascade_hash, mrsigner, mrenclaves };
+    for (size_t i = 0; i < c->node_count; i++) {
+        size_t n = order[i];
+        r = sign_node(c, n, options, library_os, key, automatic_key, &id, &nodes[n], err);
+        if (r < 0)
+            return r;
+        memcpy(mrenclaves[n], nodes[n].sigstruct.enclave_hash, SGX_HASH_SIZE);
+    }
+    return 0;
 }
 
 static void bundle_done(struct bundle *bundle)
@@ -246,11 +275,9 @@ int steps_sign(const char *cascade_path, const struct options *options,
     if (!bundle.nodes)
         return err_set(err, -ENOMEM, "out of memory");
     bundle.node_count = cascade->node_count;
-    for (size_t i = 0; i < cascade->node_count; i++) {
-        r = sign_node(cascade, i, options, library_os, key, automatic_key, &bundle.nodes[i], err);
-        if (r < 0)
-            return r;
-    }
+    r = sign_nodes(cascade, options, library_os, key, automatic_key, bundle.nodes, err);
+    if (r < 0)
+        return r;
     r = bundle_store(output, &bundle, err);
     if (r < 0)
         return r;

@@ -219,6 +219,11 @@ static const char *check_node(const struct manifest_view *v)
         return "the stack size is out of range";
     if (n->fd_limit < 3 || n->fd_limit > 1u << 20)
         return "the number of descriptors is out of range";
+    if (n->process_limit > MANIFEST_PROCESSES_MAX ||
+        (n->process_limit && !(n->flags & MANIFEST_ROOT)))
+        return "the number of processes is out of range";
+    if (n->reserved != 0)
+        return "the node has unknown fields";
     return NULL;
 }
 

@@ -30,6 +30,7 @@
 #define MANIFEST_ARGS_MAX    65536u
 #define MANIFEST_ENV_MAX     65536u
 #define MANIFEST_HEAP_MAX    (1ull << 43)
+#define MANIFEST_PROCESSES_MAX 2048u /* half of TREE_SLOTS: a process has one, its threads need others */
 
 /* Caller allocates; nothing to free. Read the fields as you like, never write them. */
 struct manifest_view {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +11,13 @@
 #include "core/manifest_view.h"
 #include "manifest/hash.h"
 #include "manifest/table.h"
+#include "manifest/tree.h"
 #include "util/fs.h"
 
 #define WRITE_BITS   (TRACE_WRITTEN | TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
 #define GONE_BITS    (TRACE_REMOVED | TRACE_RENAMED_FROM)
 #define RUN_BITS     (TRACE_MAPPED_EXEC | TRACE_EXECUTED)
+#define MAKE_BITS    (TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
 #define HASH_THREADS 2
 
 void manifest_report_done(struct manifest_report *r)
@@ -26,6 +29,40 @@ void manifest_report_done(struct manifest_report *r)
     free(r->dropped);
     free(r->notes);
     *r = (struct manifest_report){ 0 };
+}
+
+/* What building a node needs of the whole. */
+struct plan {
+    const struct trace *const *traces;
+    const struct manifest_rules *rules;
+    struct tree tree;
+    uint32_t **tree_bits; /* [trace][path]: TRACE_* of all nodes */
+    uint32_t **by_path;   /* [trace]: indexes of paths, sorted by path */
+};
+
+static int compare_paths(const void *a, const void *b, void *paths)
+{
+    const struct trace_path *p = paths;
+    return strcmp(p[*(const uint32_t *)a].path, p[*(const uint32_t *)b].path);
+}
+
+/* The path in a trace, or NULL. */
+static const struct trace_path *find_traced(const struct plan *plan, size_t trace, const char *path)
+{
+    const struct trace *t = plan->traces[trace];
+    size_t low = 0, high = t->path_count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        const struct trace_path *p = &t->paths[plan->by_path[trace][mid]];
+        int order = strcmp(p->path, path);
+        if (order == 0)
+            return p;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
 }
 
 /* ---- one traced path ---- */
@@ -63,19 +100,32 @@ static bool random_name(const char *path)
            strspn(base + 3, "abcdefghijklmnopqrstuvwxyz0123456789_") >= 8;
 }
 
-/* Below a folder that is temporary itself; that folder's record covers it. */
-static bool below_temporary(struct table *t, const char *path)
+/* Below a folder that is temporary itself, whoever made it; that folder's record covers it. 1: so it is,
+ * 0: not, -ENOMEM. */
+static int below_temporary(struct table *t, const struct plan *plan, size_t trace, const char *path)
 {
     if (path_below(path, "/tmp"))
-        return true;
+        return 1;
     for (const char *p = strrchr(path, '/'); p > path; p = memrchr(path, '/', (size_t)(p - path))) {
-        struct entry *e = table_find(t, path, (size_t)(p - path));
-        if (e && e->now && (e->bits_now & TRACE_CREATED) && trace_is_temporary(e->now)) {
-            e->folder = true;
-            return true;
-        }
+        char folder[MANIFEST_PATH_MAX + 1];
+        snprintf(folder, sizeof(folder), "%.*s", (int)(p - path), path);
+        const struct trace_path *above = find_traced(plan, trace, folder);
+        if (!above || !(above->bits & TRACE_CREATED) || !trace_is_temporary(above))
+            continue;
+        struct entry *e = table_get(t, folder, (size_t)(p - path));
+        if (!e)
+            return -ENOMEM;
+        entry_claim(e, MANIFEST_SCRATCH, 0);
+        e->folder = true;
+        return 1;
     }
-    return false;
+    return 0;
+}
+
+/* This node only asked for it and found nothing. */
+static bool only_absent(const struct entry *e)
+{
+    return (e->bits_now & ~(uint32_t)TRACE_DENIED) == TRACE_ABSENT;
 }
 
 /* One trace reads what another one writes: no single class is right for both. */
@@ -93,21 +143,28 @@ static int claim(struct table *t, struct entry *e, uint32_t class, uint32_t flag
 static int classify_output(struct table *t, struct entry *e)
 {
     const struct trace_path *p = e->now;
+    bool makes = e->bits_now & MAKE_BITS;
     if (path_below(e->path, "/tmp")) {
-        if (trace_exists_after(p) && S_ISREG(p->after.mode) && t->lost_count++ == 0)
-            t->lost = e->path;
+        if (makes && trace_exists_after(p) && S_ISREG(p->after.mode) && t->lost->count++ == 0)
+            t->lost->first = strdup(e->path);
         return 0;
     }
-    if (path_importable(e->path) || (e->bits & RUN_BITS))
+    if (path_importable(e->path) || ((e->bits | e->tree_now) & RUN_BITS))
         return err_set(t->err, -EINVAL,
                        "'%s' is written by the program and could then be imported or loaded: "
                        "such a file is never open to the host. Make it before the traced run",
                        e->path);
-    return claim(t, e, MANIFEST_ALLOWED, MANIFEST_OUTPUT);
+    if (only_absent(e)) {
+        entry_claim(e, MANIFEST_ABSENT, 0);
+        return 0;
+    }
+    /* Who does not make it itself looks at the file that another program of the tree has made. */
+    return claim(t, e, MANIFEST_ALLOWED, makes ? MANIFEST_OUTPUT : 0);
 }
 
 /* The run wrote, made, moved or removed it. */
-static int classify_changed(struct table *t, struct entry *e)
+static int classify_changed(struct table *t, const struct plan *plan, size_t trace,
+                            struct entry *e)
 {
     const struct trace_path *p = e->now;
     bool existed = trace_existed_before(p);
@@ -124,8 +181,13 @@ static int classify_changed(struct table *t, struct entry *e)
         return 0;
     }
     if (!existed && !exists) {
-        if (below_temporary(t, e->path))
+        int below = below_temporary(t, plan, trace, e->path);
+        if (below)
+            return below < 0 ? below : 0;
+        if (only_absent(e)) {
+            entry_claim(e, MANIFEST_ABSENT, 0);
             return 0;
+        }
         entry_claim(e, MANIFEST_SCRATCH, 0);
         if (random_name(e->path))
             table_note(t, "'%s' was temporary; below /tmp any name may be made, here this one only",
@@ -143,18 +205,35 @@ static int classify_changed(struct table *t, struct entry *e)
         table_note(t, "'%s' was removed by the traced run: absent", e->path);
         return 0;
     }
-    bool replaced = (e->bits_now & (TRACE_TRUNCATED | TRACE_RENAMED_TO)) ||
-                    ((e->bits_now & TRACE_REMOVED) && (e->bits_now & TRACE_CREATED));
+    bool replaced = (e->tree_now & (TRACE_TRUNCATED | TRACE_RENAMED_TO)) ||
+                    ((e->tree_now & TRACE_REMOVED) && (e->tree_now & TRACE_CREATED));
     if (!replaced)
         return refuse_rewritten(t, e->path, "extended or partly rewritten");
     return classify_output(t, e);
+}
+
+static bool starts_with(const char *path, const char *name, const char *text)
+{
+    char full[MANIFEST_PATH_MAX + 32], head[64];
+    snprintf(full, sizeof(full), "%s%s", path, name);
+    CLEANUP(close_p) int fd = open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    size_t size = strlen(text);
+    return fd >= 0 && read_full(fd, head, size) == (ssize_t)size && memcmp(head, text, size) == 0;
+}
+
+/* Mapped executable by this node, or a script that was started. */
+static bool runs_here(const struct entry *e)
+{
+    return (e->bits & TRACE_MAPPED_EXEC) ||
+           ((e->bits & TRACE_EXECUTED) && starts_with(e->path, "", "#!"));
 }
 
 static int classify_unchanged(struct table *t, struct entry *e)
 {
     const struct trace_path *p = e->now;
     if (!trace_existed_before(p)) {
-        if (!path_below(e->path, "/tmp"))
+        /* Below a /tmp of its own a node may make any name. */
+        if (!t->root || !path_below(e->path, "/tmp"))
             entry_claim(e, MANIFEST_ABSENT, 0);
         return 0;
     }
@@ -167,12 +246,9 @@ static int classify_unchanged(struct table *t, struct entry *e)
         return claim(t, e, MANIFEST_TRUSTED, MANIFEST_LISTED);
     case S_IFLNK: return claim(t, e, MANIFEST_TRUSTED, 0);
     case S_IFREG:
-        /* What only exec was to start, and may not. The program itself is claimed by the closure.
-         */
-        if (t->rules->exec_deny && !(e->bits_now & (TRACE_READ | TRACE_MAPPED_EXEC)))
-            break;
-        if (e->bits_now & (TRACE_READ | RUN_BITS))
-            return claim(t, e, MANIFEST_TRUSTED, (e->bits & RUN_BITS) ? MANIFEST_EXEC : 0);
+        /* What it only gave to exec, another node runs: start_other() names it. */
+        if (e->bits_now & (TRACE_READ | TRACE_MAPPED_EXEC))
+            return claim(t, e, MANIFEST_TRUSTED, runs_here(e) ? MANIFEST_EXEC : 0);
         break;
     default: break;
     }
@@ -180,12 +256,16 @@ static int classify_unchanged(struct table *t, struct entry *e)
     return 0;
 }
 
-static int classify(struct table *t, struct entry *e)
+static int classify(struct table *t, const struct plan *plan, size_t trace, struct entry *e)
 {
     if (e->own)
         return 0;
     const struct allow_rule *allow = table_allowed(t, e->path);
-    bool writes = e->bits_now & (WRITE_BITS | GONE_BITS);
+    bool writes = e->tree_now & (WRITE_BITS | GONE_BITS);
+    /* /tmp is one for the tree: who meets what the run makes there has a part in it. */
+    if (strcmp(e->path, "/tmp") == 0 ||
+        (path_below(e->path, "/tmp") && writes && !trace_existed_before(e->now)))
+        t->uses_tmp = true;
     if (allow && !allow->folder)
         return 0; /* rules.c has claimed it */
     if (allow && allow->folder) {
@@ -195,34 +275,10 @@ static int classify(struct table *t, struct entry *e)
         if (!path_importable(e->path) && !(e->bits & RUN_BITS))
             return 0;
     }
-    return writes ? classify_changed(t, e) : classify_unchanged(t, e);
+    return writes ? classify_changed(t, plan, trace, e) : classify_unchanged(t, e);
 }
 
 /* ---- traces ---- */
-
-static int refuse_programs(const struct trace *trace, const bool *members, struct err *err)
-{
-    for (size_t i = 1; i < trace->process_count; i++) {
-        const struct trace_process *p = &trace->processes[i];
-        if (p->how != TRACE_HOW_EXEC || p->parent >= i || !members[p->parent])
-            continue;
-        err_set(err, -EINVAL,
-                "'%s' starts another program, '%s': several programs cannot run yet. "
-                "'--exec deny' refuses it at run time",
-                trace->processes[0].executable, p->executable);
-        return err ? err_exit(err, 2) : -EINVAL;
-    }
-    for (size_t i = 1; i < trace->process_count; i++) {
-        if (!members[i] || trace->processes[i].how == TRACE_HOW_EXEC)
-            continue;
-        err_set(err, -EINVAL,
-                "'%s' starts another process of itself ('%s'): several processes cannot run yet. "
-                "'--exec deny' refuses it at run time",
-                trace->processes[0].executable, trace->processes[i].executable);
-        return err ? err_exit(err, 2) : -EINVAL;
-    }
-    return 0;
-}
 
 static int take_accesses(struct table *t, const struct trace *trace, const struct trace_process *p)
 {
@@ -250,58 +306,145 @@ static int take_accesses(struct table *t, const struct trace *trace, const struc
 }
 
 /* What was renamed or linked to a path that stays belongs to the same class as that path. */
-static void join_moves(struct table *t, const struct trace *trace, const bool *members)
+static void join_moves(struct table *t, const struct plan *plan, size_t index)
 {
+    const struct trace *trace = plan->traces[index];
     for (size_t i = trace->move_count; i-- > 0;) {
         const struct trace_move *m = &trace->moves[i];
-        if (!members[m->process])
+        if (tree_node_of(&plan->tree, index, m->process) == TREE_NONE)
             continue;
         const char *from = trace->paths[m->from].path;
         const char *to = trace->paths[m->to].path;
         struct entry *a = table_find(t, from, strlen(from));
         struct entry *b = table_find(t, to, strlen(to));
-        if (!a || !b || a->class != MANIFEST_SCRATCH || b->class != MANIFEST_ALLOWED)
+        /* The other end may be in another node only. */
+        bool stays = b ? b->class == MANIFEST_ALLOWED
+                       : trace_exists_after(&trace->paths[m->to]) && !path_below(to, "/tmp");
+        if (!a || a->class != MANIFEST_SCRATCH || !stays)
             continue;
         entry_claim(a, MANIFEST_ALLOWED, MANIFEST_OUTPUT);
-        if (S_ISDIR(trace->paths[m->to].after.mode))
-            a->folder = b->folder = true; /* what was in it came along */
+        if (S_ISDIR(trace->paths[m->to].after.mode)) {
+            a->folder = true; /* what was in it came along */
+            if (b)
+                b->folder = true;
+        }
     }
 }
 
-static int take_trace(struct table *t, const struct trace *trace)
+static int take_trace(struct table *t, const struct plan *plan, size_t node, size_t index)
 {
-    if (trace->process_count == 0)
-        return err_set(t->err, -EINVAL, "the trace holds no program");
-    CLEANUP(free_p) bool *members = process_members(trace);
-    if (!members)
-        return err_set(t->err, -ENOMEM, "building the manifest: out of memory");
-    int r = t->rules->exec_deny ? 0 : refuse_programs(trace, members, t->err);
+    const struct trace *trace = plan->traces[index];
+    int r = 0;
     for (size_t i = 0; r == 0 && i < trace->process_count; i++)
-        if (members[i])
+        if (tree_node_of(&plan->tree, index, i) == node)
             r = take_accesses(t, trace, &trace->processes[i]);
-    if (r < 0)
-        return r;
     for (size_t i = 0; r == 0 && i < trace->path_count; i++) {
         const char *path = trace->paths[i].path;
         struct entry *e = table_find(t, path, strlen(path));
-        if (e && e->now == &trace->paths[i])
-            r = classify(t, e);
+        if (!e || e->now != &trace->paths[i])
+            continue;
+        e->tree_now = plan->tree_bits[index][i];
+        r = classify(t, plan, index, e);
     }
     if (r == 0)
-        join_moves(t, trace, members);
+        join_moves(t, plan, index);
+    return r;
+}
+
+/* ---- what starting another program needs ---- */
+
+/* The kernel's, and the library OS's, reading of "#!NAME [ARGUMENT]". false: it is none. */
+static bool read_shebang(const char *path, char *ret, size_t size)
+{
+    char line[256] = { 0 };
+    CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || read_full(fd, line, sizeof(line) - 1) < 0 || strncmp(line, "#!", 2) != 0)
+        return false;
+    line[strcspn(line, "\n")] = '\0';
+    const char *name = line + 2 + strspn(line + 2, " \t");
+    int n = snprintf(ret, size, "%.*s", (int)strcspn(name, " \t"), name);
+    return n > 0 && (size_t)n < size;
+}
+
+/* A program that a node starts: an ELF file by its name, as another node runs it; a script by its
+ * content, as its first line is read here. */
+static int start_path(struct table *t, const char *path, int depth)
+{
+    struct entry *e;
+    char interpreter[MANIFEST_PATH_MAX + 1];
+    int r = table_resolve(t, path, &e);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
+    if (!e->exists || !S_ISREG(e->st.st_mode) || path_built_in(e->path))
+        return 0;
+    if (depth > 4 || !read_shebang(e->path, interpreter, sizeof(interpreter))) {
+        entry_claim(e, MANIFEST_NAMED, 0);
+        return 0;
+    }
+    entry_claim(e, MANIFEST_TRUSTED, e->class == MANIFEST_ALLOWED ? 0 : MANIFEST_EXEC);
+    return interpreter[0] == '/' ? start_path(t, interpreter, depth + 1) : 0;
+}
+
+static int start_named(struct table *t, const char *cwd, const char *name)
+{
+    char path[MANIFEST_PATH_MAX + 1];
+    int n = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name)
+                           : snprintf(path, sizeof(path), "%s/%s", cwd, name);
+    return n > 0 && (size_t)n < sizeof(path) ? start_path(t, path, 0) : 0;
+}
+
+/* What a node needs to see of process p, which it started. */
+static int start_other(struct table *t, const struct trace *trace, const struct trace_process *p)
+{
+    int r = p->exec_name ? start_named(t, p->cwd, p->exec_name) : 0;
+    for (size_t i = 0; r == 0 && i < p->chain_count; i++)
+        r = start_path(t, trace->paths[p->chain[i]].path, 0);
+    if (r == 0)
+        r = start_path(t, p->executable, 0);
+    /* The key of a script is its path, which has to be resolved. */
+    int script = process_script(p);
+    if (r < 0 || script <= 0)
+        return r;
+    char path[MANIFEST_PATH_MAX + 1];
+    const char *name = p->argv[script];
+    int n = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name)
+                           : snprintf(path, sizeof(path), "%s/%s", p->cwd, name);
+    struct entry *e;
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return 0;
+    r = table_resolve(t, path, &e);
+    if (r == 0 && e->exists && !path_built_in(e->path) && !e->class)
+        entry_claim(e, MANIFEST_NAMED, 0);
+    return r == -ENOMEM ? r : 0;
+}
+
+/* Folders that a process of the node starts in. */
+static int take_folder(struct table *t, const struct trace_process *p)
+{
+    struct entry *e;
+    int r = table_resolve(t, p->cwd, &e);
+    if (r == 0 && e->exists && !e->class && !path_built_in(e->path))
+        entry_claim(e, MANIFEST_TRUSTED, 0);
+    return r == -ENOMEM ? r : 0;
+}
+
+static int take_starts(struct table *t, const struct plan *plan, size_t node)
+{
+    int r = 0;
+    for (size_t i = 0; i < plan->tree.trace_count; i++)
+        for (size_t k = 0; r == 0 && k < plan->traces[i]->process_count; k++) {
+            const struct trace_process *p = &plan->traces[i]->processes[k];
+            if (tree_node_of(&plan->tree, i, k) == node && node != 0)
+                r = take_folder(t, p);
+            if (r == 0 && k > 0 && p->how == TRACE_HOW_EXEC && p->parent < k &&
+                tree_node_of(&plan->tree, i, k) != TREE_NONE &&
+                tree_node_of(&plan->tree, i, p->parent) == node)
+                r = start_other(t, plan->traces[i], p);
+        }
     return r;
 }
 
 /* ---- listings and ancestors ---- */
-
-static bool starts_with(const char *path, const char *name, const char *text)
-{
-    char full[MANIFEST_PATH_MAX + 32], head[64];
-    snprintf(full, sizeof(full), "%s%s", path, name);
-    CLEANUP(close_p) int fd = open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    size_t size = strlen(text);
-    return fd >= 0 && read_full(fd, head, size) == (ssize_t)size && memcmp(head, text, size) == 0;
-}
 
 /* A trace, cascade or bundle of an earlier round: a listing with them would never measure the same
  * twice. */
@@ -383,6 +526,9 @@ static int add_ancestors(struct table *t, struct entry *e)
 static int complete_records(struct table *t)
 {
     int r = 0;
+    for (struct entry *e = t->entries; t->uses_tmp && e; e = e->hh.next)
+        if (e->class == MANIFEST_ABSENT && path_below(e->path, "/tmp"))
+            e->class = 0;
     for (size_t i = 0; r == 0 && i < t->listed_count; i++)
         r = name_listed(t, t->listed[i]);
     /* Ancestors that this adds are appended, and complete already or reached. */
@@ -390,13 +536,15 @@ static int complete_records(struct table *t)
         r = e->class && !e->dropped ? add_ancestors(t, e) : 0;
     if (r < 0)
         return r;
-    struct entry *tmp = table_get(t, "/tmp", 4);
-    if (!tmp)
-        return -ENOMEM;
-    tmp->class = 0;
-    tmp->flags = 0;
-    entry_claim(tmp, MANIFEST_SCRATCH, MANIFEST_SUBTREE);
-    tmp->dropped = tmp->own = false;
+    if (t->uses_tmp) {
+        struct entry *tmp = table_get(t, "/tmp", 4);
+        if (!tmp)
+            return -ENOMEM;
+        tmp->class = 0;
+        tmp->flags = 0;
+        entry_claim(tmp, MANIFEST_SCRATCH, MANIFEST_SUBTREE);
+        tmp->dropped = tmp->own = false;
+    }
     struct entry *root = table_get(t, "/", 1);
     if (!root || entry_stat(t, root) < 0)
         return -ENOMEM;
@@ -597,11 +745,29 @@ static int make_records(struct table *t, struct cascade_node *node)
 struct hashing {
     struct cascade_file *files;
     size_t count;
+    const struct cascade_node *done; /* nodes before this one */
+    size_t done_count;
     size_t next; /* atomic */
     pthread_mutex_t lock;
     size_t failed; /* lowest index that failed; guarded by lock */
     struct err err;
 };
+
+/* A file that a node before this one trusts as well is hashed already. */
+static bool take_known(const struct hashing *h, struct cascade_file *f)
+{
+    for (size_t i = 0; i < h->done_count; i++) {
+        const struct cascade_file *same = cascade_find(&h->done[i], f->path);
+        if (!same || same->class != MANIFEST_TRUSTED || same->mode != f->mode ||
+            same->size != f->size || same->mtime_sec != f->mtime_sec ||
+            same->mtime_nsec != f->mtime_nsec)
+            continue;
+        memcpy(f->sha256, same->sha256, sizeof(f->sha256));
+        memcpy(f->root, same->root, sizeof(f->root));
+        return true;
+    }
+    return false;
+}
 
 static void *hash_some(void *arg)
 {
@@ -611,7 +777,7 @@ static void *hash_some(void *arg)
         if (i >= h->count)
             return NULL;
         struct cascade_file *f = &h->files[i];
-        if (f->class != MANIFEST_TRUSTED || !S_ISREG(f->mode))
+        if (f->class != MANIFEST_TRUSTED || !S_ISREG(f->mode) || take_known(h, f))
             continue;
         struct err err = { 0 };
         if (manifest_hash_file(f, &err) == 0)
@@ -627,11 +793,14 @@ static void *hash_some(void *arg)
     }
 }
 
-static int hash_files(struct cascade_node *node, struct err *err)
+static int hash_files(struct cascade *c, size_t index, struct err *err)
 {
+    struct cascade_node *node = &c->nodes[index];
     struct hashing h = {
         .files = node->files,
         .count = node->file_count,
+        .done = c->nodes,
+        .done_count = index,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .failed = SIZE_MAX,
     };
@@ -649,37 +818,205 @@ static int hash_files(struct cascade_node *node, struct err *err)
     return h.err.code;
 }
 
+/* ---- the rules of one node ---- */
+
+/* Whether a process of the node touched the path or something below it. */
+static bool touches(const struct plan *plan, size_t node, const char *path)
+{
+    char canonical[PATH_MAX];
+    if (!realpath(path, canonical)) {
+        size_t size = strlen(path);
+        if (path[0] != '/' || size >= sizeof(canonical))
+            return false;
+        memcpy(canonical, path, size + 1);
+        while (size > 1 && canonical[size - 1] == '/')
+            canonical[--size] = '\0';
+    }
+    for (size_t i = 0; i < plan->tree.trace_count; i++)
+        for (size_t k = 0; k < plan->traces[i]->process_count; k++) {
+            const struct trace_process *p = &plan->traces[i]->processes[k];
+            if (tree_node_of(&plan->tree, i, k) != node)
+                continue;
+            for (size_t a = 0; a < p->access_count; a++)
+                if (path_below(plan->traces[i]->paths[p->accesses[a].path].path, canonical))
+                    return true;
+        }
+    return false;
+}
+
+struct node_rules {
+    struct manifest_rules rules;
+    const char **memory;
+};
+
+static void node_rules_done(struct node_rules *r)
+{
+    free(r->memory);
+}
+
+/* The root has all rules. Another node has those about paths that it touched, and the packages if it runs
+ * the root's executable: a worker. */
+static int make_rules(const struct plan *plan, size_t node, struct node_rules *ret)
+{
+    const struct manifest_rules *all = plan->rules;
+    ret->rules = *all;
+    if (node == 0)
+        return 0;
+    struct {
+        const char *const **items;
+        size_t *count;
+    } lists[] = {
+        { &ret->rules.trust, &ret->rules.trust_count },
+        { &ret->rules.allow, &ret->rules.allow_count },
+        { &ret->rules.deny, &ret->rules.deny_count },
+    };
+    const char **next = calloc(all->trust_count + all->allow_count + all->deny_count + 1,
+                               sizeof(*next));
+    if (!(ret->memory = next))
+        return -ENOMEM;
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        const char *const *from = *lists[i].items;
+        size_t count = *lists[i].count;
+        *lists[i].items = next;
+        *lists[i].count = 0;
+        for (size_t k = 0; k < count; k++)
+            if (touches(plan, node, from[k])) {
+                *next++ = from[k];
+                ++*lists[i].count;
+            }
+    }
+    const struct tree_program *programs = plan->tree.programs;
+    if (strcmp(programs[plan->tree.nodes[node].programs[0]].start.executable,
+               programs[0].start.executable) != 0)
+        ret->rules.package_count = 0;
+    return 0;
+}
+
 /* ---- all ---- */
 
-static int build_node(struct table *t, const struct trace *const *traces, size_t trace_count,
-                      struct cascade_node *node)
+static int build_node(struct table *t, const struct plan *plan, struct cascade *c, size_t index)
 {
-    int r = process_fill(node, traces, trace_count, t->rules, t->report, t->err);
+    struct cascade_node *node = &c->nodes[index];
+    const struct tree_node *from = &plan->tree.nodes[index];
+    int r = process_fill(node, &plan->tree, index, plan->traces, t->rules, t->report, t->err);
     if (r < 0)
         return r;
-    const struct trace_process *p = &traces[0]->processes[0];
     t->uid = node->uid;
     t->gid = node->gid;
 
     r = rules_prepare(t);
-    for (size_t i = 0; r == 0 && i < trace_count; i++)
-        r = take_trace(t, traces[i]);
-    if (t->lost_count == 1)
-        table_note(t, "'%s' is below /tmp: private to the run, gone when it ends", t->lost);
-    else if (t->lost_count > 1)
-        table_note(t, "%zu files below /tmp ('%s', ...) are private to the run, gone when it ends",
-                   t->lost_count, t->lost);
+    for (size_t i = 0; r == 0 && i < plan->tree.trace_count; i++)
+        r = take_trace(t, plan, index, i);
+    if (r == 0)
+        r = take_starts(t, plan, index);
     if (r == 0)
         r = rules_apply(t);
-    if (r == 0)
-        r = closure_add(t, p);
-    if (r == 0)
-        r = rules_check_allowed(t, p);
+    for (size_t i = 0; r == 0 && i < from->program_count; i++)
+        r = closure_add(t, plan->tree.programs[from->programs[i]].process);
+    for (size_t i = 0; r == 0 && i < from->program_count; i++)
+        r = rules_check_allowed(t, plan->tree.programs[from->programs[i]].process);
     if (r == 0)
         r = complete_records(t);
     if (r == 0)
         r = make_records(t, node);
-    return r < 0 ? r : hash_files(node, t->err);
+    return r < 0 ? r : hash_files(c, index, t->err);
+}
+
+/* What one program reads as it was measured, no other may leave to the host. */
+static int check_nodes(const struct cascade *c, struct err *err)
+{
+    for (size_t i = 0; i < c->node_count; i++)
+        for (size_t k = 0; k < c->nodes[i].file_count; k++) {
+            const struct cascade_file *f = &c->nodes[i].files[k];
+            if (f->class != MANIFEST_ALLOWED || S_ISDIR(f->mode))
+                continue;
+            for (size_t other = 0; other < c->node_count; other++) {
+                const struct cascade_file *o = cascade_find(&c->nodes[other], f->path);
+                if (!o || o->class != MANIFEST_TRUSTED || S_ISDIR(o->mode))
+                    continue;
+                return err_set(err, -EINVAL,
+                               "'%s' is written by '%s' and trusted in '%s': what is trusted cannot "
+                               "change. '--allow %s' gives both the host's file, unprotected",
+                               f->path, c->nodes[i].label, c->nodes[other].label, f->path);
+            }
+        }
+    return 0;
+}
+
+static int make_plan(struct plan *plan, size_t trace_count, struct manifest_report *report,
+                     struct err *err)
+{
+    int r = tree_build(plan->traces, trace_count, plan->rules, report, &plan->tree, err);
+    if (r < 0)
+        return r;
+    plan->tree_bits = calloc(trace_count, sizeof(*plan->tree_bits));
+    plan->by_path = calloc(trace_count, sizeof(*plan->by_path));
+    if (!plan->tree_bits || !plan->by_path)
+        return err_set(err, -ENOMEM, "building the manifest: out of memory");
+    for (size_t i = 0; i < trace_count; i++) {
+        const struct trace *trace = plan->traces[i];
+        plan->tree_bits[i] = calloc(trace->path_count + 1, sizeof(**plan->tree_bits));
+        plan->by_path[i] = calloc(trace->path_count + 1, sizeof(**plan->by_path));
+        if (!plan->tree_bits[i] || !plan->by_path[i])
+            return err_set(err, -ENOMEM, "building the manifest: out of memory");
+        for (uint32_t k = 0; k < trace->path_count; k++)
+            plan->by_path[i][k] = k;
+        qsort_r(plan->by_path[i], trace->path_count, sizeof(uint32_t), compare_paths,
+                trace->paths);
+        for (size_t k = 0; k < trace->process_count; k++) {
+            const struct trace_process *p = &trace->processes[k];
+            for (size_t a = 0; tree_node_of(&plan->tree, i, k) != TREE_NONE && a < p->access_count;
+                 a++)
+                plan->tree_bits[i][p->accesses[a].path] |= p->accesses[a].bits;
+        }
+    }
+    return 0;
+}
+
+static void plan_done(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->tree.trace_count; i++) {
+        if (plan->tree_bits)
+            free(plan->tree_bits[i]);
+        if (plan->by_path)
+            free(plan->by_path[i]);
+    }
+    free(plan->tree_bits);
+    free(plan->by_path);
+    tree_done(&plan->tree);
+}
+
+static int build_nodes(const struct plan *plan, struct cascade *c, struct manifest_report *report,
+                       struct err *err)
+{
+    struct lost lost = { 0 };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < c->node_count; i++) {
+        CLEANUP(node_rules_done) struct node_rules rules = { 0 };
+        if (make_rules(plan, i, &rules) < 0)
+            return err_set(err, -ENOMEM, "building the manifest: out of memory");
+        struct table t = {
+            .rules = &rules.rules,
+            .report = report,
+            .err = err,
+            .lost = &lost,
+            .root = i == 0,
+            .uses_tmp = i == 0,
+        };
+        r = build_node(&t, plan, c, i);
+        table_done(&t);
+        if (r < 0 && i > 0)
+            err_wrap(err, "'%s'", c->nodes[i].label ? c->nodes[i].label : "?");
+    }
+    if (r == 0 && lost.count == 1)
+        manifest_note(report, "'%s' is below /tmp: private to the run, gone when it ends",
+                      lost.first ? lost.first : "");
+    else if (r == 0 && lost.count > 1)
+        manifest_note(report,
+                      "%zu files below /tmp ('%s', ...) are private to the run, gone when it ends",
+                      lost.count, lost.first ? lost.first : "");
+    free(lost.first);
+    return r;
 }
 
 int manifest_build(const struct trace *const *traces, size_t trace_count,
@@ -688,13 +1025,16 @@ int manifest_build(const struct trace *const *traces, size_t trace_count,
 {
     if (trace_count == 0 || traces[0]->process_count == 0)
         return err_set(err, -EINVAL, "the trace holds no program");
-    CLEANUP(cascade_free_p) struct cascade *c = cascade_new(1);
+    CLEANUP(plan_done) struct plan plan = { .traces = traces, .rules = rules };
+    int r = make_plan(&plan, trace_count, report, err);
+    if (r < 0)
+        return r;
+    CLEANUP(cascade_free_p) struct cascade *c = cascade_new(plan.tree.node_count);
     if (!c)
         return err_set(err, -ENOMEM, "building the manifest: out of memory");
-
-    struct table t = { .rules = rules, .report = report, .err = err };
-    int r = build_node(&t, traces, trace_count, &c->nodes[0]);
-    table_done(&t);
+    r = build_nodes(&plan, c, report, err);
+    if (r == 0)
+        r = check_nodes(c, err);
     if (r == 0)
         *ret = TAKE_PTR(c);
     return r;

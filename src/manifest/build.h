@@ -32,11 +32,15 @@ struct manifest_rules {
     size_t env_count;
     const char *const *own; /* SGXPy's own files (trace, cascade, cache): in no listing */
     size_t own_count;
+    const char *const *merge; /* executables (path or name), all starts of which are one node */
+    size_t merge_count;
     bool exec_deny;
     bool debug;
     bool args_host;        /* arguments after the script come from whoever runs it */
-    uint64_t heap_size;    /* bytes; 0: proposed from the traces */
-    uint32_t thread_count; /* 0: proposed from the traces */
+    /* Of the root, and of what else runs its executable; 0 and other programs: proposed from the traces. */
+    uint64_t heap_size;     /* bytes */
+    uint32_t thread_count;
+    uint32_t process_limit; /* processes alive at once; 0: proposed */
 };
 
 /* What people should be told. Strings are owned. */
@@ -48,11 +52,14 @@ struct manifest_report {
 };
 void manifest_report_done(struct manifest_report *r);
 
+/* Adds a note; the same twice stands once. NULL: none is wanted. */
+void manifest_note(struct manifest_report *r, const char *format, ...) PRINTF(2, 3);
+
 /*
- * Traces of one program (same executable and arguments). On failure *ret is untouched; *report is
+ * Traces of one program (same executable and arguments). One node for each program of the tree
+ * (manifest/tree.h); c->nodes[0] is the root. On failure *ret is untouched; *report is
  * always valid (zero it before, manifest_report_done it after) and may be NULL.
- * Exit code 2 with one line: the program starts others (naming both) without exec_deny; a file is
- * read and rewritten (proposing --allow); a rule is refused; a file changed since it was traced.
+ * Exit code 2 with one line: a file is read and rewritten (proposing --allow); a rule is refused; a file changed since it was traced.
  * Exit code 4: a file that this user cannot open.
  */
 MUST_CHECK int manifest_build(const struct trace *const *traces, size_t trace_count,

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/manifest_view.h"
+#include "core/program_key.h"
 #include "core/sha256.h"
 #include "manifest/json_io.h"
 #include "util/fs.h"
@@ -27,6 +28,7 @@ static const struct json_word file_flag_words[] = {
 static const struct json_word node_flag_words[] = {
     { "args-host", MANIFEST_ARGS_HOST },
     { "exec-deny", MANIFEST_EXEC_DENY },
+    { "forks", MANIFEST_FORKS },
     { "insecure-debug", MANIFEST_INSECURE_DEBUG },
     { "root", MANIFEST_ROOT },
     { NULL, 0 },
@@ -34,6 +36,11 @@ static const struct json_word node_flag_words[] = {
 static const struct json_word policy_words[] = {
     { "pinned", MANIFEST_ENV_PINNED },
     { "host", MANIFEST_ENV_HOST },
+    { NULL, 0 },
+};
+static const struct json_word kind_words[] = {
+    { "any", PROGRAM_ANY },       { "command", PROGRAM_COMMAND }, { "module", PROGRAM_MODULE },
+    { "plain", PROGRAM_PLAIN },   { "script", PROGRAM_SCRIPT },   { "stdin", PROGRAM_STDIN },
     { NULL, 0 },
 };
 #define SIGNAL_BIT(n) (1u << ((n)-1))
@@ -73,13 +80,25 @@ static const struct json_field env_fields[] = {
     FIELD(cascade_env, "value", JSON_BYTES, value, .optional = true),
 };
 
+static const struct json_field entry_fields[] = {
+    FIELD(cascade_entry, "executable", JSON_BYTES, start.executable),
+    FIELD(cascade_entry, "kind", JSON_WORD, start.kind, .words = kind_words),
+    FIELD(cascade_entry, "text", JSON_BYTES, start.text, .optional = true),
+    FIELD(cascade_entry, "interpreter", JSON_BYTES, interpreter, .optional = true),
+    FIELD(cascade_entry, "execfn", JSON_BYTES, execfn),
+};
+
+static const struct json_field child_fields[] = {
+    FIELD(cascade_child, "executable", JSON_BYTES, start.executable),
+    FIELD(cascade_child, "kind", JSON_WORD, start.kind, .words = kind_words),
+    FIELD(cascade_child, "text", JSON_BYTES, start.text, .optional = true),
+    FIELD(cascade_child, "node", JSON_U32, node, .max = CASCADE_NODES_MAX - 1),
+};
+
 static const struct json_field node_fields[] = {
     FIELD(cascade_node, "label", JSON_BYTES, label),
     FIELD(cascade_node, "cwd", JSON_BYTES, cwd),
     FIELD(cascade_node, "hostname", JSON_BYTES, hostname),
-    FIELD(cascade_node, "executable", JSON_BYTES, executable),
-    FIELD(cascade_node, "interpreter", JSON_BYTES, interpreter, .optional = true),
-    FIELD(cascade_node, "execfn", JSON_BYTES, execfn),
     FIELD(cascade_node, "flags", JSON_BITS, flags, .optional = true, .words = node_flag_words),
     FIELD(cascade_node, "uid", JSON_U32, uid),
     FIELD(cascade_node, "gid", JSON_U32, gid),
@@ -87,6 +106,8 @@ static const struct json_field node_fields[] = {
     FIELD(cascade_node, "threads", JSON_U32, thread_count, .max = MANIFEST_THREADS_MAX),
     FIELD(cascade_node, "cpus", JSON_U32, cpu_count, .max = MANIFEST_THREADS_MAX),
     FIELD(cascade_node, "fd_limit", JSON_U32, fd_limit, .max = 1u << 20),
+    FIELD(cascade_node, "processes", JSON_U32, process_limit, .optional = true,
+          .max = MANIFEST_PROCESSES_MAX),
     FIELD(cascade_node, "signals", JSON_BITS, async_signals, .optional = true,
           .words = signal_words),
     FIELD(cascade_node, "heap", JSON_U64, heap_size, .max = MANIFEST_HEAP_MAX),
@@ -106,6 +127,12 @@ void cascade_file_done(struct cascade_file *f)
     free(f->link);
 }
 
+void cascade_start_done(struct cascade_start *s)
+{
+    free(s->executable);
+    free(s->text);
+}
+
 static void strings_free(char **strings, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -118,9 +145,15 @@ static void node_done(struct cascade_node *n)
     free(n->label);
     free(n->cwd);
     free(n->hostname);
-    free(n->executable);
-    free(n->interpreter);
-    free(n->execfn);
+    for (size_t i = 0; i < n->entry_count; i++) {
+        cascade_start_done(&n->entries[i].start);
+        free(n->entries[i].interpreter);
+        free(n->entries[i].execfn);
+    }
+    free(n->entries);
+    for (size_t i = 0; i < n->child_count; i++)
+        cascade_start_done(&n->children[i].start);
+    free(n->children);
     strings_free(n->args, n->arg_count);
     strings_free(n->sockets, n->socket_count);
     for (size_t i = 0; i < n->env_count; i++) {
@@ -163,6 +196,71 @@ void cascade_free_p(struct cascade **c)
     cascade_free(*c);
     errno = saved;
 }
+
+/* ---- starts ---- */
+
+int cascade_start_compare(const struct cascade_start *a, const struct cascade_start *b)
+{
+    int r = strcmp(a->executable, b->executable);
+    if (r == 0)
+        r = a->kind < b->kind ? -1 : a->kind > b->kind;
+    return r ? r : strcmp(a->text ? a->text : "", b->text ? b->text : "");
+}
+
+void cascade_start_key(const struct cascade_start *s, uint8_t ret[static MANIFEST_HASH_SIZE])
+{
+    const char *text = s->text ? s->text : "";
+    struct program_key key;
+    program_key((struct program_start){ .kind = (enum program_kind)s->kind }, text, strlen(text),
+                &key);
+    memcpy(ret, key.hash, MANIFEST_HASH_SIZE);
+}
+
+bool cascade_start_copy(const struct cascade_start *from, struct cascade_start *ret)
+{
+    *ret = (struct cascade_start){ .executable = strdup(from->executable), .kind = from->kind };
+    if (from->text)
+        ret->text = strdup(from->text);
+    return ret->executable && (ret->text || !from->text);
+}
+
+/* Depth first; a node that is met again before it is done closes a loop. */
+struct ordering {
+    const struct cascade *c;
+    size_t *out, count;
+    uint8_t *state; /* 0: not seen, 1: begun, 2: done */
+};
+
+static int order_node(struct ordering *o, size_t node)
+{
+    const struct cascade_node *n = &o->c->nodes[node];
+    o->state[node] = 1;
+    for (size_t i = 0; i < n->child_count; i++) {
+        size_t child = n->children[i].node;
+        if (child == node || o->state[child] == 2)
+            continue;
+        int r = o->state[child] == 1 ? -ELOOP : order_node(o, child);
+        if (r < 0)
+            return r;
+    }
+    o->state[node] = 2;
+    o->out[o->count++] = node;
+    return 0;
+}
+
+int cascade_order(const struct cascade *c, size_t *ret)
+{
+    struct ordering o = { .c = c, .out = ret, .state = calloc(c->node_count + 1, 1) };
+    int r = o.state ? 0 : -ENOMEM;
+    /* The root last of all. */
+    for (size_t i = c->node_count; r == 0 && i-- > 0;)
+        if (o.state[i] == 0)
+            r = order_node(&o, i);
+    free(o.state);
+    return r;
+}
+
+/* ---- files ---- */
 
 static int compare_files(const void *a, const void *b)
 {
@@ -257,10 +355,47 @@ static int compare_keys(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A node: its plain keys a line each, and the two long lists at their place among them. */
+/* The lists of a node, a row each. */
+enum { LIST_CHILDREN, LIST_ENTRIES, LIST_ENV, LIST_FILES, LISTS };
+static const struct list {
+    const char *key;
+    const struct json_field *fields;
+    size_t field_count, offset, count_offset, row_size;
+    bool optional; /* left out if empty */
+} lists[LISTS] = {
+#define LIST(key_, fields_, member, count_, ...)                                            \
+    {                                                                                       \
+        .key = (key_), .fields = (fields_), .field_count = ARRAY_SIZE(fields_),             \
+        .offset = offsetof(struct cascade_node, member),                                    \
+        .count_offset = offsetof(struct cascade_node, count_),                              \
+        .row_size = sizeof(*((struct cascade_node *)0)->member), ##__VA_ARGS__              \
+    }
+    [LIST_CHILDREN] = LIST("children", child_fields, children, child_count, .optional = true),
+    [LIST_ENTRIES] = LIST("entries", entry_fields, entries, entry_count),
+    [LIST_ENV] = LIST("env", env_fields, env, env_count),
+    [LIST_FILES] = LIST("files", file_fields, files, file_count),
+};
+
+static const void *list_rows(const struct list *l, const struct cascade_node *n, size_t *ret_count)
+{
+    const void *rows;
+    memcpy(&rows, (const char *)n + l->offset, sizeof(rows));
+    memcpy(ret_count, (const char *)n + l->count_offset, sizeof(*ret_count));
+    return rows;
+}
+
+static const struct list *find_list(const char *key)
+{
+    for (size_t i = 0; i < LISTS; i++)
+        if (strcmp(lists[i].key, key) == 0)
+            return &lists[i];
+    return NULL;
+}
+
+/* A node: its plain keys a line each, and the long lists at their place among them. */
 static void put_node(struct text *t, const struct cascade_node *n)
 {
-    const char *keys[ARRAY_SIZE(node_fields) + 2];
+    const char *keys[ARRAY_SIZE(node_fields) + LISTS];
     size_t count = 0;
     json_t *object = json_pack_fields(node_fields, ARRAY_SIZE(node_fields), n);
     if (!object) {
@@ -270,8 +405,12 @@ static void put_node(struct text *t, const struct cascade_node *n)
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value) keys[count++] = key;
-    keys[count++] = "env";
-    keys[count++] = "files";
+    for (size_t i = 0; i < LISTS; i++) {
+        size_t rows;
+        list_rows(&lists[i], n, &rows);
+        if (rows || !lists[i].optional)
+            keys[count++] = lists[i].key;
+    }
     qsort(keys, count, sizeof(*keys), compare_keys);
 
     text_put(t, "  {");
@@ -279,13 +418,14 @@ static void put_node(struct text *t, const struct cascade_node *n)
         text_put(t, i ? ",\n   \"" : "\n   \"");
         text_put(t, keys[i]);
         text_put(t, "\": ");
-        if (strcmp(keys[i], "env") == 0)
-            put_rows(t, env_fields, ARRAY_SIZE(env_fields), n->env, n->env_count, sizeof(*n->env));
-        else if (strcmp(keys[i], "files") == 0)
-            put_rows(t, file_fields, ARRAY_SIZE(file_fields), n->files, n->file_count,
-                     sizeof(*n->files));
-        else
+        const struct list *l = find_list(keys[i]);
+        if (l) {
+            size_t row_count;
+            const void *rows = list_rows(l, n, &row_count);
+            put_rows(t, l->fields, l->field_count, rows, row_count, l->row_size);
+        } else {
             text_json(t, json_incref(json_object_get(object, keys[i])));
+        }
     }
     text_put(t, "\n  }");
     json_decref(object);
@@ -334,41 +474,52 @@ int cascade_id(const struct cascade *c, uint8_t ret[static MANIFEST_HASH_SIZE], 
 
 /* ---- reading ---- */
 
-static int read_env(struct json_place *at, json_t *list, struct cascade_node *n)
+static int check_env(const struct json_place *at, struct cascade_node *n, size_t i)
 {
-    size_t base = strlen(at->text);
-    if (!json_is_array(list))
-        return json_refuse(at, "env", "must be a list");
-    size_t count = json_array_size(list);
-    if (count > MANIFEST_ENV_MAX)
-        return json_refuse(at, "env", "has too many elements");
-    n->env = calloc(count + 1, sizeof(*n->env));
-    if (!n->env)
+    struct cascade_env *e = &n->env[i];
+    if (!e->value && !(e->value = strdup("")))
         return err_set(at->err, -ENOMEM, "'%s': out of memory", at->file);
-    for (size_t i = 0; i < count; i++) {
-        struct cascade_env *e = &n->env[i];
-        n->env_count = i + 1;
-        snprintf(at->text + base, sizeof(at->text) - base, ".env[%zu]", i);
-        int r = json_read_fields(at, json_array_get(list, i), env_fields, ARRAY_SIZE(env_fields),
-                                 NULL, e);
-        if (r < 0)
-            return r;
-        if (!e->value && !(e->value = strdup("")))
-            return err_set(at->err, -ENOMEM, "'%s': out of memory", at->file);
-        if (e->name[0] == '\0' || strchr(e->name, '='))
-            return json_refuse(at, "name", "is no variable's name");
-        if (e->policy == MANIFEST_ENV_HOST && e->value[0])
-            return json_refuse(at, "value", "a variable of the host has none");
-        if (i > 0 && strcmp(e[-1].name, e->name) >= 0)
-            return json_refuse(at, "name", "out of order or repeated");
-    }
-    at->text[base] = '\0';
+    if (e->name[0] == '\0' || strchr(e->name, '='))
+        return json_refuse(at, "name", "is no variable's name");
+    if (e->policy == MANIFEST_ENV_HOST && e->value[0])
+        return json_refuse(at, "value", "a variable of the host has none");
+    if (i > 0 && strcmp(e[-1].name, e->name) >= 0)
+        return json_refuse(at, "name", "out of order or repeated");
     return 0;
 }
 
-static int check_file(const struct json_place *at, const struct cascade_node *n,
-                      const struct cascade_file *f)
+static int check_start(const struct json_place *at, const struct cascade_start *s)
 {
+    if (!cascade_path_valid(s->executable))
+        return json_refuse(at, "executable", "must be absolute, without '.', '..' or '//'");
+    if (s->text && s->kind != PROGRAM_SCRIPT && s->kind != PROGRAM_MODULE &&
+        s->kind != PROGRAM_COMMAND)
+        return json_refuse(at, "text", "goes with a script, a module or a command only");
+    return 0;
+}
+
+static int check_entry(const struct json_place *at, struct cascade_node *n, size_t i)
+{
+    const struct cascade_entry *e = &n->entries[i];
+    /* The first is how a root starts, whatever it is called. */
+    if (i > 1 && cascade_start_compare(&e[-1].start, &e->start) >= 0)
+        return json_refuse(at, "executable", "entry points are out of order or repeated");
+    if (i > 0 && cascade_start_compare(&n->entries[0].start, &e->start) == 0)
+        return json_refuse(at, "executable", "repeats the first entry point");
+    return check_start(at, &e->start);
+}
+
+static int check_child(const struct json_place *at, struct cascade_node *n, size_t i)
+{
+    const struct cascade_child *c = &n->children[i];
+    if (i > 0 && cascade_start_compare(&c[-1].start, &c->start) >= 0)
+        return json_refuse(at, "executable", "children are out of order or repeated");
+    return check_start(at, &c->start);
+}
+
+static int check_file(const struct json_place *at, struct cascade_node *n, size_t i)
+{
+    const struct cascade_file *f = &n->files[i];
     bool absent = f->class == MANIFEST_ABSENT;
     bool content = f->class == MANIFEST_TRUSTED && S_ISREG(f->mode);
     static const uint8_t zero[MANIFEST_HASH_SIZE];
@@ -389,24 +540,33 @@ static int check_file(const struct json_place *at, const struct cascade_node *n,
     return 0;
 }
 
-static int read_files(struct json_place *at, json_t *list, struct cascade_node *n)
+static int read_list(struct json_place *at, json_t *object, const struct list *l, size_t max,
+                     int (*check)(const struct json_place *, struct cascade_node *, size_t),
+                     struct cascade_node *n)
 {
     size_t base = strlen(at->text);
+    json_t *list = json_object_get(object, l->key);
+    if (!list)
+        return l->optional ? 0 : json_refuse(at, l->key, "is missing");
     if (!json_is_array(list))
-        return json_refuse(at, "files", "must be a list");
+        return json_refuse(at, l->key, "must be a list");
     size_t count = json_array_size(list);
-    if (count > MANIFEST_FILES_MAX)
-        return json_refuse(at, "files", "has too many elements");
-    n->files = calloc(count + 1, sizeof(*n->files));
-    if (!n->files)
+    if (count > max)
+        return json_refuse(at, l->key, "has too many elements");
+    if (count == 0 && l->optional)
+        return json_refuse(at, l->key, "is left out where it is empty");
+    char *rows = calloc(count + 1, l->row_size);
+    if (!rows)
         return err_set(at->err, -ENOMEM, "'%s': out of memory", at->file);
+    memcpy((char *)n + l->offset, &rows, sizeof(rows));
     for (size_t i = 0; i < count; i++) {
-        snprintf(at->text + base, sizeof(at->text) - base, ".files[%zu]", i);
-        n->file_count = i + 1;
-        int r = json_read_fields(at, json_array_get(list, i), file_fields, ARRAY_SIZE(file_fields),
-                                 NULL, &n->files[i]);
+        size_t so_far = i + 1;
+        memcpy((char *)n + l->count_offset, &so_far, sizeof(so_far));
+        snprintf(at->text + base, sizeof(at->text) - base, ".%s[%zu]", l->key, i);
+        int r = json_read_fields(at, json_array_get(list, i), l->fields, l->field_count, NULL,
+                                 rows + i * l->row_size);
         if (r == 0)
-            r = check_file(at, n, &n->files[i]);
+            r = check(at, n, i);
         if (r < 0)
             return r;
     }
@@ -416,17 +576,56 @@ static int read_files(struct json_place *at, json_t *list, struct cascade_node *
 
 static int read_node(struct json_place *at, json_t *object, struct cascade_node *n)
 {
-    static const char *const lists[] = { "env", "files", NULL };
-    int r = json_read_fields(at, object, node_fields, ARRAY_SIZE(node_fields), lists, n);
-    if (r < 0)
-        return r;
-    for (const char *const *key = lists; *key; key++)
-        if (!json_object_get(object, *key))
-            return json_refuse(at, *key, "is missing");
-    r = read_env(at, json_object_get(object, "env"), n);
-    if (r < 0)
-        return r;
-    return read_files(at, json_object_get(object, "files"), n);
+    const char *keys[LISTS + 1] = { NULL };
+    for (size_t i = 0; i < LISTS; i++)
+        keys[i] = lists[i].key;
+    int r = json_read_fields(at, object, node_fields, ARRAY_SIZE(node_fields), keys, n);
+    if (r == 0)
+        r = read_list(at, object, &lists[LIST_ENTRIES], CASCADE_STARTS_MAX, check_entry, n);
+    if (r == 0 && n->entry_count == 0)
+        r = json_refuse(at, "entries", "must name a program");
+    if (r == 0)
+        r = read_list(at, object, &lists[LIST_CHILDREN], CASCADE_STARTS_MAX, check_child, n);
+    if (r == 0)
+        r = read_list(at, object, &lists[LIST_ENV], MANIFEST_ENV_MAX, check_env, n);
+    if (r == 0)
+        r = read_list(at, object, &lists[LIST_FILES], MANIFEST_FILES_MAX, check_file, n);
+    return r;
+}
+
+static bool has_entry(const struct cascade_node *n, const struct cascade_start *s)
+{
+    for (size_t i = 0; i < n->entry_count; i++)
+        if (cascade_start_compare(&n->entries[i].start, s) == 0)
+            return true;
+    return false;
+}
+
+/* What joins the nodes. */
+static int check_tree(struct json_place *at, const struct cascade *c)
+{
+    for (size_t i = 0; i < c->node_count; i++) {
+        const struct cascade_node *n = &c->nodes[i];
+        snprintf(at->text, sizeof(at->text), "nodes[%zu]", i);
+        if (i > 0 && (n->flags & MANIFEST_ROOT))
+            return json_refuse(at, "flags", "the first node is the root, no other");
+        if (i > 0 && n->process_limit)
+            return json_refuse(at, "processes", "is the root's");
+        for (size_t k = 0; k < n->child_count; k++) {
+            snprintf(at->text, sizeof(at->text), "nodes[%zu].children[%zu]", i, k);
+            if (i > 0 && n->children[k].node == 0)
+                return json_refuse(at, "node", "the root is started by nobody else");
+            if (n->children[k].node >= c->node_count ||
+                !has_entry(&c->nodes[n->children[k].node], &n->children[k].start))
+                return json_refuse(at, "node", "has no such entry point");
+        }
+    }
+    CLEANUP(free_p) size_t *order = calloc(c->node_count, sizeof(*order));
+    int r = order ? cascade_order(c, order) : -ENOMEM;
+    snprintf(at->text, sizeof(at->text), "nodes");
+    if (r == -ELOOP)
+        return json_refuse(at, NULL, "programs that start each other must be one node");
+    return r < 0 ? err_set(at->err, r, "'%s': out of memory", at->file) : 0;
 }
 
 static int read_cascade(struct json_place *at, json_t *top, struct cascade *c)
@@ -465,7 +664,7 @@ static int read_cascade(struct json_place *at, json_t *top, struct cascade *c)
         if (r < 0)
             return r;
     }
-    return 0;
+    return check_tree(at, c);
 }
 
 int cascade_parse(const char *name, const char *text, size_t size, struct cascade **ret,

@@ -1,6 +1,6 @@
 /*
  * The cascade: the process nodes of one command with their files, in memory and as JSON (format
- * "sgxpy-cascade", version 1; docs/manifest.md). Tier: hosted. Not thread-safe per object.
+ * "sgxpy-cascade", version 2; docs/manifest.md). Tier: hosted. Not thread-safe per object.
  *
  * The JSON is meant to be read in review and kept in git: keys sorted, one file a line, the same
  * bytes for the same cascade. Strings are bytes; those that are no UTF-8 stand under KEY_hex. It
@@ -19,9 +19,10 @@
 #include "util/err.h"
 
 #define CASCADE_FORMAT    "sgxpy-cascade"
-#define CASCADE_VERSION   1
+#define CASCADE_VERSION   2
 #define CASCADE_SIZE_MAX  (512ul << 20)
 #define CASCADE_NODES_MAX 4096u
+#define CASCADE_STARTS_MAX 65536u /* entry points, or children, of one node */
 
 /* Strings are owned, NUL-terminated, never NULL unless the comment says so. */
 struct cascade_file {
@@ -47,16 +48,36 @@ struct cascade_env {
     uint32_t policy; /* enum manifest_env_policy */
 };
 
+/* Which start of a program: what its key (core/program_key.h) is made of, in words. */
+struct cascade_start {
+    char *executable; /* path of the ELF file that starts */
+    uint32_t kind;    /* enum program_kind */
+    char *text;       /* script, module or command (normalized); NULL for all else */
+};
+
+struct cascade_entry {
+    struct cascade_start start;
+    char *interpreter; /* PT_INTERP, resolved; NULL: static */
+    char *execfn;      /* AT_EXECFN */
+};
+
+struct cascade_child {
+    struct cascade_start start; /* an entry of the node */
+    uint32_t node;              /* index; the own one: it starts itself */
+};
+
 struct cascade_node {
     char *label; /* "python3.11 train.py" */
     char *cwd, *hostname;
-    char *executable;  /* path of the ELF file that starts */
-    char *interpreter; /* its PT_INTERP, resolved; NULL: static */
-    char *execfn;      /* AT_EXECFN */
-    uint32_t flags;    /* enum manifest_node_flags */
+    uint32_t flags; /* enum manifest_node_flags */
     uint32_t uid, gid, umask;
     uint32_t thread_count, cpu_count, fd_limit, async_signals;
+    uint32_t process_limit; /* root: processes alive at once; others 0 */
     uint64_t heap_size, stack_size;
+    struct cascade_entry *entries; /* at least one; the root's own start first, others sorted */
+    size_t entry_count;
+    struct cascade_child *children; /* sorted by start */
+    size_t child_count;
     char **args;
     size_t arg_count;
     struct cascade_env *env; /* sorted by name */
@@ -77,6 +98,18 @@ struct cascade *cascade_new(size_t node_count);
 void cascade_free(struct cascade *c);
 void cascade_free_p(struct cascade **c); /* for CLEANUP() */
 void cascade_file_done(struct cascade_file *f);
+
+/* By executable, kind, text: memcmp's order. */
+int cascade_start_compare(const struct cascade_start *a, const struct cascade_start *b);
+/* Its key; zero where the kind has none. */
+void cascade_start_key(const struct cascade_start *s, uint8_t ret[static MANIFEST_HASH_SIZE]);
+/* Copies; false without memory (what was copied is in *ret). */
+bool cascade_start_copy(const struct cascade_start *from, struct cascade_start *ret);
+void cascade_start_done(struct cascade_start *s);
+
+/* All nodes, each after those that it may start and the root last, into ret[node_count]. -ELOOP: nodes that start each other,
+ * which cannot be measured. -ENOMEM. */
+MUST_CHECK int cascade_order(const struct cascade *c, size_t *ret);
 
 /* The record of path, or NULL. */
 const struct cascade_file *cascade_find(const struct cascade_node *n, const char *path);

@@ -10,7 +10,6 @@
 #include "core/manifest_leaf.h"
 #include "core/manifest_view.h"
 #include "core/path_hash.h"
-#include "core/program_key.h"
 #include "manifest/hash.h"
 #include "util/fs.h"
 
@@ -22,7 +21,10 @@ struct pooled {
 };
 
 struct image {
+    const struct cascade *cascade;
+    size_t number; /* of node in it */
     const struct cascade_node *node;
+    const struct manifest_identity *id;
     struct err *err;
     char *strings;
     size_t string_size, string_capacity;
@@ -36,7 +38,10 @@ struct image {
     size_t dirent_count;
     struct manifest_str *args;
     struct manifest_env *env;
-    struct manifest_entry entry;
+    struct manifest_entry *entries;
+    struct manifest_child *children;
+    struct manifest_grant *grants;
+    size_t grant_count;
     struct manifest_node fixed;
 };
 
@@ -55,6 +60,9 @@ static void image_done(struct image *m)
     free(m->dirents);
     free(m->args);
     free(m->env);
+    free(m->entries);
+    free(m->children);
+    free(m->grants);
 }
 
 static int no_memory(const struct image *m)
@@ -281,14 +289,6 @@ static int make_process(struct image *m)
     if (r < 0)
         return r;
 
-    m->entry.executable = find_file(m, n->executable, strlen(n->executable));
-    m->entry.interpreter =
-        n->interpreter ? find_file(m, n->interpreter, strlen(n->interpreter)) : MANIFEST_NONE;
-    if (m->entry.executable == MANIFEST_NONE ||
-        (n->interpreter && m->entry.interpreter == MANIFEST_NONE))
-        return err_set(m->err, -EBADMSG, "compiling '%s': '%s' has no record", n->label,
-                       m->entry.executable == MANIFEST_NONE ? n->executable : n->interpreter);
-
     struct manifest_node *f = &m->fixed;
     f->flags = n->flags;
     f->uid = n->uid;
@@ -300,12 +300,122 @@ static int make_process(struct image *m)
     f->stack_size = n->stack_size;
     f->fd_limit = n->fd_limit;
     f->async_signals = n->async_signals;
-    m->entry.kind = PROGRAM_ANY;
-    if ((r = add_string(m, n->execfn, &m->entry.execfn)) < 0 ||
-        (r = add_string(m, n->label, &f->label)) < 0 || (r = add_string(m, n->cwd, &f->cwd)) < 0 ||
+    f->process_limit = n->process_limit;
+    if ((r = add_string(m, n->label, &f->label)) < 0 || (r = add_string(m, n->cwd, &f->cwd)) < 0 ||
         (r = add_string(m, n->hostname, &f->hostname)) < 0)
         return r;
     return 0;
+}
+
+/* ---- the tree ---- */
+
+static int make_entries(struct image *m)
+{
+    const struct cascade_node *n = m->node;
+    m->entries = calloc(n->entry_count + 1, sizeof(*m->entries));
+    if (!m->entries)
+        return no_memory(m);
+    for (size_t i = 0; i < n->entry_count; i++) {
+        const struct cascade_entry *from = &n->entries[i];
+        struct manifest_entry *to = &m->entries[i];
+        const char *executable = from->start.executable;
+        to->executable = find_file(m, executable, strlen(executable));
+        to->interpreter = from->interpreter
+                              ? find_file(m, from->interpreter, strlen(from->interpreter))
+                              : MANIFEST_NONE;
+        to->kind = from->start.kind;
+        cascade_start_key(&from->start, to->key);
+        if (to->executable == MANIFEST_NONE ||
+            (from->interpreter && to->interpreter == MANIFEST_NONE))
+            return err_set(m->err, -EBADMSG, "compiling '%s': '%s' has no record", n->label,
+                           to->executable == MANIFEST_NONE ? executable : from->interpreter);
+        int r = add_string(m, from->execfn, &to->execfn);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* As the library OS looks for them: by path, kind, key. */
+static int compare_children(const void *a, const void *b, void *strings)
+{
+    const struct manifest_child *x = a, *y = b;
+    int r = strcmp((char *)strings + x->executable.offset, (char *)strings + y->executable.offset);
+    if (r == 0)
+        r = x->kind < y->kind ? -1 : x->kind > y->kind;
+    return r ? r : memcmp(x->key, y->key, sizeof(x->key));
+}
+
+static int make_children(struct image *m)
+{
+    const struct cascade_node *n = m->node;
+    m->children = calloc(n->child_count + 1, sizeof(*m->children));
+    if (!m->children)
+        return no_memory(m);
+    for (size_t i = 0; i < n->child_count; i++) {
+        const struct cascade_child *from = &n->children[i];
+        struct manifest_child *to = &m->children[i];
+        to->kind = from->start.kind;
+        cascade_start_key(&from->start, to->key);
+        if (from->node == m->number)
+            to->flags = MANIFEST_CHILD_SELF;
+        else if (m->id->mrenclaves)
+            memcpy(to->mrenclave, m->id->mrenclaves[from->node], sizeof(to->mrenclave));
+        int r = add_string(m, from->start.executable, &to->executable);
+        if (r == 0)
+            r = add_string(m, m->cascade->nodes[from->node].label, &to->label);
+        if (r < 0)
+            return r;
+    }
+    qsort_r(m->children, n->child_count, sizeof(*m->children), compare_children, m->strings);
+    return 0;
+}
+
+static int compare_grants(const void *a, const void *b, void *strings)
+{
+    const struct manifest_grant *x = a, *y = b;
+    int r = memcmp(x->mrenclave, y->mrenclave, sizeof(x->mrenclave));
+    return r ? r : strcmp((char *)strings + x->path.offset, (char *)strings + y->path.offset);
+}
+
+/* The scratch paths of one other node; what lies below one of them goes with it. */
+static int grant_node(struct image *m, size_t node)
+{
+    const struct cascade_node *n = &m->cascade->nodes[node];
+    const char *last = NULL;
+    for (size_t i = 0; i < n->file_count; i++) {
+        const struct cascade_file *f = &n->files[i];
+        size_t size = last ? strlen(last) : 0;
+        if (f->class != MANIFEST_SCRATCH ||
+            (last && strncmp(f->path, last, size) == 0 && f->path[size] == '/'))
+            continue;
+        struct manifest_grant *grown =
+            realloc(m->grants, (m->grant_count + 1) * sizeof(*grown));
+        if (!grown)
+            return no_memory(m);
+        m->grants = grown;
+        struct manifest_grant *to = &grown[m->grant_count];
+        *to = (struct manifest_grant){ 0 };
+        memcpy(to->mrenclave, m->id->mrenclaves[node], sizeof(to->mrenclave));
+        int r = add_string(m, f->path, &to->path);
+        if (r < 0)
+            return r;
+        m->grant_count++;
+        last = f->path;
+    }
+    return 0;
+}
+
+static int make_grants(struct image *m)
+{
+    int r = 0;
+    if (!(m->node->flags & MANIFEST_ROOT) || !m->id->mrenclaves)
+        return 0;
+    for (size_t i = 0; r == 0 && i < m->cascade->node_count; i++)
+        r = i == m->number ? 0 : grant_node(m, i);
+    if (r == 0 && m->grant_count)
+        qsort_r(m->grants, m->grant_count, sizeof(*m->grants), compare_grants, m->strings);
+    return r;
 }
 
 static int write_out(const struct image *m, void **ret, size_t *ret_size)
@@ -323,9 +433,9 @@ static int write_out(const struct image *m, void **ret, size_t *ret_size)
         [MANIFEST_DIRENTS - 1] = { m->dirents, sizeof(*m->dirents), m->dirent_count },
         [MANIFEST_ARGS - 1] = { m->args, sizeof(*m->args), m->node->arg_count },
         [MANIFEST_ENV - 1] = { m->env, sizeof(*m->env), m->node->env_count },
-        [MANIFEST_ENTRIES - 1] = { &m->entry, sizeof(m->entry), 1 },
-        [MANIFEST_CHILDREN - 1] = { NULL, sizeof(struct manifest_child), 0 },
-        [MANIFEST_GRANTS - 1] = { NULL, sizeof(struct manifest_grant), 0 },
+        [MANIFEST_ENTRIES - 1] = { m->entries, sizeof(*m->entries), m->node->entry_count },
+        [MANIFEST_CHILDREN - 1] = { m->children, sizeof(*m->children), m->node->child_count },
+        [MANIFEST_GRANTS - 1] = { m->grants, sizeof(*m->grants), m->grant_count },
     };
 
     struct manifest_header h = {
@@ -364,21 +474,29 @@ static int write_out(const struct image *m, void **ret, size_t *ret_size)
     return 0;
 }
 
-int manifest_pack(const struct cascade_node *n, const uint8_t cascade_id[static MANIFEST_HASH_SIZE],
-                  const uint8_t mrsigner[static MANIFEST_HASH_SIZE], manifest_leaves_fn *leaves,
-                  void *ctx, void **ret, size_t *ret_size, struct err *err)
+int manifest_pack(const struct cascade *c, size_t node, const struct manifest_identity *id,
+                  manifest_leaves_fn *leaves, void *ctx, void **ret, size_t *ret_size,
+                  struct err *err)
 {
+    const struct cascade_node *n = &c->nodes[node];
     if (n->file_count == 0 || n->file_count > MANIFEST_FILES_MAX)
         return err_set(err, -EFBIG, "compiling '%s': %zu files; 1 to %u fit", n->label,
                        n->file_count, MANIFEST_FILES_MAX);
-    CLEANUP(image_done) struct image m = { .node = n, .err = err };
-    memcpy(m.fixed.cascade_id, cascade_id, MANIFEST_HASH_SIZE);
-    memcpy(m.fixed.mrsigner, mrsigner, MANIFEST_HASH_SIZE);
+    CLEANUP(image_done)
+    struct image m = { .cascade = c, .number = node, .node = n, .id = id, .err = err };
+    memcpy(m.fixed.cascade_id, id->cascade_id, MANIFEST_HASH_SIZE);
+    memcpy(m.fixed.mrsigner, id->mrsigner, MANIFEST_HASH_SIZE);
     int r = make_files(&m);
     if (r == 0)
         r = make_leaves(&m, leaves, ctx);
     if (r == 0)
         r = make_process(&m);
+    if (r == 0)
+        r = make_entries(&m);
+    if (r == 0)
+        r = make_children(&m);
+    if (r == 0)
+        r = make_grants(&m);
     return r < 0 ? r : write_out(&m, ret, ret_size);
 }
 
@@ -388,13 +506,8 @@ static int leaves_from_disk(void *ctx UNUSED, const struct cascade_file *f,
     return manifest_hash_again(f, ret, count, err);
 }
 
-int manifest_compile(const struct cascade *c, size_t node,
-                     const uint8_t mrsigner[static MANIFEST_HASH_SIZE], void **ret,
-                     size_t *ret_size, struct err *err)
+int manifest_compile(const struct cascade *c, size_t node, const struct manifest_identity *id,
+                     void **ret, size_t *ret_size, struct err *err)
 {
-    uint8_t id[MANIFEST_HASH_SIZE];
-    int r = cascade_id(c, id, err);
-    if (r < 0)
-        return r;
-    return manifest_pack(&c->nodes[node], id, mrsigner, leaves_from_disk, NULL, ret, ret_size, err);
+    return manifest_pack(c, node, id, leaves_from_disk, NULL, ret, ret_size, err);
 }

@@ -10,82 +10,27 @@
 #include <string.h>
 
 #include "core/manifest_view.h"
+#include "core/program_key.h"
 #include "manifest/table.h"
+#include "manifest/tree.h"
 #include "util/fs.h"
 
 #define MIB           (1ull << 20)
 #define HEAP_MIN      (256 * MIB)
 #define STACK_SIZE    (8 * MIB)
 #define THREADS_MIN   4u
+#define PROCESSES_MIN 64u
+#define PROCESSES_MAX 1024u
 #define FD_LIMIT      1024u
 #define SIGNAL_BIT(n) (1u << ((n)-1))
 
-bool *process_members(const struct trace *t)
-{
-    bool *members = calloc(t->process_count + 1, sizeof(*members));
-    if (!members)
-        return NULL;
-    members[0] = true;
-    for (size_t i = 1; i < t->process_count; i++) {
-        const struct trace_process *p = &t->processes[i];
-        members[i] = p->how != TRACE_HOW_EXEC && p->parent < i && members[p->parent];
-    }
-    return members;
-}
-
 /* ---- arguments ---- */
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* Options of each interpreter that end its own: a program text, or a value in the next word. */
-struct interpreter {
-    const char *prefix;
-    const char *programs; /* letters: the program is text, not a script */
-    const char *values;   /* letters that take a value, attached or next */
-};
-static const struct interpreter interpreters[] = {
-    { "python", "cm", "WX" }, { "pypy", "cm", "WX" }, { "perl", "eE", "IMm0F" },
-    { "ruby", "e", "IrEK" },  { "bash", "cs", "oO" }, { "dash", "cs", "o" },
-    { "sh", "cs", "o" },      { "node", "ep", "r" },
-};
 
 int process_script(const struct trace_process *p)
 {
-    const struct interpreter *in = NULL;
-    const char *base = base_name(p->executable);
-    for (size_t i = 0; i < ARRAY_SIZE(interpreters) && !in; i++) {
-        size_t size = strlen(interpreters[i].prefix);
-        if (strncmp(base, interpreters[i].prefix, size) == 0 && !isalpha((unsigned char)base[size]))
-            in = &interpreters[i];
-    }
-    if (!in)
-        return 0;
-    for (size_t i = 1; i < p->argc; i++) {
-        const char *arg = p->argv[i];
-        if (strcmp(arg, "--") == 0)
-            return i + 1 < p->argc ? (int)i + 1 : -1;
-        if (arg[0] != '-')
-            return (int)i;
-        if (arg[1] == '\0')
-            return -1;
-        if (arg[1] == '-') {
-            i += strcmp(arg, "--check-hash-based-pycs") == 0;
-            continue;
-        }
-        for (const char *c = arg + 1; *c; c++) {
-            if (strchr(in->programs, *c))
-                return -1;
-            if (strchr(in->values, *c)) {
-                i += c[1] == '\0';
-                break;
-            }
-        }
-    }
-    return -1;
+    struct program_start s =
+        program_start(p->executable, (uint32_t)p->argc, (const char *const *)p->argv);
+    return s.kind == PROGRAM_SCRIPT ? (int)s.arg : s.kind == PROGRAM_PLAIN ? 0 : -1;
 }
 
 static int no_memory(struct err *err)
@@ -93,32 +38,20 @@ static int no_memory(struct err *err)
     return err_set(err, -ENOMEM, "building the manifest: out of memory");
 }
 
-static char *make_label(const struct trace_process *p, int script)
-{
-    const char *base = base_name(p->executable);
-    const char *what = "";
-    if (script > 0)
-        what = base_name(p->argv[script]);
-    for (size_t i = 1; script < 0 && i < p->argc && !what[0]; i++)
-        if (p->argv[i][0] == '-' && strpbrk(p->argv[i], "cme"))
-            what = p->argv[i];
-    /* "-m pytest" says more than "-m". */
-    const char *module = "";
-    for (size_t i = 1; script < 0 && i + 1 < p->argc; i++)
-        if (strcmp(p->argv[i], "-m") == 0) {
-            module = p->argv[i + 1];
-            break;
-        }
-    char *label;
-    if (asprintf(&label, "%s%s%.100s%s%.100s", base, what[0] ? " " : "", what, module[0] ? " " : "",
-                 module) < 0)
-        return NULL;
-    return label;
-}
-
 static size_t pinned_count(const struct trace_process *p, bool args_host, int script)
 {
     return !args_host ? p->argc : (size_t)script + 1;
+}
+
+static int copy_args(struct cascade_node *n, char *const *args, size_t count, struct err *err)
+{
+    n->args = calloc(count + 1, sizeof(*n->args));
+    if (!n->args)
+        return no_memory(err);
+    for (; n->arg_count < count; n->arg_count++)
+        if (!(n->args[n->arg_count] = strdup(args[n->arg_count])))
+            return no_memory(err);
+    return 0;
 }
 
 static int fill_args(struct cascade_node *n, const struct trace *const *traces, size_t trace_count,
@@ -152,16 +85,77 @@ static int fill_args(struct cascade_node *n, const struct trace *const *traces, 
                            p->executable, q->executable);
     }
 
-    n->args = calloc(count + 1, sizeof(*n->args));
-    n->label = make_label(p, script);
-    n->executable = strdup(p->executable);
-    n->execfn = strdup(p->exec_name ? p->exec_name : p->executable);
-    if (!n->args || !n->label || !n->executable || !n->execfn)
-        return no_memory(err);
-    for (; n->arg_count < count; n->arg_count++)
-        if (!(n->args[n->arg_count] = strdup(p->argv[n->arg_count])))
-            return no_memory(err);
+    return copy_args(n, p->argv, count, err);
+}
+
+/* ---- entry points and children ---- */
+
+static int fill_entry(const struct tree_program *from, struct cascade_entry *to)
+{
+    const struct trace_process *p = from->process;
+    if (!cascade_start_copy(&from->start, &to->start) ||
+        !(to->execfn = strdup(p->exec_name && p->exec_name[0] ? p->exec_name : p->executable)))
+        return -ENOMEM;
+    if (p->elf_interpreter != TRACE_NO_PATH &&
+        !(to->interpreter = strdup(from->trace->paths[p->elf_interpreter].path)))
+        return -ENOMEM;
     return 0;
+}
+
+static int compare_children(const void *a, const void *b)
+{
+    const struct cascade_child *x = a, *y = b;
+    return cascade_start_compare(&x->start, &y->start);
+}
+
+static int fill_children(struct cascade_node *n, const struct tree *tree, size_t node)
+{
+    CLEANUP(free_p) bool *started = calloc(tree->program_count, sizeof(*started));
+    n->children = calloc(tree->program_count, sizeof(*n->children));
+    if (!started || !n->children)
+        return -ENOMEM;
+    for (size_t i = 0; i < tree->edge_count; i++)
+        if (tree->programs[tree->edges[i].from].node == node)
+            started[tree->edges[i].to] = true;
+    for (size_t i = 0; i < tree->program_count; i++) {
+        if (!started[i])
+            continue;
+        struct cascade_child *c = &n->children[n->child_count++];
+        c->node = (uint32_t)tree->programs[i].node;
+        if (!cascade_start_copy(&tree->programs[i].start, &c->start))
+            return -ENOMEM;
+    }
+    qsort(n->children, n->child_count, sizeof(*n->children), compare_children);
+    return 0;
+}
+
+static int fill_programs(struct cascade_node *n, const struct tree *tree, size_t node)
+{
+    const struct tree_node *from = &tree->nodes[node];
+    char *label = tree_label(&tree->programs[from->programs[0]].start);
+    n->entries = calloc(from->program_count, sizeof(*n->entries));
+    if (!label || !n->entries) {
+        free(label);
+        return -ENOMEM;
+    }
+    n->label = label;
+    if (from->program_count > 1) {
+        n->label = NULL;
+        if (asprintf(&n->label, "%s and %zu more", label, from->program_count - 1) < 0)
+            n->label = NULL;
+        free(label);
+        if (!n->label)
+            return -ENOMEM;
+    }
+    for (; n->entry_count < from->program_count; n->entry_count++) {
+        /* Counted before it may fail, so that it is freed. */
+        struct cascade_entry *e = &n->entries[n->entry_count];
+        if (fill_entry(&tree->programs[from->programs[n->entry_count]], e) < 0) {
+            n->entry_count++;
+            return -ENOMEM;
+        }
+    }
+    return fill_children(n, tree, node);
 }
 
 /* ---- environment ---- */
@@ -328,25 +322,54 @@ static uint32_t propose_threads(uint32_t peak)
     return count < MANIFEST_THREADS_MAX ? count : MANIFEST_THREADS_MAX;
 }
 
-static int fill_limits(struct cascade_node *n, const struct trace *const *traces,
-                       size_t trace_count, const struct manifest_rules *rules, struct err *err)
+/* The peaks of a node's processes, and whether it starts any. */
+struct peaks {
+    uint64_t vm;
+    uint32_t threads;
+    size_t processes; /* of the whole tree, in the trace that had most */
+};
+
+static struct peaks find_peaks(const struct tree *tree, size_t node,
+                               const struct trace *const *traces)
 {
-    uint64_t vm_peak = 0;
-    uint32_t thread_peak = 1;
-    for (size_t i = 0; i < trace_count; i++) {
-        CLEANUP(free_p) bool *members = process_members(traces[i]);
-        if (!members)
-            return no_memory(err);
+    struct peaks peaks = { .threads = 1 };
+    for (size_t i = 0; i < tree->trace_count; i++) {
+        size_t processes = 0;
         for (size_t k = 0; k < traces[i]->process_count; k++) {
             const struct trace_process *p = &traces[i]->processes[k];
-            if (members[k] && p->vm_peak > vm_peak)
-                vm_peak = p->vm_peak;
-            if (members[k] && p->thread_peak > thread_peak)
-                thread_peak = p->thread_peak;
+            processes += p->how != TRACE_HOW_EXEC;
+            if (tree_node_of(tree, i, k) != node)
+                continue;
+            if (p->vm_peak > peaks.vm)
+                peaks.vm = p->vm_peak;
+            if (p->thread_peak > peaks.threads)
+                peaks.threads = p->thread_peak;
         }
+        if (processes > peaks.processes)
+            peaks.processes = processes;
     }
-    n->heap_size = rules->heap_size ? (rules->heap_size + 4095) & ~4095ull : propose_heap(vm_peak);
-    n->thread_count = rules->thread_count ? rules->thread_count : propose_threads(thread_peak);
+    return peaks;
+}
+
+static uint32_t propose_processes(size_t seen)
+{
+    size_t count = 4 * seen;
+    return count < PROCESSES_MIN   ? PROCESSES_MIN
+           : count > PROCESSES_MAX ? PROCESSES_MAX
+                                   : (uint32_t)count;
+}
+
+static int fill_limits(struct cascade_node *n, const struct tree *tree, size_t node,
+                       const struct trace *const *traces, const struct manifest_rules *rules,
+                       struct err *err)
+{
+    struct peaks peaks = find_peaks(tree, node, traces);
+    /* The user speaks of the program that was named, and of its workers. */
+    bool asked = strcmp(n->entries[0].start.executable, tree->programs[0].start.executable) == 0;
+    n->heap_size = asked && rules->heap_size ? (rules->heap_size + 4095) & ~4095ull
+                                             : propose_heap(peaks.vm);
+    n->thread_count = asked && rules->thread_count ? rules->thread_count
+                                                   : propose_threads(peaks.threads);
     if (n->heap_size < 2 * STACK_SIZE || n->heap_size > MANIFEST_HEAP_MAX)
         return err_set(err, -EINVAL, "--heap: %llu MiB is out of range (16 MiB to %llu GiB)",
                        (unsigned long long)(n->heap_size / MIB),
@@ -354,6 +377,9 @@ static int fill_limits(struct cascade_node *n, const struct trace *const *traces
     if (n->thread_count > MANIFEST_THREADS_MAX)
         return err_set(err, -EINVAL, "--threads: %u is out of range (1 to %u)", n->thread_count,
                        MANIFEST_THREADS_MAX);
+    if (rules->process_limit > MANIFEST_PROCESSES_MAX)
+        return err_set(err, -EINVAL, "--processes: %u is out of range (1 to %u)",
+                       rules->process_limit, MANIFEST_PROCESSES_MAX);
     n->stack_size = STACK_SIZE;
     n->fd_limit = FD_LIMIT;
     n->async_signals = SIGNAL_BIT(SIGHUP) | SIGNAL_BIT(SIGINT) | SIGNAL_BIT(SIGTERM) |
@@ -364,17 +390,26 @@ static int fill_limits(struct cascade_node *n, const struct trace *const *traces
     n->cpu_count = (uint32_t)(count < 1 ? 1 : count);
     if (n->cpu_count > n->thread_count)
         n->cpu_count = n->thread_count;
+    if (node != 0 || rules->exec_deny)
+        return 0;
+    n->process_limit =
+        rules->process_limit ? rules->process_limit : propose_processes(peaks.processes);
+    /* The hub is a thread of the root (enclave/tree/hub.h), and no thread of the program. */
+    if ((n->child_count > 0 || tree->nodes[0].forks) && n->thread_count < MANIFEST_THREADS_MAX)
+        n->thread_count++;
     return 0;
 }
 
 /* ---- sockets ---- */
 
-static int fill_sockets(struct cascade_node *n, const struct trace *const *traces,
-                        size_t trace_count, struct err *err)
+static int fill_sockets(struct cascade_node *n, const struct tree *tree, size_t node,
+                        const struct trace *const *traces, struct err *err)
 {
-    for (size_t i = 0; i < trace_count; i++)
+    for (size_t i = 0; i < tree->trace_count; i++)
         for (size_t k = 0; k < traces[i]->process_count; k++) {
             const struct trace_process *p = &traces[i]->processes[k];
+            if (tree_node_of(tree, i, k) != node)
+                continue;
             for (size_t s = 0; s < p->socket_count; s++) {
                 char **grown = realloc(n->sockets, (n->socket_count + 1) * sizeof(*grown));
                 if (!grown)
@@ -401,15 +436,15 @@ static int fill_sockets(struct cascade_node *n, const struct trace *const *trace
     return 0;
 }
 
-int process_fill(struct cascade_node *n, const struct trace *const *traces, size_t trace_count,
-                 const struct manifest_rules *rules, struct manifest_report *report,
-                 struct err *err)
+int process_fill(struct cascade_node *n, const struct tree *tree, size_t node,
+                 const struct trace *const *traces, const struct manifest_rules *rules,
+                 struct manifest_report *report, struct err *err)
 {
-    const struct trace_process *p = &traces[0]->processes[0];
-    if (!p->executable || p->executable_path == TRACE_NO_PATH)
-        return err_set(err, -EINVAL, "the traced program has no path");
-    n->flags = MANIFEST_ROOT | (rules->exec_deny ? MANIFEST_EXEC_DENY : 0) |
-               (rules->debug ? MANIFEST_INSECURE_DEBUG : 0);
+    const struct tree_program *first = &tree->programs[tree->nodes[node].programs[0]];
+    const struct trace_process *p = first->process;
+    n->flags = (node == 0 ? MANIFEST_ROOT : 0) | (rules->exec_deny ? MANIFEST_EXEC_DENY : 0) |
+               (rules->debug ? MANIFEST_INSECURE_DEBUG : 0) |
+               (tree->nodes[node].forks && !rules->exec_deny ? MANIFEST_FORKS : 0);
     n->uid = p->uid;
     n->gid = p->gid;
     n->umask = p->umask & 0777;
@@ -417,15 +452,17 @@ int process_fill(struct cascade_node *n, const struct trace *const *traces, size
     n->hostname = strndup(traces[0]->hostname, 64);
     if (!n->cwd || !n->hostname)
         return no_memory(err);
-    if (p->elf_interpreter != TRACE_NO_PATH &&
-        !(n->interpreter = strdup(traces[0]->paths[p->elf_interpreter].path)))
+    int r = fill_programs(n, tree, node);
+    if (r < 0)
         return no_memory(err);
-    int r = fill_args(n, traces, trace_count, rules, err);
-    if (r == 0)
+    /* A root's arguments are measured; a child is told its own by its parent. */
+    r = node == 0 ? fill_args(n, traces, tree->trace_count, rules, err)
+                  : copy_args(n, &n->entries[0].execfn, 1, err);
+    if (r == 0 && node == 0)
         r = fill_env(n, p, rules, report, err);
     if (r == 0)
-        r = fill_limits(n, traces, trace_count, rules, err);
+        r = fill_limits(n, tree, node, traces, rules, err);
     if (r == 0)
-        r = fill_sockets(n, traces, trace_count, err);
+        r = fill_sockets(n, tree, node, traces, err);
     return r;
 }

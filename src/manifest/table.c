@@ -214,20 +214,36 @@ const struct allow_rule *table_allowed(const struct table *t, const char *path)
     return NULL;
 }
 
-void table_note(struct table *t, const char *format, ...)
+static void add_note(struct manifest_report *r, const char *format, va_list args)
 {
-    struct manifest_report *r = t->report;
     if (!r)
         return;
     char text[1024];
-    va_list args;
-    va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
+    /* Several nodes may have the same to say. */
+    for (size_t i = 0; i < r->note_count; i++)
+        if (strcmp(r->notes[i], text) == 0)
+            return;
     char **grown = realloc(r->notes, (r->note_count + 1) * sizeof(*grown));
     if (!grown)
         return; /* a note less: the manifest does not depend on it */
     r->notes = grown;
     if ((grown[r->note_count] = strdup(text)))
         r->note_count++;
+}
+
+void manifest_note(struct manifest_report *r, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add_note(r, format, args);
+    va_end(args);
+}
+
+void table_note(struct table *t, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add_note(t->report, format, args);
+    va_end(args);
 }

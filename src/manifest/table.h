@@ -23,6 +23,7 @@ struct entry {
     const struct trace_path *now;    /* in the trace that is being looked at */
     uint32_t bits;                   /* TRACE_*, of this node in all traces */
     uint32_t bits_now;               /* in the trace that is being looked at */
+    uint32_t tree_now;               /* TRACE_*, of all nodes, in the trace that is being looked at */
     uint32_t class;                  /* 0: undecided; enum manifest_class */
     uint32_t flags;                  /* enum manifest_file_flags */
     bool dropped;   /* a __pycache__ write of the traced run: not there in the enclave */
@@ -42,6 +43,12 @@ struct allow_rule {
     bool folder;
 };
 
+/* Files that the run left below /tmp, of all nodes. */
+struct lost {
+    char *first;
+    size_t count;
+};
+
 struct table {
     struct entry *entries;
     const struct manifest_rules *rules;
@@ -53,9 +60,10 @@ struct table {
     size_t listed_count, listed_capacity;
     char **own; /* SGXPy's files, canonical */
     size_t own_count;
-    const char *lost; /* a file that the run left below /tmp, and how many there are */
-    size_t lost_count;
+    struct lost *lost;
     uint32_t uid, gid;
+    bool root;
+    bool uses_tmp; /* the node used /tmp or something in it that the run makes; always for the root */
 };
 
 void table_done(struct table *t);
@@ -104,12 +112,11 @@ MUST_CHECK int rules_check_allowed(struct table *t, const struct trace_process *
 MUST_CHECK int closure_add(struct table *t, const struct trace_process *p);
 
 /* ---- process.c ---- */
-MUST_CHECK int process_fill(struct cascade_node *n, const struct trace *const *traces,
-                            size_t trace_count, const struct manifest_rules *rules,
+struct tree;
+/* Everything of node but its files. */
+MUST_CHECK int process_fill(struct cascade_node *n, const struct tree *tree, size_t node,
+                            const struct trace *const *traces, const struct manifest_rules *rules,
                             struct manifest_report *report, struct err *err);
 /* Index in argv of a script given to an interpreter; -1: -c, -m or standard input; 0: no
  * interpreter (or none that we know). */
 int process_script(const struct trace_process *p);
-/* Whether trace process i belongs to the node of process 0: it or its forks, before any exec. *ret
- * is an array of trace->process_count, freed by the caller; NULL: out of memory. */
-bool *process_members(const struct trace *t);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/manifest_leaf.h"
+#include "core/program_key.h"
 #include "manifest/compile.h"
 #include "util/fs.h"
 
@@ -117,7 +118,7 @@ static int compare(const void *a, const void *b)
 
 static void add_process(struct cascade_node *n, const struct built_node *b)
 {
-    const char *only[] = { n->executable, NULL };
+    const char *only[] = { n->entries[0].start.executable, NULL };
     const char *const *args = b->args ? b->args : only;
     while (args[n->arg_count])
         n->arg_count++;
@@ -152,9 +153,14 @@ int manifest_build_cascade(const struct built_file *files, size_t count,
     }
     c->nodes = n;
     c->node_count = 1;
-    n->executable = strdup(b->executable ? b->executable : "/bin/program");
-    n->interpreter = b->interpreter ? strdup(b->interpreter) : NULL;
-    n->execfn = strdup(n->executable);
+    struct cascade_entry *e = n->entries = calloc(1, sizeof(*e));
+    if (!e)
+        abort();
+    n->entry_count = 1;
+    e->start.executable = strdup(b->executable ? b->executable : "/bin/program");
+    e->start.kind = PROGRAM_ANY;
+    e->interpreter = b->interpreter ? strdup(b->interpreter) : NULL;
+    e->execfn = strdup(e->start.executable);
     n->label = strdup("test");
     n->hostname = strdup("localhost");
     n->cwd = strdup(b->cwd ? b->cwd : "/");
@@ -195,5 +201,6 @@ int manifest_build_table(const struct built_file *files, size_t count,
     int r = manifest_build_cascade(files, count, node, &c, err);
     if (r < 0)
         return r;
-    return manifest_pack(&c->nodes[0], cascade_hash, mrsigner, leaves_of, &all, ret, ret_size, err);
+    const struct manifest_identity id = { cascade_hash, mrsigner, NULL };
+    return manifest_pack(c, 0, &id, leaves_of, &all, ret, ret_size, err);
 }

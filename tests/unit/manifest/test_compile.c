@@ -139,8 +139,8 @@ static void test_contradictions(void **state UNUSED)
         switch (cases[i].change) {
         case NO_PARENT: set(&find(n, "/d")->path, "/c"); break;
         case TWICE: set(&find(n, "/d/b")->path, "/d/a"); break;
-        case NO_PROGRAM: set(&n->executable, "/bin/none"); break;
-        case NO_INTERPRETER: set(&n->interpreter, "/lib/ld.so"); break;
+        case NO_PROGRAM: set(&n->entries[0].start.executable, "/bin/none"); break;
+        case NO_INTERPRETER: set(&n->entries[0].interpreter, "/lib/ld.so"); break;
         case BAD_LINK: find(n, "/d/b")->link = strdup("/d/c"); break;
         case LATER_LINK: find(n, "/d/a")->link = strdup("/d/b"); break;
         case BAD_FLAGS: find(n, "/d/a")->flags = MANIFEST_EXEC; break;
@@ -156,7 +156,8 @@ static void test_contradictions(void **state UNUSED)
         static const uint8_t zero[1][MANIFEST_HASH_SIZE];
         if (cases[i].change != LEAVES)
             manifest_root(1, zero, 1, find(n, "/x") ? find(n, "/x")->root : (uint8_t[32]){ 0 });
-        int r = manifest_pack(n, hash, hash, leaves, NULL, &data, &size, &err);
+        const struct manifest_identity id = { hash, hash, NULL };
+        int r = manifest_pack(c, 0, &id, leaves, NULL, &data, &size, &err);
         if (r != cases[i].code || !strstr(err.text, cases[i].want))
             fail_msg("row %zu: got %d '%s'", i, r, err.text);
         free(data);

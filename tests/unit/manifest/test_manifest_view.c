@@ -257,7 +257,7 @@ static void test_reasons(void **state)
         struct manifest_entry *entry = (void *)(uintptr_t)at.entries;
         const char *want = "";
         switch (n) {
-        case 0: h->version = 2, want = "another version"; break;
+        case 0: h->version = MANIFEST_VERSION + 1, want = "another version"; break;
         case 1: FILE_AT("/data/b")->parent = find(&f->view, "/bin"), want = "parent"; break;
         case 2: FILE_AT("/data/b")->leaf_count = 2, want = "leaves"; break;
         case 3: FILE_AT("/data/b")->size = UINT64_MAX, want = "leaves"; break;
