@@ -17,7 +17,7 @@
 #define SUPPORTED_FLAGS                                                                     \
     (SGX_ATTR_DEBUG | SGX_ATTR_MODE64BIT | SGX_ATTR_PROVISIONKEY | SGX_ATTR_EINITTOKENKEY | \
      SGX_ATTR_KSS)
-#define SUPPORTED_XFRM (SGX_XFRM_LEGACY | SGX_XFRM_AVX | SGX_XFRM_AVX512 | SGX_XFRM_PKRU)
+#define SUPPORTED_XFRM SOFT_XFRM
 #define SUPPORTED_MISC SGX_MISC_EXINFO
 
 #define XSAVE_MIN 576u
@@ -204,7 +204,9 @@ int softsgx_add(struct softsgx *s, uint64_t offset, const void *content, uint64_
                            (unsigned long long)(offset + i * SGX_PAGE_SIZE), why);
     }
     uint64_t size = page_count * SGX_PAGE_SIZE;
-    if (mprotect((void *)offset, size, PROT_READ | PROT_WRITE) < 0)
+    /* What has no bytes of its own is zero already, and stays shut until it is touched. */
+    bool shut = !from && !measured && (secinfo_flags & SGX_SECINFO_PT_MASK) != SGX_SECINFO_TCS;
+    if (!shut && mprotect((void *)offset, size, PROT_READ | PROT_WRITE) < 0)
         return err_set(err, -errno, "EADD: 0x%llx", (unsigned long long)offset);
     if (from)
         memcpy((void *)offset, from, size);
@@ -214,7 +216,9 @@ int softsgx_add(struct softsgx *s, uint64_t offset, const void *content, uint64_
             return err_set(err, code, "EADD: 0x%llx",
                            (unsigned long long)(offset + i * SGX_PAGE_SIZE));
     }
-    int code = pages_narrow(s, offset, page_count);
+    bool open = (secinfo_flags & (SGX_SECINFO_PT_MASK | SGX_SECINFO_RWX)) ==
+                (SGX_SECINFO_REG | SGX_SECINFO_R | SGX_SECINFO_W);
+    int code = shut || open ? 0 : pages_narrow(s, offset, page_count);
     return code < 0 ? err_set(err, code, "EADD: 0x%llx", (unsigned long long)offset) : 0;
 }
 

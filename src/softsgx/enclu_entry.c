@@ -44,6 +44,13 @@ int tcs_insert(struct softsgx *s, uint64_t address, const struct sgx_tcs *conten
         tcs = &s->tcs[at % SOFT_TCS_MAX];
         s->tcs_count++;
     }
+    uint64_t ssa_size = content->nssa * s->frame_bytes, ssa_end;
+    if (__builtin_add_overflow(content->ossa, ssa_size, &ssa_end))
+        ssa_end = UINT64_MAX;
+    if (s->ssa_high == 0 || content->ossa < s->ssa_low)
+        s->ssa_low = content->ossa;
+    if (ssa_end > s->ssa_high)
+        s->ssa_high = ssa_end;
     memset(tcs, 0, sizeof(*tcs));
     tcs->flags = content->flags;
     tcs->ossa = content->ossa;
@@ -80,13 +87,15 @@ static int check_frame(struct softsgx *s, struct soft_tcs *tcs, uint32_t index)
 
     sigset_t old;
     int code = 0;
+    uint8_t filled = 0;
     soft_lock_host(s, &old);
     for (uint64_t page = frame; code == 0 && page < frame + s->frame_bytes; page += SGX_PAGE_SIZE) {
-        uint8_t rw = SGX_SECINFO_R | SGX_SECINFO_W;
-        if ((epcm_effective(epcm_get(s, page)) & rw) != rw)
+        uint8_t rw = SGX_SECINFO_R | SGX_SECINFO_W, now = epcm_effective(epcm_get(s, page));
+        if ((now & rw) != rw)
             code = -EINVAL;
-        else
+        else if (now != filled) /* a fill covers its neighbours with the same permissions */
             code = pages_fill(s, page);
+        filled = now;
     }
     if (code == 0 && index < ARRAY_SIZE(tcs->ssa_seen))
         tcs->ssa_seen[index] = seen;

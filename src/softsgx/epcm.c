@@ -141,7 +141,8 @@ int pages_fill(struct softsgx *s, uint64_t address)
 int pages_narrow(struct softsgx *s, uint64_t address, uint64_t page_count)
 {
     uint64_t page = address >> SGX_PAGE_SHIFT, end = page + page_count;
-    atomic_fetch_add(&s->narrowings, 1);
+    if (address < s->ssa_high && address + page_count * SGX_PAGE_SIZE > s->ssa_low)
+        atomic_fetch_add(&s->narrowings, 1);
     while (page < end) {
         uint8_t effective = epcm_effective(s->epcm[page]);
         uint64_t last = page + 1;

@@ -19,6 +19,8 @@
 
 #define SOFT_ELRANGE_MAX (1ull << 46)
 #define SOFT_TCS_MAX     2048
+/* The state components that this device's enclaves may have: "CPUID leaf 12H" */
+#define SOFT_XFRM (SGX_XFRM_LEGACY | SGX_XFRM_AVX | SGX_XFRM_AVX512 | SGX_XFRM_PKRU)
 
 /* One byte of EPCM a page: the low six bits as in SECINFO.FLAGS (R W X PENDING MODIFIED PR), the
  * two upper ones the type. No entry can be EPCM_LOCKED by itself: PT_TRIM has no permissions. */
@@ -141,7 +143,8 @@ struct softsgx {
 
     _Atomic uint8_t *epcm; /* size / 4096 bytes, lazily backed */
     _Atomic uint32_t lock;
-    _Atomic uint64_t narrowings; /* grows whenever a page loses permissions */
+    _Atomic uint64_t narrowings; /* grows whenever a page that may be an SSA's loses permissions */
+    uint64_t ssa_low, ssa_high;  /* all SSAs lie between; set before EENTER knows of the TCS */
     int mem_fd;                  /* /proc/self/mem, to write what the enclave cannot */
 
     struct soft_tcs *tcs; /* SOFT_TCS_MAX entries, open addressing by page */
