@@ -1,7 +1,8 @@
 /*
  * The whole untrusted runtime on the software SGX device, with a small enclave (mini/) in the
  * library OS's place: loading, entries, OCALLs, exceptions, signals, threads, what cannot start.
- * With arguments it is a tool: `test_host_run bench` prints what OCALLs cost.
+ * With arguments it is a tool: `test_host_run bench` prints what OCALLs cost, `test_host_run T o` what
+ * processes of a tree do (MINI_CHILD: the sgxpy that runs them).
  */
 #include "unit.h"
 
@@ -82,6 +83,7 @@ static struct host_options options(const char *const *mode)
         .image_path = g_image,
         .node_path = g_dir,
         .bundle_path = g_bundle,
+        .child_program = getenv("MINI_CHILD"),
         .device = DEVICE_SOFT,
         .poison = g_poison,
         .quiet = true,

@@ -227,6 +227,12 @@ static void child(uint32_t spawn_slot, uint32_t control_slot)
     }
 }
 
+static void print_time(const char *what, uint64_t ns)
+{
+    size_t at = put_number(put(0, what), ns, 0);
+    call(OCALL_LOG, OCALL_LOG_STATS, put(at, "\n"), 0);
+}
+
 static void tree(char what)
 {
     if (call(OCALL_TREE_OPEN, 0, 0, 0) != 0)
@@ -300,20 +306,33 @@ static void tree(char what)
             quit(84);
         quit(cell(2, TREE_TO_CLIENT)[0] == 42 ? 0 : 85);
         break;
-    case 'o': /* the time of a round trip, and of a start */
+    case 'o': { /* the time of a round trip, and of a start */
         before = clock();
         for (int i = 0; i < 20000; i++)
             ask(1, 1);
-        data()[put_number(put(0, "round trip, ns: "), (clock() - before) / 20000, 0)] = '\n';
-        call(OCALL_LOG, OCALL_LOG_STATS, 32, 0);
-        before = clock();
-        for (uint32_t i = 2; i < 102; i++)
-            if (spawn(i, -1) != 0 || ask(i, 1) != 2 || ask(i, 'b') != -32)
+        print_time("round trip, ns: ", (clock() - before) / 20000);
+        uint64_t spawned = 0, answered = 0, ended = 0, t[4];
+        for (uint32_t i = 2; i < 102; i++) {
+            t[0] = clock();
+            if (spawn(i, -1) != 0)
                 quit(86);
-        data()[put_number(put(0, "start to end, ns: "), (clock() - before) / 100, 0)] = '\n';
-        call(OCALL_LOG, OCALL_LOG_STATS, 32, 0);
+            t[1] = clock();
+            if (ask(i, 1) != 2)
+                quit(86);
+            t[2] = clock();
+            if (ask(i, 'b') != -32)
+                quit(86);
+            t[3] = clock();
+            spawned += t[1] - t[0];
+            answered += t[2] - t[1];
+            ended += t[3] - t[2];
+        }
+        print_time("OCALL_TREE_SPAWN, ns: ", spawned / 100);
+        print_time("from there to the first answer, ns: ", answered / 100);
+        print_time("from BYE to dead, ns: ", ended / 100);
         quit(0);
         break;
+    }
     case 'l': /* says that the child is there, then lives until it is killed */
         put(0, "!");
         call(OCALL_WRITE, 1, 1, 0);
