@@ -282,6 +282,23 @@ void epoll_forget(struct file *file)
     mutex_drop(&g_epoll.mutex);
 }
 
+void epoll_moved(struct file *file)
+{
+    if (!__atomic_load_n(&g_epoll.count, __ATOMIC_SEQ_CST))
+        return;
+    mutex_take(&g_epoll.mutex);
+    for (struct item *item = g_epoll.watched[hash_file(file)]; item; item = item->watch_next) {
+        if (item->file != file || item->host)
+            continue;
+        mutex_take(&item->epoll->mutex);
+        waitq_remove(&item->waiter);
+        (void)file->ops->poll(file, &item->waiter);
+        mutex_drop(&item->epoll->mutex);
+        item_notify(&item->waiter);
+    }
+    mutex_drop(&g_epoll.mutex);
+}
+
 /* --- waiting ---------------------------------------------------------------------------------- */
 
 static void give(struct item *item, uint32_t events, struct epoll_event *ret)
@@ -496,6 +513,7 @@ static const struct file_ops g_epoll_ops = {
     .fstat = epoll_fstat,
     .poll = epoll_poll,
     .release = epoll_release,
+    .travel = TRAVEL_ANEW,
 };
 
 /* --- calls ------------------------------------------------------------------------------------ */

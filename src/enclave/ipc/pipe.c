@@ -8,13 +8,16 @@
 
 #include "arch/string.h"
 #include "ipc/anon.h"
+#include "ipc/epoll.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "signal/state.h"
 #include "sys/sys.h"
 #include "thread/threads.h"
+#include "tree/hub.h"
 #include "vfs/kstat.h"
+#include "vfs/remote/remote.h"
 
 #define O_WRONLY_FLAG 1u
 #define PAGE          4096u
@@ -28,6 +31,7 @@ struct pipe {
     struct waitq readable, writable;
     uint32_t refs;
     uint64_t ino;
+    struct file *reader, *writer; /* not referenced; NULL once released. Under the stream's mutex */
 };
 
 /* --- streams ---------------------------------------------------------------------------------- */
@@ -60,6 +64,11 @@ static uint32_t writers(const struct stream *stream)
     return __atomic_load_n(&stream->writers, __ATOMIC_SEQ_CST);
 }
 
+bool stream_moved(const struct stream *stream)
+{
+    return __atomic_load_n(&stream->moved, __ATOMIC_SEQ_CST);
+}
+
 void stream_done(struct stream *stream)
 {
     if (stream->ring)
@@ -86,7 +95,7 @@ static int copy_in(struct stream *stream, uint64_t at, const uint8_t *user, uint
 static bool read_ready(void *object)
 {
     struct stream *stream = object;
-    return stream_used(stream) || !writers(stream);
+    return stream_used(stream) || !writers(stream) || stream_moved(stream);
 }
 
 int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek)
@@ -95,6 +104,10 @@ int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonbl
         return 0;
     for (;;) {
         mutex_take(&stream->mutex);
+        if (stream->moved) {
+            mutex_drop(&stream->mutex);
+            return STREAM_MOVED;
+        }
         uint32_t used = stream_used(stream);
         if (used) {
             uint32_t n = size < used ? (uint32_t)size : used;
@@ -132,7 +145,8 @@ struct write_wait {
 static bool write_ready(void *object)
 {
     struct write_wait *wait = object;
-    return stream_room(wait->stream) >= wait->need || !readers(wait->stream);
+    return stream_room(wait->stream) >= wait->need || !readers(wait->stream) ||
+           stream_moved(wait->stream);
 }
 
 static int make_ring(struct stream *stream)
@@ -158,7 +172,9 @@ int64_t stream_write(struct stream *stream, const void *user, uint64_t size, boo
         /* What must go at once: all of a small write, else anything. */
         uint32_t need = atomic && size <= PIPE_ATOMIC ? (uint32_t)size : 1;
         mutex_take(&stream->mutex);
-        if (!readers(stream)) {
+        if (stream->moved) {
+            ret = STREAM_MOVED;
+        } else if (!readers(stream)) {
             ret = -EPIPE;
         } else if ((ret = make_ring(stream)) == 0) {
             uint32_t room = stream_room(stream);
@@ -188,6 +204,21 @@ int64_t stream_write(struct stream *stream, const void *user, uint64_t size, boo
     return done ? (int64_t)done : ret;
 }
 
+int stream_move(struct stream *stream, const struct remote *to)
+{
+    uint32_t used = stream_used(stream);
+    if (used) {
+        uint32_t start = (uint32_t)stream->head & (stream->size - 1);
+        uint32_t first = used < stream->size - start ? used : stream->size - start;
+        int ret = remote_push(to, stream->ring + start, first);
+        if (ret == 0 && first < used)
+            ret = remote_push(to, stream->ring, used - first);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
 void stream_sigpipe(void)
 {
     if (current()->never_block)
@@ -212,18 +243,21 @@ static bool is_writer(const struct file *file)
     return file->flags & O_WRONLY_FLAG;
 }
 
-static int64_t pipe_read(struct file *file, void *user, uint64_t size, uint64_t *pos UNUSED)
+static int64_t pipe_read(struct file *file, void *user, uint64_t size, uint64_t *pos)
 {
     if (is_writer(file))
         return -EBADF;
-    return stream_read(&pipe_of(file)->stream, user, size, anon_nonblock(file), false);
+    int64_t ret = stream_read(&pipe_of(file)->stream, user, size, anon_nonblock(file), false);
+    return ret == STREAM_MOVED ? file->ops->read(file, user, size, pos) : ret;
 }
 
-static int64_t pipe_write(struct file *file, const void *user, uint64_t size, uint64_t *pos UNUSED)
+static int64_t pipe_write(struct file *file, const void *user, uint64_t size, uint64_t *pos)
 {
     if (!is_writer(file))
         return -EBADF;
     int64_t ret = stream_write(&pipe_of(file)->stream, user, size, anon_nonblock(file), true);
+    if (ret == STREAM_MOVED)
+        return file->ops->write(file, user, size, pos);
     if (ret == -EPIPE)
         stream_sigpipe();
     return ret;
@@ -235,6 +269,11 @@ static uint32_t pipe_poll(struct file *file, struct waiter *waiter)
     struct stream *stream = &pipe->stream;
     if (waiter)
         waitq_add(is_writer(file) ? &pipe->writable : &pipe->readable, waiter);
+    if (stream_moved(stream)) {
+        if (waiter)
+            waitq_remove(waiter);
+        return file->ops->poll(file, waiter);
+    }
     if (is_writer(file))
         return (stream_room(stream) >= PIPE_ATOMIC ? EPOLLOUT | EPOLLWRNORM : 0) |
                (readers(stream) ? 0 : EPOLLERR);
@@ -247,15 +286,17 @@ static int pipe_fstat(struct file *file, struct kstat *ret)
     return 0;
 }
 
-static int64_t set_size(struct pipe *pipe, uint64_t size);
+static int64_t set_size(struct file *file, uint64_t size);
 
 /* vfs/ hands fcntl's pipe sizes on as requests. */
 static int64_t pipe_ioctl(struct file *file, uint64_t request, uint64_t arg)
 {
+    if (stream_moved(&pipe_of(file)->stream))
+        return file->ops->ioctl(file, request, arg);
     if (request == F_GETPIPE_SZ)
         return capacity(&pipe_of(file)->stream);
     if (request == F_SETPIPE_SZ)
-        return set_size(pipe_of(file), arg);
+        return set_size(file, arg);
     if (request != FIONREAD)
         return -ENOTTY;
     int32_t used = (int32_t)stream_used(&pipe_of(file)->stream);
@@ -265,6 +306,9 @@ static int64_t pipe_ioctl(struct file *file, uint64_t request, uint64_t arg)
 static void pipe_release(struct file *file)
 {
     struct pipe *pipe = pipe_of(file);
+    mutex_take(&pipe->stream.mutex);
+    *(is_writer(file) ? &pipe->writer : &pipe->reader) = NULL;
+    mutex_drop(&pipe->stream.mutex);
     if (is_writer(file)) {
         __atomic_sub_fetch(&pipe->stream.writers, 1, __ATOMIC_SEQ_CST);
         waitq_wake(&pipe->readable, UINT32_MAX);
@@ -278,6 +322,58 @@ static void pipe_release(struct file *file)
     }
 }
 
+/* Both handles, or none. */
+static int move_ends(struct pipe *pipe, struct file *reader, struct file *writer)
+{
+    struct stream *stream = &pipe->stream;
+    struct hub_ask ask = {
+        .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+        .args = { ADOPT_PIPE, capacity(stream), reader ? reader->flags & ANON_NONBLOCK : 0,
+                  writer ? writer->flags & ANON_NONBLOCK : 0 },
+    };
+    int64_t handle = hub_ask(&ask);
+    if (handle < 0)
+        return (int)handle;
+    struct remote_info info;
+    remote_info_of(&ask, handle, &info);
+    struct remote *in = remote_new(&info);
+    info.handle = (int32_t)ask.out[3];
+    info.flags |= O_WRONLY_FLAG;
+    struct remote *out = remote_new(&info);
+    int ret = in && out ? stream_move(stream, out) : -ENOMEM;
+    if (ret == 0 && reader)
+        remote_become(reader, TAKE_PTR(in));
+    if (ret == 0 && writer)
+        remote_become(writer, TAKE_PTR(out));
+    if (ret == 0)
+        __atomic_store_n(&stream->moved, true, __ATOMIC_SEQ_CST);
+    if (in)
+        remote_drop(in);
+    if (out)
+        remote_drop(out);
+    return ret;
+}
+
+/* Threads that wait here are woken and go on at the hub. */
+static int pipe_move(struct file *file)
+{
+    struct pipe *pipe = pipe_of(file);
+    mutex_take(&pipe->stream.mutex);
+    struct file *reader = pipe->reader ? file_try_ref(pipe->reader) : NULL;
+    struct file *writer = pipe->writer ? file_try_ref(pipe->writer) : NULL;
+    int ret = pipe->stream.moved ? 0 : move_ends(pipe, reader, writer);
+    mutex_drop(&pipe->stream.mutex);
+    waitq_wake(&pipe->readable, UINT32_MAX);
+    waitq_wake(&pipe->writable, UINT32_MAX);
+    if (reader)
+        epoll_moved(reader);
+    if (writer)
+        epoll_moved(writer);
+    file_unref(reader);
+    file_unref(writer);
+    return ret;
+}
+
 static const struct file_ops g_pipe_ops = {
     .name = "pipe",
     .read = pipe_read,
@@ -286,11 +382,13 @@ static const struct file_ops g_pipe_ops = {
     .ioctl = pipe_ioctl,
     .poll = pipe_poll,
     .release = pipe_release,
+    .travel = TRAVEL_HUB,
+    .move = pipe_move,
 };
 
-static int64_t set_size(struct pipe *pipe, uint64_t size)
+static int64_t set_size(struct file *file, uint64_t size)
 {
-    struct stream *stream = &pipe->stream;
+    struct stream *stream = &pipe_of(file)->stream;
     uint32_t want = PAGE;
     if (size > PIPE_SIZE_MAX)
         return size > 1u << 31 ? -EINVAL : -EPERM;
@@ -300,7 +398,9 @@ static int64_t set_size(struct pipe *pipe, uint64_t size)
     int64_t ret = want;
     mutex_take(&stream->mutex);
     uint32_t used = stream_used(stream);
-    if (want < used) {
+    if (stream->moved) {
+        ret = STREAM_MOVED;
+    } else if (want < used) {
         ret = -EBUSY;
     } else if (!stream->ring) {
         stream->size = want;
@@ -320,45 +420,57 @@ static int64_t set_size(struct pipe *pipe, uint64_t size)
     mutex_drop(&stream->mutex);
     if (ret > 0)
         waitq_wake(stream->writable, UINT32_MAX);
-    return ret;
+    return ret == STREAM_MOVED ? file->ops->ioctl(file, F_SETPIPE_SZ, size) : ret;
 }
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
-static int64_t make_pipe(uint64_t user, uint32_t flags)
+int pipe_new(uint32_t size, uint32_t reader_flags, uint32_t writer_flags, struct file **ret_reader,
+             struct file **ret_writer)
 {
-    if (flags & ~(ANON_NONBLOCK | ANON_CLOEXEC))
-        return -EINVAL;
     struct pipe *pipe = heap_alloc(sizeof(*pipe));
     if (!pipe)
         return -ENOMEM;
     *pipe = (struct pipe){
-        .stream = { .readers = 1, .writers = 1 },
+        .stream = { .readers = 1, .writers = 1, .size = size },
         .refs = 2,
         .ino = anon_ino(),
     };
     pipe->stream.readable = &pipe->readable;
     pipe->stream.writable = &pipe->writable;
 
-    struct file *reader = file_new(&g_pipe_ops, flags & ANON_NONBLOCK, pipe);
+    struct file *reader = file_new(&g_pipe_ops, reader_flags & ANON_NONBLOCK, pipe);
     if (!reader) {
         heap_free(pipe);
         return -ENOMEM;
     }
-    struct file *writer = file_new(&g_pipe_ops, (flags & ANON_NONBLOCK) | O_WRONLY_FLAG, pipe);
+    struct file *writer =
+        file_new(&g_pipe_ops, (writer_flags & ANON_NONBLOCK) | O_WRONLY_FLAG, pipe);
     if (!writer) {
         pipe->refs = 1;
         file_unref(reader);
         return -ENOMEM;
     }
+    pipe->reader = *ret_reader = reader;
+    pipe->writer = *ret_writer = writer;
+    return 0;
+}
 
+static int64_t make_pipe(uint64_t user, uint32_t flags)
+{
+    struct file *reader, *writer;
+    if (flags & ~(ANON_NONBLOCK | ANON_CLOEXEC))
+        return -EINVAL;
+    int ret = pipe_new(0, flags, flags, &reader, &writer);
+    if (ret < 0)
+        return ret;
     int32_t fds[2] = { anon_install(reader, flags), -1 };
     if (fds[0] < 0) {
         file_unref(writer);
         return fds[0];
     }
     fds[1] = anon_install(writer, flags);
-    int ret = fds[1] < 0 ? fds[1] : PUT_USER((int32_t(*)[2])(uintptr_t)user, &fds);
+    ret = fds[1] < 0 ? fds[1] : PUT_USER((int32_t(*)[2])(uintptr_t)user, &fds);
     if (ret < 0) {
         (void)!fd_close(fds[0]);
         if (fds[1] >= 0)

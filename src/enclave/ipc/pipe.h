@@ -25,7 +25,10 @@ struct stream {
     uint64_t head, tail;               /* bytes ever read, written; atomic */
     uint32_t readers, writers;         /* open ends; atomic */
     struct waitq *readable, *writable; /* woken when that may have changed */
+    bool moved; /* the hub has it now: file->ops do. Under mutex; atomic */
 };
+/* What a call on a stream that has moved answers: to be made again through file->ops. */
+#define STREAM_MOVED (-4096)
 
 uint32_t stream_used(const struct stream *stream);
 uint32_t stream_room(const struct stream *stream);
@@ -35,5 +38,13 @@ int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonbl
 int64_t stream_write(struct stream *stream, const void *user, uint64_t size, bool nonblock,
                      bool atomic);
 void stream_done(struct stream *stream);
+/* To the hub: what is in it to the handle, then it is empty and moved. The mutex is held; who waits on its queues
+ * must be woken afterwards. */
+struct remote;
+MUST_CHECK int stream_move(struct stream *stream, const struct remote *to);
+bool stream_moved(const struct stream *stream);
+/* A pipe's two ends; flags: O_NONBLOCK. size 0: the default. */
+MUST_CHECK int pipe_new(uint32_t size, uint32_t reader_flags, uint32_t writer_flags,
+                        struct file **ret_reader, struct file **ret_writer);
 /* SIGPIPE for the calling thread. */
 void stream_sigpipe(void);

@@ -111,6 +111,7 @@ static const struct file_ops g_signal_ops = {
     .fstat = signal_fstat,
     .poll = signal_poll,
     .release = signal_release,
+    .travel = TRAVEL_ANEW,
 };
 
 static int64_t change(int fd, uint64_t set)

@@ -98,6 +98,7 @@ static const struct file_ops g_timer_ops = {
     .fstat = timer_fstat,
     .poll = timer_poll,
     .release = timer_release,
+    .travel = TRAVEL_ANEW,
 };
 
 int64_t sys_timerfd_create(const struct sysargs *args)

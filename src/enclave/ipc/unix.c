@@ -3,10 +3,13 @@
 
 #include "arch/string.h"
 #include "ipc/anon.h"
+#include "ipc/epoll.h"
 #include "ipc/pipe.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
+#include "tree/hub.h"
 #include "vfs/kstat.h"
+#include "vfs/remote/remote.h"
 
 #define MODE_SOCKET 0140777u
 #define FIONREAD    0x541bu
@@ -21,6 +24,7 @@ struct end {
     struct waitq queue;         /* whatever changes for this end */
     bool read_shut, write_shut; /* changed under pair->lock */
     uint64_t ino;
+    struct file *file; /* not referenced; NULL once released. Under pair->lock */
 };
 
 struct pair {
@@ -48,7 +52,11 @@ static struct end *peer_of(struct end *end)
 
 int64_t unix_receive(struct file *file, void *user, uint64_t size, bool nonblock, bool peek)
 {
-    return stream_read(&end_of(file)->in, user, size, nonblock, peek);
+    int64_t ret = stream_read(&end_of(file)->in, user, size, nonblock, peek);
+    if (ret != STREAM_MOVED)
+        return ret;
+    return remote_read(file, user, size, NULL,
+                       (nonblock ? REMOTE_NONBLOCK : 0) | (peek ? REMOTE_PEEK : 0));
 }
 
 int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock)
@@ -56,7 +64,10 @@ int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonbl
     struct end *end = end_of(file);
     if (__atomic_load_n(&end->write_shut, __ATOMIC_SEQ_CST))
         return -EPIPE;
-    return stream_write(&peer_of(end)->in, user, size, nonblock, false);
+    int64_t ret = stream_write(&peer_of(end)->in, user, size, nonblock, false);
+    return ret == STREAM_MOVED
+               ? remote_write(file, user, size, NULL, nonblock ? REMOTE_NONBLOCK : 0)
+               : ret;
 }
 
 /* Each stream starts with one reader and one writer, each of which goes once. */
@@ -81,6 +92,10 @@ static void shut(struct end *end, bool read, bool write)
 void unix_shutdown(struct file *file, enum unix_shut how)
 {
     struct end *end = end_of(file);
+    if (stream_moved(&end->in)) {
+        (void)!remote_shutdown(file, how);
+        return;
+    }
     shut(end, how != UNIX_SHUT_WRITE, how != UNIX_SHUT_READ);
     /* Who shuts its reading side reads the end of the file from then on. */
     if (how != UNIX_SHUT_WRITE)
@@ -105,6 +120,11 @@ static uint32_t unix_poll(struct file *file, struct waiter *waiter)
     struct end *end = end_of(file), *peer = peer_of(end);
     if (waiter)
         waitq_add(&end->queue, waiter);
+    if (stream_moved(&end->in)) {
+        if (waiter)
+            waitq_remove(waiter);
+        return file->ops->poll(file, waiter);
+    }
     bool peer_wrote_last = !__atomic_load_n(&end->in.writers, __ATOMIC_SEQ_CST);
     bool peer_reads = __atomic_load_n(&peer->in.readers, __ATOMIC_SEQ_CST);
     uint32_t ret = 0;
@@ -129,6 +149,8 @@ static int64_t unix_ioctl(struct file *file, uint64_t request, uint64_t arg)
 {
     if (request != FIONREAD)
         return -ENOTTY;
+    if (stream_moved(&end_of(file)->in))
+        return file->ops->ioctl(file, request, arg);
     int32_t used = (int32_t)stream_used(&end_of(file)->in);
     return PUT_USER((int32_t *)(uintptr_t)arg, &used);
 }
@@ -137,12 +159,69 @@ static void unix_release(struct file *file)
 {
     struct end *end = end_of(file);
     struct pair *pair = end->pair;
+    lock_take(&pair->lock);
+    end->file = NULL;
+    lock_drop(&pair->lock);
     shut(end, true, true);
     if (__atomic_sub_fetch(&pair->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         stream_done(&pair->ends[0].in);
         stream_done(&pair->ends[1].in);
         heap_free(pair);
     }
+}
+
+/* Both streams' mutexes are held; files: referenced, NULL where an end is closed. */
+static int move_ends(struct pair *pair, struct file *const files[static 2])
+{
+    struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_ADOPT, .args = { ADOPT_PAIR } };
+    for (uint32_t i = 0; i < 2; i++)
+        ask.args[1 + i] = files[i] ? files[i]->flags & ANON_NONBLOCK : 0;
+    int64_t handle = hub_ask(&ask);
+    if (handle < 0)
+        return (int)handle;
+    struct remote_info info;
+    struct remote *remotes[2];
+    remote_info_of(&ask, handle, &info);
+    remotes[0] = remote_new(&info);
+    info.handle = (int32_t)ask.out[3];
+    remotes[1] = remote_new(&info);
+    int ret = remotes[0] && remotes[1] ? 0 : -ENOMEM;
+    for (uint32_t i = 0; i < 2 && ret == 0; i++)
+        ret = stream_move(&pair->ends[i].in, remotes[1 - i]);
+    for (uint32_t i = 0; i < 2 && ret == 0; i++)
+        ret = remote_shut(remotes[i], pair->ends[i].read_shut, pair->ends[i].write_shut);
+    for (uint32_t i = 0; i < 2; i++) {
+        if (ret == 0 && files[i])
+            remote_become(files[i], TAKE_PTR(remotes[i]));
+        if (remotes[i])
+            remote_drop(remotes[i]);
+    }
+    for (uint32_t i = 0; i < 2 && ret == 0; i++)
+        __atomic_store_n(&pair->ends[i].in.moved, true, __ATOMIC_SEQ_CST);
+    return ret;
+}
+
+/* Threads that wait here are woken and go on at the hub. */
+static int unix_move(struct file *file)
+{
+    struct pair *pair = end_of(file)->pair;
+    struct file *files[2];
+    for (uint32_t i = 0; i < 2; i++)
+        mutex_take(&pair->ends[i].in.mutex);
+    lock_take(&pair->lock);
+    for (uint32_t i = 0; i < 2; i++)
+        files[i] = pair->ends[i].file ? file_try_ref(pair->ends[i].file) : NULL;
+    lock_drop(&pair->lock);
+    int ret = pair->ends[0].in.moved ? 0 : move_ends(pair, files);
+    for (uint32_t i = 0; i < 2; i++)
+        mutex_drop(&pair->ends[i].in.mutex);
+    for (uint32_t i = 0; i < 2; i++) {
+        waitq_wake(&pair->ends[i].queue, UINT32_MAX);
+        if (files[i])
+            epoll_moved(files[i]);
+        file_unref(files[i]);
+    }
+    return ret;
 }
 
 static const struct file_ops g_unix_ops = {
@@ -153,9 +232,11 @@ static const struct file_ops g_unix_ops = {
     .ioctl = unix_ioctl,
     .poll = unix_poll,
     .release = unix_release,
+    .travel = TRAVEL_HUB,
+    .move = unix_move,
 };
 
-int unix_pair(uint32_t flags, struct file **ret_a, struct file **ret_b)
+int unix_pair(uint32_t flags_a, uint32_t flags_b, struct file **ret_a, struct file **ret_b)
 {
     struct pair *pair = heap_alloc(sizeof(*pair));
     if (!pair)
@@ -169,8 +250,8 @@ int unix_pair(uint32_t flags, struct file **ret_a, struct file **ret_b)
         end->in.readable = &end->queue;
         end->in.writable = &pair->ends[1 - i].queue;
     }
-    struct file *a = file_new(&g_unix_ops, flags | 2 /* O_RDWR */, &pair->ends[0]);
-    struct file *b = a ? file_new(&g_unix_ops, flags | 2, &pair->ends[1]) : NULL;
+    struct file *a = file_new(&g_unix_ops, flags_a | 2 /* O_RDWR */, &pair->ends[0]);
+    struct file *b = a ? file_new(&g_unix_ops, flags_b | 2, &pair->ends[1]) : NULL;
     if (!b) {
         pair->refs = a ? 1 : 0;
         if (a)
@@ -179,7 +260,7 @@ int unix_pair(uint32_t flags, struct file **ret_a, struct file **ret_b)
             heap_free(pair);
         return -ENOMEM;
     }
-    *ret_a = a;
-    *ret_b = b;
+    pair->ends[0].file = *ret_a = a;
+    pair->ends[1].file = *ret_b = b;
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "vfs/fd.h"
 #include "vfs/host/host.h"
 #include "vfs/linux.h"
+#include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 
 sys_fn sys_chmod, sys_fchmodat, sys_fchmod, sys_chown, sys_lchown, sys_fchownat, sys_fchown,
@@ -243,6 +244,8 @@ int64_t sys_fallocate(const struct sysargs *args)
         return -EFBIG;
     if (tmpfs_inode_of(file))
         return tmpfs_fallocate(file, (uint32_t)args->a[1], args->a[2], args->a[3]);
+    if (remote_handle(file) >= 0)
+        return remote_fallocate(file, (uint32_t)args->a[1], args->a[2], args->a[3]);
     if (file->ops == &g_host_file_ops)
         return host_fallocate(file, (uint32_t)args->a[1], args->a[2], args->a[3]);
     return file->ops->lseek ? -ENODEV : -ESPIPE;
@@ -264,7 +267,10 @@ int64_t sys_memfd_create(const struct sysargs *args)
     if (args->a[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC))
         return -EINVAL;
     struct file *file;
-    int status = tmpfs_anonymous(0777, O_RDWR | O_LARGEFILE, args->a[1] & MFD_ALLOW_SEALING, &file);
+    bool sealable = args->a[1] & MFD_ALLOW_SEALING;
+    /* Elsewhere than in the root it is the hub's from the start: it may be shared any time. */
+    int status = hub_is_here() ? tmpfs_anonymous(0777, O_RDWR | O_LARGEFILE, sealable, &file)
+                               : remote_anonymous(0777, O_RDWR | O_LARGEFILE, sealable, &file);
     if (status < 0)
         return status;
     int fd = fd_install(file, 0, args->a[1] & MFD_CLOEXEC);

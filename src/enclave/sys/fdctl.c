@@ -15,6 +15,7 @@
 #include "vfs/fd.h"
 #include "vfs/host/host.h"
 #include "vfs/linux.h"
+#include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 
 sys_fn sys_dup, sys_dup2, sys_dup3, sys_flock, sys_fcntl, sys_ioctl;
@@ -77,7 +78,7 @@ static int lock_range(struct file *file, struct klock *l)
     struct kstat st = { .size = 0 };
     int64_t base = 0;
     if (l->whence == SEEK_CUR)
-        base = (int64_t)file->pos;
+        base = file->ops->lseek ? file->ops->lseek(file, 0, SEEK_CUR) : 0;
     else if (l->whence == SEEK_END) {
         int status = file->ops->fstat ? file->ops->fstat(file, &st) : -EINVAL;
         if (status < 0)
@@ -163,6 +164,8 @@ int64_t sys_flock(const struct sysargs *args)
 
 static int64_t set_flags(struct file *file, uint64_t flags)
 {
+    if (remote_handle(file) >= 0)
+        return remote_set_flags(file, (uint32_t)flags);
     uint32_t new = (file->flags & ~SETFL_MASK) | ((uint32_t)flags & SETFL_MASK);
     int handle = file->ops == &g_host_stream_ops ? host_handle_of(file) : -1;
     if (handle >= 0 && ((new ^ file->flags) & O_NONBLOCK)) {
@@ -190,6 +193,8 @@ int64_t sys_fcntl(const struct sysargs *args)
     case F_GETFD: return fd_cloexec(fd);
     case F_SETFD: return fd_set_cloexec(fd, arg & FD_CLOEXEC);
     case F_GETFL:
+        if (remote_handle(file) >= 0 && remote_get_flags(file) < 0)
+            return -EIO;
         return file->flags | (file->flags & O_PATH || !file->path ? 0 : 0100000 /* LARGEFILE */);
     default: break;
     }
@@ -207,8 +212,11 @@ int64_t sys_fcntl(const struct sysargs *args)
     case F_SETOWN:
     case F_SETSIG: return 0;
     case F_GETSIG: return 0;
-    case F_ADD_SEALS: return tmpfs_add_seals(file, (uint32_t)arg);
-    case F_GET_SEALS: return tmpfs_get_seals(file);
+    case F_ADD_SEALS:
+        return remote_handle(file) >= 0 ? remote_add_seals(file, (uint32_t)arg)
+                                        : tmpfs_add_seals(file, (uint32_t)arg);
+    case F_GET_SEALS:
+        return remote_handle(file) >= 0 ? remote_get_seals(file) : tmpfs_get_seals(file);
     case F_SETPIPE_SZ:
     case F_GETPIPE_SZ:
         /* Pipes take these as ioctls with the fcntl's number. */
@@ -238,7 +246,7 @@ static int64_t bytes_left(struct file *file, uint64_t arg)
         return status;
     if (!S_ISREG(st.mode))
         return -ENOTTY;
-    int32_t left = (int32_t)(st.size - (int64_t)file->pos);
+    int32_t left = (int32_t)(st.size - file->ops->lseek(file, 0, SEEK_CUR));
     return PUT_USER((int32_t *)arg, &left);
 }
 

@@ -13,6 +13,7 @@
 #include "process/process.h"
 #include "sys/sys.h"
 #include "thread/threads.h"
+#include "vfs/remote/remote.h"
 
 #define AF_UNIX_FAMILY   1
 #define SOCK_STREAM_TYPE 1u
@@ -57,7 +58,7 @@ static struct file *get_socket(uint64_t fd, int *ret_error)
 {
     struct file *file = fd_get((int)fd);
     *ret_error = -EBADF;
-    if (file && !unix_is(file)) {
+    if (file && !unix_is(file) && !remote_is_socket(file)) {
         file_unref(file);
         file = NULL;
         *ret_error = -ENOTSOCK;
@@ -93,7 +94,7 @@ int64_t sys_socketpair(const struct sysargs *args)
         return -EPROTONOSUPPORT;
 
     struct file *a, *b;
-    int ret = unix_pair(flags & ANON_NONBLOCK, &a, &b);
+    int ret = unix_pair(flags & ANON_NONBLOCK, flags & ANON_NONBLOCK, &a, &b);
     if (ret < 0)
         return ret;
     int32_t fds[2] = { anon_install(a, flags), -1 };
@@ -149,6 +150,22 @@ int64_t sys_listen(const struct sysargs *args)
 
 /* --- sending and receiving -------------------------------------------------------------------- */
 
+/* A socket of this process, or of the hub. */
+static int64_t receive_some(struct file *file, void *user, uint64_t size, bool nonblock, bool peek)
+{
+    if (unix_is(file))
+        return unix_receive(file, user, size, nonblock, peek);
+    return size ? remote_read(file, user, size, NULL,
+                              (nonblock ? REMOTE_NONBLOCK : 0) | (peek ? REMOTE_PEEK : 0))
+                : 0;
+}
+
+static int64_t send_some(struct file *file, const void *user, uint64_t size, bool nonblock)
+{
+    return unix_is(file) ? unix_send(file, user, size, nonblock)
+                         : remote_write(file, user, size, NULL, nonblock ? REMOTE_NONBLOCK : 0);
+}
+
 /* Bytes received into all of the buffers. */
 static int64_t receive(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags)
 {
@@ -159,7 +176,7 @@ static int64_t receive(struct file *file, const struct iovec *iov, uint64_t coun
         uint64_t have = 0;
         while (have < iov[i].iov_len) {
             /* After the first bytes, only what is there already, unless all was asked for. */
-            int64_t n = unix_receive(file, (uint8_t *)iov[i].iov_base + have, iov[i].iov_len - have,
+            int64_t n = receive_some(file, (uint8_t *)iov[i].iov_base + have, iov[i].iov_len - have,
                                      nonblock || (done && !all), peek);
             if (n <= 0)
                 return done ? done : n;
@@ -179,7 +196,7 @@ static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, 
     for (uint64_t i = 0; i < count; i++) {
         if (!iov[i].iov_len)
             continue;
-        int64_t n = unix_send(file, iov[i].iov_base, iov[i].iov_len, nonblock);
+        int64_t n = send_some(file, iov[i].iov_base, iov[i].iov_len, nonblock);
         if (n == -EPIPE && !done && !(flags & MSG_NOSIGNAL_FLAG))
             stream_sigpipe();
         if (n < 0)
@@ -294,9 +311,13 @@ int64_t sys_shutdown(const struct sysargs *args)
     struct file *file = get_socket(args->a[0], &ret);
     if (!file)
         return ret;
-    unix_shutdown(file, (enum unix_shut)args->a[1]);
+    ret = 0;
+    if (unix_is(file))
+        unix_shutdown(file, (enum unix_shut)args->a[1]);
+    else
+        ret = remote_shutdown(file, (uint32_t)args->a[1]);
     file_unref(file);
-    return 0;
+    return ret;
 }
 
 /* --- names and options ------------------------------------------------------------------------ */

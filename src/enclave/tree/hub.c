@@ -505,6 +505,7 @@ static NORETURN void hub_main(void)
         bool any = look_at_ready();
         if (__atomic_exchange_n(&g_hub.told, false, __ATOMIC_SEQ_CST)) {
             run_told();
+            hub_files_told();
             end_doomed();
             any = true;
         }

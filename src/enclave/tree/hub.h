@@ -144,4 +144,6 @@ void **peer_files(struct peer *peer);
 int32_t peer_pid(const struct peer *peer);
 struct peer *peer_by_pid(int32_t pid);
 const uint8_t *peer_mrenclave(const struct peer *peer);
-void hub_files_drop(struct peer *peer);
+void hub_files_drop(struct peer *peer); /* none of its jobs waits on a file any more */
+/* The hub's thread, when hub_wake() was called: tells what files have become ready. */
+void hub_files_told(void);

@@ -89,6 +89,10 @@ static int64_t serve_exit(struct hub_job *job)
     mutex_take(&g_hub.mutex);
     peer->replaced = true; /* its end is not a second one */
     peer->doomed = true;
+    /* Other threads' requests wait on files that go now. */
+    for (uint32_t slot = 0; slot < TREE_SLOTS; slot++)
+        if (g_hub.links[slot] && g_hub.links[slot]->peer == peer)
+            waitq_remove(&g_hub.links[slot]->job.waiter);
     mutex_drop(&g_hub.mutex);
     hub_files_drop(peer);
     hub_process_exit(peer->pid, (int32_t)args[0], args[1], args[2]);

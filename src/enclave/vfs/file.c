@@ -9,6 +9,7 @@
 #include "process/process.h"
 #include "vfs/linux.h"
 #include "vfs/node.h"
+#include "vfs/remote/position.h"
 
 #define SPARE_MAX 64u
 
@@ -41,6 +42,15 @@ struct file *file_ref(struct file *file)
     return file;
 }
 
+struct file *file_try_ref(struct file *file)
+{
+    uint32_t refs = __atomic_load_n(&file->refs, __ATOMIC_RELAXED);
+    while (refs && !__atomic_compare_exchange_n(&file->refs, &refs, refs + 1, true,
+                                                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        ;
+    return refs ? file : NULL;
+}
+
 /* The manifest's strings live for ever and belong to nobody. */
 static bool in_manifest(const char *p)
 {
@@ -60,6 +70,7 @@ void file_unref(struct file *file)
         file->ops->release(file);
     if (file->path && !in_manifest(file->path))
         heap_free(file->path);
+    file_unref(file->position);
     lock_take(&g_lock);
     if (g_spare_count < SPARE_MAX) {
         g_spare[g_spare_count++] = file;
@@ -82,13 +93,18 @@ int file_set_path(struct file *file, const char *path, uint32_t size)
     return 0;
 }
 
-int64_t file_seek(struct file *file, int64_t offset, int whence, uint64_t size)
+/* Where the offset is if it is not in file->pos. */
+static struct file *shared_position(const struct file *file)
 {
-    LOCKED(&file->lock);
+    return __atomic_load_n(&file->position, __ATOMIC_ACQUIRE);
+}
+
+int64_t seek_to(int64_t pos, int64_t offset, int whence, uint64_t size)
+{
     int64_t base;
     switch (whence) {
     case SEEK_SET: base = 0; break;
-    case SEEK_CUR: base = (int64_t)file->pos; break;
+    case SEEK_CUR: base = pos; break;
     case SEEK_END: base = (int64_t)size; break;
     case SEEK_DATA:
     case SEEK_HOLE:
@@ -101,25 +117,40 @@ int64_t file_seek(struct file *file, int64_t offset, int whence, uint64_t size)
     int64_t to;
     if (__builtin_add_overflow(base, offset, &to))
         return -EOVERFLOW;
-    if (to < 0)
-        return -EINVAL;
-    file->pos = (uint64_t)to;
-    return to;
+    return to < 0 ? -EINVAL : to;
+}
+
+int64_t file_seek(struct file *file, int64_t offset, int whence, uint64_t size)
+{
+    lock_take(&file->lock);
+    struct file *position = shared_position(file);
+    int64_t to = 0;
+    if (!position) {
+        to = seek_to((int64_t)file->pos, offset, whence, size);
+        if (to >= 0)
+            file->pos = (uint64_t)to;
+    }
+    lock_drop(&file->lock);
+    return position ? position_seek(position, offset, whence, size) : to;
 }
 
 uint64_t pos_take(struct file *file, uint64_t *pos, uint64_t size, uint64_t limit,
                   uint64_t *ret_offset)
 {
-    bool shared = pos == &file->pos;
-    if (shared)
+    bool own = pos == &file->pos;
+    if (own)
         lock_take(&file->lock);
+    struct file *position = own ? shared_position(file) : NULL;
     uint64_t offset = *pos;
     uint64_t n = offset >= limit ? 0 : limit - offset;
     if (n > size)
         n = size;
-    *pos = offset + n;
-    if (shared)
+    if (!position)
+        *pos = offset + n;
+    if (own)
         lock_drop(&file->lock);
+    if (position)
+        return position_take(position, size, limit, ret_offset);
     *ret_offset = offset;
     return n;
 }
@@ -128,12 +159,28 @@ void pos_give_back(struct file *file, uint64_t *pos, uint64_t unused)
 {
     if (!unused)
         return;
-    if (pos == &file->pos)
+    bool own = pos == &file->pos;
+    if (own)
         lock_take(&file->lock);
+    struct file *position = own ? shared_position(file) : NULL;
     /* Less, if another thread has moved the offset meanwhile. */
-    *pos -= unused < *pos ? unused : *pos;
-    if (pos == &file->pos)
+    if (!position)
+        *pos -= unused < *pos ? unused : *pos;
+    if (own)
         lock_drop(&file->lock);
+    if (position)
+        position_give_back(position, unused);
+}
+
+void pos_set(struct file *file, uint64_t value)
+{
+    (void)!file_seek(file, (int64_t)value, SEEK_SET, 0);
+}
+
+uint64_t pos_get(struct file *file)
+{
+    int64_t at = file_seek(file, 0, SEEK_CUR, 0);
+    return at < 0 ? 0 : (uint64_t)at;
 }
 
 bool may_access(const struct kstat *stat, uint32_t want)

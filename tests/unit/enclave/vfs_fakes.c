@@ -32,6 +32,8 @@
 #include "signal/signal.h"
 #include "thread/threads.h"
 #include "thread/wait.h"
+#include "ipc/pipe.h"
+#include "tree/hub.h"
 #include "vfs/file.h"
 
 /* --- program memory -------------------------------------------------------------------- */
@@ -859,4 +861,46 @@ void shared_flush(const struct file *file UNUSED)
 
 void shared_refresh(const struct file *file UNUSED)
 {
+}
+
+/* --- the hub: this is the root; test_remote.c has its own ----------------------------- */
+
+__attribute__((weak)) int64_t hub_ask(struct hub_ask *ask UNUSED)
+{
+    return -ENOSYS;
+}
+
+__attribute__((weak)) int64_t hub_ask_blocking(struct hub_ask *ask UNUSED)
+{
+    return -ENOSYS;
+}
+
+__attribute__((weak)) bool hub_is_here(void)
+{
+    return true;
+}
+
+__attribute__((weak)) void stream_sigpipe(void)
+{
+}
+
+__attribute__((weak)) void waitq_add(struct waitq *queue UNUSED, struct waiter *waiter UNUSED)
+{
+}
+
+__attribute__((weak)) uint32_t waitq_wake(struct waitq *queue UNUSED, uint32_t max UNUSED)
+{
+    return 0;
+}
+
+__attribute__((weak)) int channel_send(struct channel *channel UNUSED, const void *data UNUSED,
+                                       uint32_t size UNUSED)
+{
+    return -EPIPE;
+}
+
+__attribute__((weak)) int64_t channel_receive(struct channel *channel UNUSED, void *buf UNUSED,
+                                              uint32_t room UNUSED, bool interruptible UNUSED)
+{
+    return -EPIPE;
 }

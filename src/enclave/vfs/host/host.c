@@ -233,11 +233,8 @@ static int64_t file_append(struct file *file, const void *user, uint64_t size, u
             break;
         done += (uint64_t)n;
     }
-    if (done && pos == &file->pos && host_stat_handle(h->handle, MANIFEST_NONE, &st) == 0) {
-        lock_take(&file->lock);
-        file->pos = (uint64_t)st.size;
-        lock_drop(&file->lock);
-    }
+    if (done && pos == &file->pos && host_stat_handle(h->handle, MANIFEST_NONE, &st) == 0)
+        pos_set(file, (uint64_t)st.size);
     return done ? (int64_t)done : n;
 }
 
@@ -363,6 +360,7 @@ const struct file_ops g_host_file_ops = {
     .fsync = file_fsync,
     .poll = file_poll,
     .release = file_release,
+    .travel = TRAVEL_HOST,
 };
 
 /* Streams: terminals, pipes, and whatever stands on 0-2: the offset is the host's, which others
@@ -475,6 +473,7 @@ const struct file_ops g_host_stream_ops = {
     .poll = stream_poll,
     .host_handle = stream_host_handle,
     .release = file_release,
+    .travel = TRAVEL_HOST,
 };
 
 /* Takes over the handle on success. */
@@ -497,6 +496,34 @@ static int wrap(int handle, bool stdio, const struct file_ops *ops, uint32_t fla
 int host_stream(int handle, uint32_t flags, struct file **ret)
 {
     return wrap(handle, true, &g_host_stream_ops, flags, MANIFEST_NONE, ret);
+}
+
+void host_share(const struct file *file, struct host_share *ret)
+{
+    const struct host_file *h = host_of(file);
+    *ret = (struct host_share){ .handle = h->handle,
+                                .append = h->append,
+                                .stdio = h->stdio,
+                                .stream = file->ops == &g_host_stream_ops };
+}
+
+int host_arrive(const struct host_share *from, uint32_t flags, const char *path, uint32_t path_size,
+                struct file **ret)
+{
+    struct file *file;
+    uint32_t record = path ? manifest_find(&g_manifest, path, path_size) : MANIFEST_NONE;
+    int status =
+        wrap(from->handle, from->stdio, from->stream ? &g_host_stream_ops : &g_host_file_ops, flags,
+             record, &file);
+    if (status < 0)
+        return status;
+    host_of(file)->append = from->append;
+    if (path && (status = file_set_path(file, path, path_size)) < 0) {
+        file_unref(file);
+        return status;
+    }
+    *ret = file;
+    return 0;
 }
 
 static int open_host(const struct place *place, uint32_t flags, uint32_t mode, struct file **ret)

@@ -23,4 +23,13 @@ void host_close(int handle);
 int host_handle_of(const struct file *file);
 MUST_CHECK int host_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size);
 MUST_CHECK int host_flock(struct file *file, uint32_t operation);
+/* What of a host file another process needs, which inherits the handles. */
+struct host_share {
+    int32_t handle, append; /* -1: none */
+    bool stdio, stream;
+};
+void host_share(const struct file *file, struct host_share *ret);
+/* There: over inherited handles. path: may be NULL. -ENOMEM. */
+MUST_CHECK int host_arrive(const struct host_share *from, uint32_t flags, const char *path,
+                           uint32_t path_size, struct file **ret);
 extern const struct file_ops g_host_file_ops, g_host_stream_ops;

@@ -8,34 +8,129 @@
 #include <stdint.h>
 
 #include "core/attr.h"
+#include "tree/hub.h"
 #include "vfs/file.h"
 #include "vfs/node.h"
 
-/* HUB_FILE_FIRST + these. Handles are the peer's own numbers at the hub. */
+/* HUB_FILE_FIRST + these. Handles are the peer's own numbers at the hub; UINT64_MAX: none. Where a handle comes
+ * back it is ret, and out[0..3] say what it is: struct remote_info. Paths are canonical, without NUL. */
 enum remote_op {
-    REMOTE_READ = 0, /* blocking: (handle, size, offset or -1) -> data */
-    REMOTE_WRITE,    /* blocking: (handle, offset or -1), data */
-    REMOTE_LSEEK, REMOTE_FSTAT, REMOTE_GETDENTS, REMOTE_FTRUNCATE, REMOTE_FSYNC, REMOTE_IOCTL,
+    REMOTE_READ = 0, /* blocking: (handle, size, offset or -1, enum remote_flags) -> data */
+    REMOTE_WRITE,    /* blocking: (handle, 0, offset or -1, flags), data */
+    REMOTE_LSEEK,    /* (handle, offset, whence) */
+    REMOTE_FSTAT,    /* (handle) -> data: struct kstat */
+    REMOTE_FTRUNCATE, /* (handle, size) */
+    REMOTE_FALLOCATE, /* (handle, mode, offset, size) */
+    REMOTE_IOCTL,    /* (handle, request, argument or -1: data) -> data; enum remote_ioctl are ours */
     REMOTE_POLL,     /* (handle, arm: 1): ready events now; armed: HUB_EVENT_READY when they may change */
-    REMOTE_CLOSE,
-    REMOTE_FLAGS,    /* (handle, O_APPEND | O_NONBLOCK to set) */
-    REMOTE_DUP_TO,   /* (handle, pid) -> handle for that process: at spawn and fork */
-    REMOTE_DROP,     /* (handle, pid): undo DUP_TO */
-    REMOTE_ADOPT,    /* the process's own pipe or socket pair moves to the hub: serve.c says how */
-    REMOTE_POSITION, /* a shared offset, see position.c */
-    REMOTE_OPEN, REMOTE_CREATE, REMOTE_STAT, REMOTE_READLINK, REMOTE_LIST, REMOTE_MKDIR, REMOTE_MKNOD,
-    REMOTE_SYMLINK, REMOTE_LINK, REMOTE_UNLINK, REMOTE_RMDIR, REMOTE_RENAME, REMOTE_CHMOD, REMOTE_CHOWN,
-    REMOTE_UTIMENS, REMOTE_TRUNCATE, REMOTE_XATTR, REMOTE_LOCK, REMOTE_SOCKET,
+    REMOTE_CLOSE,    /* (handle) */
+    REMOTE_FLAGS,    /* (handle, set: 1, O_APPEND | O_NONBLOCK to set) -> all status flags */
+    REMOTE_DUP_TO,   /* (handle, pid) -> handle for that process, which this one is about to start */
+    REMOTE_ADOPT,    /* (enum remote_adopt, ...): the process's own object moves to the hub, see there */
+    REMOTE_POSITION, /* (handle, enum remote_position, ...) */
+    REMOTE_SCRATCH,  /* (enum remote_scratch, ...): scratch by path, see there */
+    REMOTE_LOCK,     /* blocking: (handle, command, ...): flock and record locks */
+    REMOTE_SOCKET,   /* blocking: (handle, enum remote_socket, ...) */
     REMOTE_OPS,
 };
 
-extern const struct file_ops g_remote_ops;
+enum remote_flags {
+    REMOTE_NONBLOCK = 1, /* this time, whatever the description says */
+    REMOTE_PEEK = 2,     /* sockets: it stays */
+    REMOTE_WITHIN = 4,   /* write: nothing behind the end (pwrite_kernel) */
+};
+enum remote_kind {
+    REMOTE_STREAM = 1, /* pipes, eventfds, ...: no offset; may block */
+    REMOTE_UNIX,       /* a socket */
+    REMOTE_REGULAR,    /* a scratch file: never blocks */
+    REMOTE_OFFSET,     /* position.h */
+};
+/* What a handle is. */
+struct remote_info {
+    int32_t handle;
+    uint32_t kind;      /* enum remote_kind; out[0], with the flags above */
+    uint32_t flags;     /* O_ACCMODE and status flags */
+    uint64_t dev, ino;  /* out[1], out[2] */
+};
+
+/* REMOTE_ADOPT: both ends come back as handles: ret, and out[3]. */
+enum remote_adopt {
+    ADOPT_PIPE = 1, /* (., size, reader's flags, writer's flags): an empty pipe of that size; ret reads, out[3] writes */
+    ADOPT_PAIR,     /* (., flags a, flags b) */
+    ADOPT_EVENTFD,  /* (., count, flags, semaphore) */
+    ADOPT_MEMORY,   /* (., mode, flags, sealable): an empty file without a name (memfd_create, O_TMPFILE) */
+};
+enum remote_position {
+    POSITION_NEW = 1,   /* -> handle */
+    POSITION_TAKE,      /* (.., size, limit) -> how much; out[0] offset */
+    POSITION_GIVE_BACK, /* (.., unused) */
+    POSITION_SEEK,      /* (.., offset, whence, size) -> offset */
+};
+enum remote_ioctl { REMOTE_ADD_SEALS = 0x52530001, REMOTE_GET_SEALS };
+
+/*
+ * REMOTE_SCRATCH: (what, a, b, c, handle or -1); data: path, then what the table says. With a handle the open
+ * file is meant, and the path only says where it was.
+ */
+enum remote_scratch {
+    SCRATCH_STAT = 1, /* () -> data: struct kstat. -ENOENT */
+    SCRATCH_READLINK, /* () -> data */
+    SCRATCH_OPEN,     /* (flags) -> handle */
+    SCRATCH_CREATE,   /* (flags, mode) -> handle; with O_EXCL -EEXIST */
+    SCRATCH_LIST,     /* (from: byte in the listing) -> data: packed struct linux_dirent64; ret = bytes */
+    SCRATCH_MKDIR,    /* (mode) */
+    SCRATCH_MKNOD,    /* (mode with type) */
+    SCRATCH_SYMLINK,  /* (bytes of path); data: path, target */
+    SCRATCH_LINK,     /* (bytes of old path); data: old path, new path */
+    SCRATCH_UNLINK, SCRATCH_RMDIR,
+    SCRATCH_RENAME,   /* (bytes of old path, flags); data: old path, new path */
+    SCRATCH_CHMOD,    /* (mode) */
+    SCRATCH_CHOWN,    /* (uid, gid) */
+    SCRATCH_UTIMENS,  /* (atime, mtime): ns, UTIME_OMIT_NS */
+    SCRATCH_TRUNCATE, /* (size) */
+    SCRATCH_CHANGED,  /* () -> out[0] ns: when a name was made or removed there; -ENOENT: never */
+    SCRATCH_XATTR_GET, SCRATCH_XATTR_SET, SCRATCH_XATTR_LIST, SCRATCH_XATTR_REMOVE,
+                      /* (bytes of path, flags); data: path, name NUL, value */
+};
+
+enum remote_socket {
+    SOCKET_SHUTDOWN = 1, /* (.., enum unix_shut) */
+};
+
+/* Pipes and the like; scratch files. */
+extern const struct file_ops g_remote_ops, g_remote_file_ops;
 /* Scratch paths in a process that is not the root. Each request names its path; the hub checks it against the
  * node's grants (MANIFEST_GRANTS by MRENCLAVE; the root's own node: all). */
 extern const struct fs g_remote_fs;
-/* A file over a handle of the hub; takes the handle over. */
-MUST_CHECK int remote_file(int32_t handle, uint32_t flags, const char *path, struct file **ret);
+
+/* A file over a handle of the hub, which it takes over, also on failure. path may be NULL; copied. -ENOMEM. */
+MUST_CHECK int remote_file(const struct remote_info *info, const char *path, struct file **ret);
+/* For file_ops.move: a handle's state, taking the handle over also on failure (NULL: no memory); bytes into what it
+ * writes to; file->ops becomes the hub's, and what file was is released with it; or nobody has it open. */
+struct remote;
+MUST_CHECK struct remote *remote_new(const struct remote_info *info);
+MUST_CHECK int remote_push(const struct remote *remote, const void *data, uint64_t size);
+void remote_become(struct file *file, struct remote *remote);
+void remote_drop(struct remote *remote);
 /* The hub's handle, -1 for other files. */
 int32_t remote_handle(const struct file *file);
+/* What the reply to ask says. */
+void remote_info_of(const struct hub_ask *ask, int64_t handle, struct remote_info *ret);
+/* For files that are remote: what it is. */
+void remote_info(const struct file *file, struct remote_info *ret);
+bool remote_is_socket(const struct file *file);
+/* As the operations, for files whose own object has moved. */
+int64_t remote_read(struct file *file, void *user, uint64_t size, uint64_t *pos, uint32_t flags);
+int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_t *pos, uint32_t flags);
+/* F_SETFL, F_GETFL: the description's. */
+MUST_CHECK int remote_set_flags(struct file *file, uint32_t flags);
+int64_t remote_get_flags(struct file *file);
+/* shutdown(2); how: enum unix_shut. remote_shut: of what is not a file yet. */
+MUST_CHECK int remote_shutdown(struct file *file, uint32_t how);
+MUST_CHECK int remote_shut(const struct remote *remote, bool read, bool write);
+MUST_CHECK int remote_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size);
+int remote_add_seals(struct file *file, uint32_t seals);
+int remote_get_seals(struct file *file);
+MUST_CHECK int remote_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret);
 /* HUB_EVENT_READY. */
 void remote_ready(uint32_t handle);

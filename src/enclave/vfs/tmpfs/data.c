@@ -346,6 +346,7 @@ const struct file_ops g_tmpfs_file_ops = {
     .fsync = file_fsync,
     .poll = file_poll,
     .release = file_release,
+    .travel = TRAVEL_HUB,
 };
 
 int tmpfs_file(struct inode *inode, uint32_t flags, struct file **ret)
