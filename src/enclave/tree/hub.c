@@ -28,14 +28,17 @@
 #define EVENTS_MAX 65536u
 
 struct hub g_hub;
-static struct {
+/* The request being served and its reply; from the heap, as they would be measured in the image. */
+struct in {
     struct hub_request request;
     uint8_t data[HUB_DATA_MAX];
-} ALIGNED(16) g_in;
-static struct {
+};
+struct out {
     struct hub_reply reply;
     uint8_t data[HUB_DATA_MAX];
-} ALIGNED(16) g_out;
+};
+static struct in *g_in;
+static struct out *g_out;
 
 bool hub_is_here(void)
 {
@@ -357,11 +360,11 @@ static volatile struct tree_slot *slot_at(uint32_t slot)
 static void answer(struct link *link, int64_t ret)
 {
     struct hub_job *job = &link->job;
-    g_out.reply = job->reply;
-    g_out.reply.ret = ret;
+    g_out->reply = job->reply;
+    g_out->reply.ret = ret;
     uint32_t size = job->reply.size <= HUB_DATA_MAX ? job->reply.size : 0;
-    g_out.reply.size = size;
-    if (channel_send(&link->channel, &g_out, (uint32_t)sizeof(g_out.reply) + size) < 0)
+    g_out->reply.size = size;
+    if (channel_send(&link->channel, g_out, (uint32_t)sizeof(g_out->reply) + size) < 0)
         doom(link->peer, SIGKILL);
 }
 
@@ -369,7 +372,7 @@ static int64_t dispatch(struct hub_job *job)
 {
     uint32_t op = job->request.op;
     job->reply = (struct hub_reply){ 0 };
-    job->reply_data = g_out.data;
+    job->reply_data = g_out->data;
     if (op >= HUB_FILE_FIRST && op <= HUB_FILE_LAST)
         return hub_files(job);
     if (op >= HUB_MEM_FIRST && op <= HUB_MEM_LAST)
@@ -428,16 +431,16 @@ static void run(struct link *link)
 static void take(struct link *link)
 {
     struct hub_job *job = &link->job;
-    int64_t size = channel_try_receive(&link->channel, &g_in, sizeof(g_in));
+    int64_t size = channel_try_receive(&link->channel, g_in, sizeof(*g_in));
     if (size == -EAGAIN)
         return;
-    if (size < (int64_t)sizeof(g_in.request) ||
-        g_in.request.size != (uint64_t)size - sizeof(g_in.request)) {
+    if (size < (int64_t)sizeof(g_in->request) ||
+        g_in->request.size != (uint64_t)size - sizeof(g_in->request)) {
         doom(link->peer, SIGKILL);
         return;
     }
-    job->request = g_in.request;
-    job->data = g_in.data;
+    job->request = g_in->request;
+    job->data = g_in->data;
     job->told = false;
     job->first = true;
     job->progress = 0;
@@ -572,6 +575,11 @@ int hub_start(void)
         if (r == 0) {
             uint32_t limit = process_node()->process_limit;
             ptable_init(limit ? limit : 64);
+            g_in = heap_alloc(sizeof(*g_in));
+            g_out = heap_alloc(sizeof(*g_out));
+            r = g_in && g_out ? 0 : -ENOMEM;
+        }
+        if (r == 0) {
             r = thread_start_service(hub_main, &g_hub.thread);
         }
     }

@@ -25,6 +25,7 @@ STUB void share_done(struct share *share UNUSED, bool sent UNUSED) {}
 STUB void share_receive(struct tree_stream *s UNUSED) {}
 STUB struct file *share_file(uint32_t number UNUSED) { return 0; }
 STUB void share_received_done(void) {}
+STUB int32_t share_number(const struct share *share UNUSED, const struct file *file UNUSED) { return -1; }
 STUB void mm_checkpoint_send(struct tree_stream *s UNUSED, const struct share *share UNUSED) {}
 STUB void mm_checkpoint_receive(struct tree_stream *s UNUSED) {}
 STUB void attest_self(void) {}
