@@ -17,6 +17,7 @@
 #include "process/process.h"
 #include "process/stats.h"
 #include "process/spawn.h"
+#include "process/vfork.h"
 #include "thread/threads.h"
 #include "tree/attest.h"
 #include "tree/links.h"
@@ -255,6 +256,7 @@ static NORETURN void end(int32_t wait, bool replaced)
     vfs_exit();
     if (g_stats)
         stats_print();
+    vfork_end_all();
     if (!process_is_root()) {
         if (!replaced)
             hub_leave(wait);
@@ -276,10 +278,14 @@ void process_replaced(void)
 
 void process_exit(int status)
 {
+    if (process_current()->vfork)
+        vfork_end((status & 0xff) << 8);
     end((status & 0xff) << 8, false);
 }
 
 void process_killed(int signal)
 {
+    if (process_current()->vfork)
+        vfork_end(signal);
     end(signal, false);
 }

@@ -70,14 +70,10 @@ static bool plays_child(const struct thread *thread)
     return process && process->vfork;
 }
 
-/* Of the thread as its own process has it. */
+/* Of the thread as its own process has it; the lock is held. */
 static struct thread_signal *parents(struct thread *thread)
 {
-    struct process *process = thread->process;
-    struct thread_signal *signal = &thread->signal;
-    for (; process && process->vfork; process = process->vfork->parent)
-        signal = &process->vfork->signal;
-    return signal;
+    return plays_child(thread) ? &thread->process->vfork->signal : &thread->signal;
 }
 
 static bool is_ignored(const struct signal_actions *actions, int number)
@@ -418,24 +414,19 @@ void signal_thread_done(void)
 
 /* --- vfork ------------------------------------------------------------------------------------- */
 
-int signal_vfork_begin(struct vfork *vfork)
+void signal_vfork_begin(struct vfork *vfork)
 {
     struct thread *thread = current();
-    struct signal_private *private = heap_alloc(sizeof(*private));
-    if (!private)
-        return -ENOMEM;
-    private->set.bits = &thread->signal.pending;
-
     lock_take(&g_signal.lock);
     vfork->signal = thread->signal;
     signal_private(thread)->set.bits = &vfork->signal.pending;
     thread->signal.have_saved_mask = false;
-    thread->signal.private = private;
+    vfork->private->set.bits = &thread->signal.pending;
+    thread->signal.private = TAKE_PTR(vfork->private);
     __atomic_store_n(&thread->signal.pending, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&thread->process, &vfork->child, __ATOMIC_SEQ_CST);
     lock_drop(&g_signal.lock);
     retarget(UINT64_MAX); /* others may take now what this thread was to */
-    return 0;
 }
 
 void signal_vfork_end(struct vfork *vfork)

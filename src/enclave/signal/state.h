@@ -88,9 +88,9 @@ void signal_mask_swap(uint64_t mask);
 /* The call ends without having been interrupted. */
 void signal_mask_restore(void);
 
-/* A thread begins and ends to play a vfork child; sets thread->process. begin: -ENOMEM. */
+/* The calling thread begins and ends to play a vfork child; sets thread->process. */
 struct vfork;
-MUST_CHECK int signal_vfork_begin(struct vfork *vfork);
+void signal_vfork_begin(struct vfork *vfork);
 void signal_vfork_end(struct vfork *vfork);
 /* All that is pending for this thread, blocked or not. */
 uint64_t signal_pending(const struct thread *thread);

@@ -202,16 +202,26 @@ int64_t sys_kill(const struct sysargs *args)
     if (number == SIGKILL)
         process_killed(SIGKILL);
     struct signal_info info = own_info(number, SI_USER);
+    if (number && process_current()->vfork)
+        return signal_queue(current(), &info); /* the child is this thread */
     if (number)
         signal_send_process(&info);
     return 0;
+}
+
+/* A vfork child has one thread. */
+static struct thread *thread_for(int32_t tid)
+{
+    if (!process_current()->vfork)
+        return thread_by_tid(tid);
+    return tid == process_pid() ? current() : NULL;
 }
 
 static int64_t send_to(int32_t tid, int number, const struct signal_info *info)
 {
     if (tid <= 0 || (number && !number_ok(number)))
         return -EINVAL;
-    struct thread *thread = thread_by_tid(tid);
+    struct thread *thread = thread_for(tid);
     if (!thread)
         return -ESRCH;
     if (number == SIGKILL)

@@ -2,17 +2,21 @@
  * clone(2), clone3(2), fork(2), vfork(2), execve(2), exit(2), set_tid_address(2), gettid(2). Tier:
  * enclave.
  *
- * Threads of this process are made here. A process is not: fork is ENOSYS and exec EACCES, each
- * with an audit line.
+ * Three things are made here: threads; a vfork child on the calling thread (process/vfork.h); and by
+ * process/spawn.h, other enclaves, for fork and exec. A node that may start nothing (MANIFEST_EXEC_DENY)
+ * gets ENOSYS for fork and EACCES for exec, each with an audit line.
  */
 #include <asm/errno.h>
 #include <linux/sched.h>
+#include <linux/signal.h>
 
 #include "arch/cpu.h"
 #include "arch/string.h"
 #include "border/border.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "process/spawn.h"
+#include "process/vfork.h"
 #include "sys/files.h"
 #include "sys/sys.h"
 #include "thread/threads.h"
@@ -29,9 +33,16 @@ sys_fn sys_clone, sys_clone3, sys_fork, sys_vfork, sys_execve, sys_execveat, sys
     (CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | \
      CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_IO)
 
+/* What a process may be made with. */
+#define PROCESS_OPTIONS                                                                     \
+    (CLONE_VM | CLONE_VFORK | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |          \
+     CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_IO | CLONE_UNTRACED | \
+     CLONE_CLEAR_SIGHAND)
+
 struct wish {
     uint64_t flags, stack; /* stack: the new thread's rsp */
     uint64_t parent_tid, child_tid, tls;
+    uint64_t exit_signal;
 };
 
 static int64_t refuse_fork(void)
@@ -76,11 +87,63 @@ static int64_t make_thread(const struct sysargs *args, const struct wish *wish)
     return tid;
 }
 
+/* The thread plays the child from here on: 0 is the child's result. */
+static int64_t make_vfork(const struct sysargs *args, const struct wish *wish)
+{
+    uint64_t flags = wish->flags;
+    struct vfork_wish child = {
+        .stack = wish->stack,
+        .set_tls = flags & CLONE_SETTLS,
+        .clear_handlers = flags & CLONE_CLEAR_SIGHAND,
+        .tls = wish->tls,
+        .clear_child_tid = flags & CLONE_CHILD_CLEARTID ? wish->child_tid : 0,
+    };
+    int r = vfork_begin(args->regs, &child);
+    if (r < 0)
+        return r;
+    /* As Linux: nobody is told if these words cannot be written. */
+    if (flags & CLONE_PARENT_SETTID)
+        (void)!put_tid(wish->parent_tid, process_pid());
+    if (flags & CLONE_CHILD_SETTID)
+        (void)!put_tid(wish->child_tid, process_pid());
+    return 0;
+}
+
+static int64_t make_fork(const struct sysargs *args, const struct wish *wish)
+{
+    uint64_t flags = wish->flags;
+    int32_t pid = spawn_fork(args->regs, flags & CLONE_CHILD_SETTID ? wish->child_tid : 0,
+                             flags & CLONE_CHILD_CLEARTID ? wish->child_tid : 0,
+                             flags & CLONE_SETTLS ? wish->tls : 0, wish->stack);
+    if (pid > 0 && flags & CLONE_PARENT_SETTID)
+        (void)!put_tid(wish->parent_tid, pid);
+    return pid;
+}
+
+static int64_t make_process(const struct sysargs *args, const struct wish *wish)
+{
+    uint64_t flags = wish->flags;
+    if (process_node()->flags & MANIFEST_EXEC_DENY)
+        return refuse_fork();
+    if (flags & ~(uint64_t)PROCESS_OPTIONS || (flags & (CLONE_VM | CLONE_VFORK)) == CLONE_VM ||
+        wish->exit_signal != SIGCHLD) {
+        log_note("clone with flags %lx and signal %lu is not supported", flags, wish->exit_signal);
+        return -EINVAL;
+    }
+    if (process_current()->vfork) {
+        log_note("a child of vfork may only exec or exit");
+        return -EAGAIN;
+    }
+    return flags & CLONE_VM ? make_vfork(args, wish) : make_fork(args, wish);
+}
+
 static int64_t do_clone(const struct sysargs *args, const struct wish *wish)
 {
     uint64_t flags = wish->flags;
+    if (flags & CLONE_SETTLS && !user_range_ok((const void *)(uintptr_t)wish->tls, 8))
+        return -EPERM;
     if (!(flags & CLONE_THREAD))
-        return refuse_fork();
+        return make_process(args, wish);
     if ((flags & THREAD_FLAGS) != THREAD_FLAGS ||
         flags & ~(uint64_t)(THREAD_FLAGS | THREAD_OPTIONS)) {
         log_note("clone with flags %lx is not supported", flags);
@@ -88,20 +151,22 @@ static int64_t do_clone(const struct sysargs *args, const struct wish *wish)
     }
     if (!wish->stack)
         return -EINVAL;
-    if (flags & CLONE_SETTLS && !user_range_ok((const void *)(uintptr_t)wish->tls, 8))
-        return -EPERM;
+    if (process_current()->vfork) {
+        log_note("a child of vfork may only exec or exit");
+        return -EAGAIN;
+    }
     return make_thread(args, wish);
 }
 
 int64_t sys_clone(const struct sysargs *args)
 {
-    /* The low byte is the signal at exit: a thread has none. */
     return do_clone(args, &(struct wish){
                               .flags = args->a[0] & 0xffffff00u,
                               .stack = args->a[1],
                               .parent_tid = args->a[2],
                               .child_tid = args->a[3],
                               .tls = args->a[4],
+                              .exit_signal = args->a[0] & CSIGNAL,
                           });
 }
 
@@ -127,29 +192,33 @@ int64_t sys_clone3(const struct sysargs *args)
         if (byte)
             return -E2BIG;
     }
-    if (!(wanted.flags & CLONE_THREAD))
-        return refuse_fork();
-    if (wanted.exit_signal || wanted.set_tid_size || !wanted.stack || !wanted.stack_size ||
-        !user_range_ok((const void *)(uintptr_t)wanted.stack, wanted.stack_size))
+    uint64_t stack = wanted.stack ? wanted.stack + wanted.stack_size : 0;
+    if (wanted.set_tid_size || !wanted.stack != !wanted.stack_size ||
+        (wanted.flags & CLONE_THREAD && wanted.exit_signal) || wanted.flags & CSIGNAL ||
+        (stack && !user_range_ok((const void *)(uintptr_t)wanted.stack, wanted.stack_size)))
         return -EINVAL;
     return do_clone(args, &(struct wish){
                               .flags = wanted.flags,
-                              .stack = wanted.stack + wanted.stack_size,
+                              .stack = stack,
                               .parent_tid = wanted.parent_tid,
                               .child_tid = wanted.child_tid,
                               .tls = wanted.tls,
+                              .exit_signal = wanted.exit_signal,
                           });
 }
 
-int64_t sys_fork(const struct sysargs *args UNUSED)
+int64_t sys_fork(const struct sysargs *args)
 {
-    return refuse_fork();
+    return do_clone(args, &(struct wish){ .exit_signal = SIGCHLD });
 }
 
-int64_t sys_vfork(const struct sysargs *args UNUSED)
+int64_t sys_vfork(const struct sysargs *args)
 {
-    return refuse_fork();
+    return do_clone(args,
+                    &(struct wish){ .flags = CLONE_VM | CLONE_VFORK, .exit_signal = SIGCHLD });
 }
+
+/* --- exec -------------------------------------------------------------------------------------- */
 
 /* What is not there is not there; all else is refused. */
 static int64_t refuse_exec(int dirfd, uint64_t user_path, uint32_t walk)
@@ -165,18 +234,53 @@ static int64_t refuse_exec(int dirfd, uint64_t user_path, uint32_t walk)
     return -EACCES;
 }
 
+/* In place: no thread but this one is left when the new program takes over. If it cannot start after all, a
+ * program that has lost its threads cannot go on. */
+static int exec_here(const struct program *program)
+{
+    bool others = threads_end_others();
+    int r = spawn_exec(process_current(), program, true);
+    if (others) {
+        log_error("'%s' could not be started: error %d", program->executable, -r);
+        process_killed(SIGKILL);
+    }
+    return r;
+}
+
+static int64_t do_exec(int dirfd, uint64_t user_path, uint32_t walk, uint64_t argv, uint64_t envp)
+{
+    if (process_node()->flags & MANIFEST_EXEC_DENY)
+        return refuse_exec(dirfd, user_path, walk);
+    struct program program;
+    int r = program_resolve(dirfd, user_path, walk, argv, envp, &program);
+    if (r < 0)
+        return r;
+    bool played = process_current()->vfork;
+    r = played ? spawn_exec(process_current(), &program, false) : exec_here(&program);
+    program_done(&program);
+    if (r == 0 && played)
+        vfork_return();
+    return r;
+}
+
 int64_t sys_execve(const struct sysargs *args)
 {
-    return refuse_exec(AT_FDCWD, args->a[0], 0);
+    return do_exec(AT_FDCWD, args->a[0], 0, args->a[1], args->a[2]);
 }
 
 int64_t sys_execveat(const struct sysargs *args)
 {
-    return refuse_exec((int)args->a[0], args->a[1], walk_flags(args->a[4]));
+    if (args->a[4] & ~(uint64_t)(0x100 /* AT_SYMLINK_NOFOLLOW */ | 0x1000 /* AT_EMPTY_PATH */))
+        return -EINVAL;
+    return do_exec((int)args->a[0], args->a[1], walk_flags(args->a[4]), args->a[2], args->a[3]);
 }
+
+/* ------------------------------------------------------------------------------------------------ */
 
 int64_t sys_exit(const struct sysargs *args)
 {
+    if (process_current()->vfork)
+        vfork_end((int32_t)(args->a[0] & 0xff) << 8);
     thread_exit((int)(args->a[0] & 0xff));
 }
 
@@ -188,10 +292,11 @@ int64_t sys_exit_group(const struct sysargs *args)
 int64_t sys_set_tid_address(const struct sysargs *args)
 {
     current()->clear_child_tid = args->a[0];
-    return current()->tid;
+    return sys_gettid(args);
 }
 
 int64_t sys_gettid(const struct sysargs *args UNUSED)
 {
-    return current()->tid;
+    /* A vfork child's one thread is its main thread. */
+    return process_current()->vfork ? process_pid() : current()->tid;
 }

@@ -20,6 +20,7 @@
 #include "border/border.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "process/vfork.h"
 #include "signal/state.h"
 #include "thread/futex.h"
 #include "thread/leave_unsafe.h"
@@ -41,6 +42,7 @@ static struct {
     uint32_t used;    /* threads alive, the ended main thread not counted */
     uint32_t highest; /* areas below were used once */
     int32_t main_status;
+    bool main_ended, ending_others; /* the latter atomic */
     bool full_logged;
 } g_threads;
 
@@ -213,23 +215,52 @@ int thread_start(struct thread *thread)
 /* The main thread's host thread is where signals and the alarm arrive: it stays. */
 static NORETURN void main_stays(void)
 {
+    __atomic_and_fetch(&current()->work, ~(uint64_t)THREAD_WORK_EXIT, __ATOMIC_SEQ_CST);
     for (;;) {
-        int r = thread_park(OCALL_NEVER);
-        (void)r;
+        if (process_ending())
+            thread_park_hard();
+        (void)!thread_park(OCALL_NEVER);
     }
+}
+
+static void tell_to_end(struct thread *thread, void *arg UNUSED)
+{
+    if (thread == current() || (thread->index == 0 && g_threads.main_ended))
+        return;
+    __atomic_or_fetch(&thread->work, THREAD_WORK_EXIT, __ATOMIC_SEQ_CST);
+    thread_interrupt(thread);
+}
+
+bool threads_end_others(void)
+{
+    bool any = false;
+    if (__atomic_exchange_n(&g_threads.ending_others, true, __ATOMIC_ACQ_REL))
+        thread_exit(0); /* another one was first */
+    for (; threads_used() > 1; any = true) {
+        threads_each(tell_to_end, NULL);
+        for (int i = 0; i < 100 && threads_used() > 1; i++)
+            border_call0(OCALL_YIELD, 0);
+    }
+    __atomic_store_n(&g_threads.ending_others, false, __ATOMIC_RELEASE);
+    return any;
 }
 
 void thread_exit(int status)
 {
     struct thread *thread = current();
 
+    if (process_current()->vfork)
+        vfork_abandon();
+
     hub_thread_done();
     if (thread->robust_list)
         futex_robust_exit(thread->robust_list, (uint32_t)thread->tid);
 
     lock_take(&g_threads.lock);
-    if (thread->index == 0)
+    if (thread->index == 0) {
         g_threads.main_status = status;
+        g_threads.main_ended = true;
+    }
     bool last = --g_threads.used == 0;
     int main_status = g_threads.main_status;
     lock_drop(&g_threads.lock);

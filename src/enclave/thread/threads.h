@@ -26,5 +26,7 @@ MUST_CHECK int thread_start_service(void (*main)(void), struct thread **ret);
 void thread_drop(struct thread *thread);
 /* Lets the host enter it. -EAGAIN: it cannot; thread_drop it. */
 MUST_CHECK int thread_start(struct thread *thread);
+/* All others end, as in exec: each at its next return to the program. Were there any? */
+bool threads_end_others(void);
 /* Ends the calling thread: robust list, clear_child_tid with futex wake, then the area is free. */
 NORETURN void thread_exit(int status);

@@ -123,7 +123,8 @@ static bool before_sleep(struct thread *thread, uint64_t deadline, int *ret)
     }
     /* Cleared before the look, so that what comes in after it sets it again. */
     __atomic_fetch_and(&thread->work, ~(uint64_t)THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
-    if (signal_deliverable(thread) || process_ending()) {
+    if (signal_deliverable(thread) || process_ending() ||
+        __atomic_load_n(&thread->work, __ATOMIC_SEQ_CST) & THREAD_WORK_EXIT) {
         /* Also where another thread will take the signal: somebody must translate ERESTART*. */
         __atomic_fetch_or(&thread->work, THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
         *ret = -EINTR;

@@ -25,8 +25,11 @@
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "process/spawn.h"
+#include "process/vfork.h"
 #include "thread/clock.h"
 #include "thread/threads.h"
+#include "tree/hub.h"
 #include "vfs/file.h"
 #include "vfs/node.h"
 
@@ -36,7 +39,8 @@ static struct {
     ALIGNED(4096) uint8_t page[4096];
 } g_areas[THR_AREAS];
 static ALIGNED(4096) uint8_t g_blocks[THR_AREAS][OCALL_HEAD_SIZE + 65536];
-static struct manifest_node g_node = {
+struct manifest_node g_thr_node = {
+    .flags = MANIFEST_EXEC_DENY,
     .cpu_count = 3,
     .fd_limit = FDS,
     .uid = 1000,
@@ -59,7 +63,7 @@ static __thread int g_death_value;
 
 const struct manifest_node *process_node(void)
 {
-    return &g_node;
+    return &g_thr_node;
 }
 
 bool process_ending(void)
@@ -79,11 +83,15 @@ static NORETURN void die(int value)
 
 void process_exit(int status)
 {
+    if (process_current()->vfork)
+        vfork_end((status & 0xff) << 8);
     die(1000 + status);
 }
 
 void process_killed(int signal)
 {
+    if (process_current()->vfork)
+        vfork_end(signal);
     die(signal);
 }
 
@@ -451,6 +459,18 @@ void file_unref(struct file *file)
     free(file);
 }
 
+struct file *file_try_ref(struct file *file)
+{
+    return file_ref(file);
+}
+
+/* --- the hub: there is none ------------------------------------------------------------------- */
+
+int64_t hub_ask(struct hub_ask *ask UNUSED)
+{
+    return -ENOSYS;
+}
+
 struct file *fd_get(int fd)
 {
     pthread_mutex_lock(&g_fds.lock);
@@ -492,6 +512,120 @@ int thr_fd_count(void)
     for (int fd = 0; fd < FDS; fd++)
         count += g_fds.files[fd] != NULL;
     return count;
+}
+
+/* --- the tree ------------------------------------------------------------------------------------ */
+
+bool hub_is_here(void)
+{
+    return true;
+}
+
+bool hub_host_signal(int number UNUSED)
+{
+    return false;
+}
+
+void hub_events_fetch(void)
+{
+}
+
+void hub_thread_done(void)
+{
+}
+
+/* --- processes ----------------------------------------------------------------------------------- */
+
+struct thr_spawns g_thr_spawns;
+
+int32_t spawn_pid(void)
+{
+    return g_thr_spawns.pid_error ? g_thr_spawns.pid_error : ++g_thr_spawns.last_pid + 200;
+}
+
+void spawn_pid_exit(int32_t pid, int32_t status)
+{
+    g_thr_spawns.ended_pid = pid;
+    g_thr_spawns.status = status;
+    g_thr_spawns.ended++;
+}
+
+int32_t spawn_fork(const struct regs *regs UNUSED, uint64_t child_settid, uint64_t child_cleartid,
+                   uint64_t tls, uint64_t stack)
+{
+    g_thr_spawns.fork_args[0] = child_settid;
+    g_thr_spawns.fork_args[1] = child_cleartid;
+    g_thr_spawns.fork_args[2] = tls;
+    g_thr_spawns.fork_args[3] = stack;
+    return 300;
+}
+
+int program_resolve(int dirfd UNUSED, uint64_t user_path UNUSED, uint32_t walk UNUSED,
+                    uint64_t user_argv UNUSED, uint64_t user_envp UNUSED, struct program *ret)
+{
+    *ret = (struct program){ .executable = NULL };
+    return 0;
+}
+
+void program_done(struct program *program UNUSED)
+{
+}
+
+int spawn_exec(struct process *process, const struct program *program UNUSED, bool replace)
+{
+    g_thr_spawns.exec_pid = process->pid;
+    g_thr_spawns.exec_replaced = replace;
+    return g_thr_spawns.exec_result;
+}
+
+void full_restore(struct regs *regs)
+{
+    g_thr_spawns.regs = *regs;
+    longjmp(g_thr_spawns.back, 1);
+}
+
+void cpu_state_save(struct cpu_state *ret)
+{
+    memset(ret->xsave, 0x5a, sizeof(ret->xsave));
+    ret->fs_base = cpu_fs_base();
+}
+
+void cpu_state_load(const struct cpu_state *state)
+{
+    g_thr_spawns.state_loads += state->xsave[100] == 0x5a && state->fs_base == cpu_fs_base();
+}
+
+/* Three tables that are not the fakes' one below: only that each is freed. */
+static void *count_new(void)
+{
+    g_thr_spawns.copies++;
+    return malloc(1);
+}
+
+static void count_free(void *p)
+{
+    g_thr_spawns.copies -= p != NULL;
+    free(p);
+}
+
+struct fd_table *fd_table_copy(struct fd_table *from UNUSED)
+{
+    return count_new();
+}
+
+void fd_table_free(struct fd_table *table)
+{
+    count_free(table);
+}
+
+struct fs_state *fs_state_copy(struct fs_state *from UNUSED)
+{
+    return count_new();
+}
+
+void fs_state_free(struct fs_state *fs)
+{
+    count_free(fs);
 }
 
 /* --- the tests' side -------------------------------------------------------------------------- */

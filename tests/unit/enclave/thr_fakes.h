@@ -5,9 +5,11 @@
  */
 #pragma once
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "abi/manifest.h"
 #include "arch/regs.h"
 #include "arch/thread.h"
 #include "sys/sys.h"
@@ -49,6 +51,22 @@ extern int64_t g_thr_poll_lie; /* not 0: what OCALL_POLL returns, all events set
 /* The last audit line. */
 extern int g_thr_audit_event;
 extern char g_thr_audit_path[64];
+
+/* What the library OS would do with other processes, and what it was told to. */
+extern struct thr_spawns {
+    int pid_error, exec_result; /* of spawn_pid, spawn_exec */
+    int32_t last_pid;           /* pids are 201, 202, ... */
+    int32_t ended_pid, status;  /* spawn_pid_exit */
+    unsigned ended;
+    int32_t exec_pid;
+    bool exec_replaced;
+    uint64_t fork_args[4];
+    int copies;           /* tables alive */
+    unsigned state_loads; /* of what had been saved */
+    jmp_buf back;         /* where full_restore goes, */
+    struct regs regs;     /* with these */
+} g_thr_spawns;
+extern struct manifest_node g_thr_node;
 
 /* Runs fn expecting the process to be killed or to exit: the signal, or 1000 + status; -1 if it
  * lived. Only in the main test thread. */
