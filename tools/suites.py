@@ -3,11 +3,15 @@
 
 Prints a table of counts, and every test whose result differs. Exit code 0 only if none does but those
 whose traceback in the enclave shows that they wanted another process.
+
+The modules about processes (--only processes) run one by one, each with all its processes in enclaves: one
+node for every Python, whatever it runs, and one for each other program that the trace saw.
 """
 
 import argparse
 import collections
 import contextlib
+import os
 import pathlib
 import re
 import shutil
@@ -15,11 +19,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 PYTHON = "/usr/bin/python3"
 NUMPY = ["numpy.core.tests.test_numeric", "numpy.core.tests.test_multiarray", "numpy.linalg", "numpy.fft"]
 CPYTHON = ["test_dict", "test_json", "test_re", "test_math", "test_float", "test_struct",
            "test_threading", "test_queue", "test_zlib", "test_hashlib"]
+PROCESSES = ["test_subprocess", "test_popen", "test_os", "test_posix", "test_fork1", "test_wait3", "test_wait4",
+             "test_multiprocessing_fork", "test_multiprocessing_spawn", "test_concurrent_futures",
+             "test_tempfile", "test_shutil", "test_pty", "test_signal"]
 # A sample that ends in seconds.
 SAMPLE_NUMPY = ["numpy.core.tests.test_numeric"]
 SAMPLE_CPYTHON = ["test_dict", "test_float", "test_struct", "test_queue"]
@@ -30,21 +38,35 @@ REASON = "starts another process"
 
 
 class Suite:
-    """One command, and what it needs."""
+    """One command, what it needs, and how its output is read."""
 
-    def __init__(self, name, command, environment, threads):
-        self.name, self.command, self.environment, self.threads = name, command, environment, threads
+    def __init__(self, name, command, environment, rules, parse, group=None):
+        self.name, self.command, self.environment = name, command, environment
+        self.rules, self.parse, self.group = rules, parse, group or name
 
 
-def suites(sample):
-    numpy = SAMPLE_NUMPY if sample else NUMPY
-    cpython = SAMPLE_CPYTHON if sample else CPYTHON
-    return [
+def process_suite(module):
+    return Suite(module, [PYTHON, "-m", "test", "-v", module], {},
+                 ["--merge", "python3.11", "--processes", "256", "--threads", "48", "--heap", "1G"],
+                 parse_cpython_alone, "processes")
+
+
+def suites(options):
+    numpy = SAMPLE_NUMPY if options.sample else NUMPY
+    cpython = SAMPLE_CPYTHON if options.sample else CPYTHON
+    alone = ["--exec", "deny", "--heap", "4G"]
+    found = [
         Suite("NumPy", [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", "--tb=native",
                         "--pyargs", *numpy],
-              {"NPY_AVAILABLE_MEM": "1GB"}, 16),
-        Suite("CPython", [PYTHON, "-m", "test", "-v", *cpython], {}, 256),
+              {"NPY_AVAILABLE_MEM": "1GB"}, [*alone, "--threads", "16"], parse_pytest),
+        Suite("CPython", [PYTHON, "-m", "test", "-v", *cpython], {}, [*alone, "--threads", "256"],
+              parse_cpython),
     ]
+    if not options.sample:
+        found += [process_suite(module) for module in options.modules or PROCESSES]
+    if options.only:
+        found = [s for s in found if options.only.lower() == s.group.lower()]
+    return found
 
 
 # ---- results ------------------------------------------------------------------------------------
@@ -94,16 +116,37 @@ def parse_cpython(output):
     return results, counts, {t for t in results if t.partition(": ")[2] in wanting}
 
 
+def parse_cpython_alone(output):
+    """As parse_cpython, with no excuse for wanting another process."""
+    results, counts, _ = parse_cpython(output)
+    return results, counts, set()
+
+
 def default_signals():
     """A shell's background jobs ignore SIGINT, which tests of it do not expect."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(command, folder, environment, timeout):
-    done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
-                          preexec_fn=default_signals)
-    return done.returncode, done.stdout.decode(errors="replace")
+    """Exit code, or None after the timeout; output until then. All that it started is ended."""
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                                   stdout=out, stderr=subprocess.STDOUT, preexec_fn=default_signals,
+                                   start_new_session=True)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        out.seek(0)
+        return code, out.read().decode(errors="replace")
+
+
+class NotBuilt(Exception):
+    """One of the steps before the run in the enclave failed."""
 
 
 class Runner:
@@ -124,11 +167,9 @@ class Runner:
 
     def must(self, *arguments, environment, ok=(0,)):
         self.fresh()
-        done = subprocess.run([self.sgxpy, *arguments], cwd=self.folder / "work", env=environment,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, preexec_fn=default_signals)
-        if done.returncode not in ok:
-            raise SystemExit(f"suites: sgxpy {' '.join(arguments)}:\n{done.stdout.decode()[-3000:]}")
+        code, output = run([self.sgxpy, *arguments], self.folder / "work", environment, self.options.timeout)
+        if code not in ok:
+            raise NotBuilt(f"suites: sgxpy {' '.join(arguments)}: {code}\n{output[-3000:]}")
 
     def compare(self, suite):
         print(f"suites: {suite.name}", file=sys.stderr, flush=True)
@@ -136,27 +177,39 @@ class Runner:
         work = self.folder / "work"
         work.mkdir(exist_ok=True)
         self.fresh()
+        start = time.monotonic()
         code, native = run(suite.command, work, environment, self.options.timeout)
+        # One module that hangs must not cost an hour.
+        timeout = self.options.timeout
+        if suite.group == "processes":
+            timeout = min(timeout, 120 + 15 * (time.monotonic() - start))
         self.keep(suite, "native", native)
+        try:
+            bundle = self.build(suite, environment)
+            self.fresh()
+            inside_code, inside = run([self.sgxpy, "run", "--quiet", *self.options.run, str(bundle)],
+                                      work, environment, timeout)
+        except NotBuilt as e:
+            print(e, file=sys.stderr)
+            inside_code, inside = "not built", str(e)
+        self.keep(suite, "enclave", inside)
+        return Comparison(suite.name, suite.parse(native), suite.parse(inside), code, inside_code)
+
+    def build(self, suite, environment):
         base = self.folder / suite.name
         # The traced run is the third that the tests see; its own exit code does not matter here.
         self.must("trace", "-o", f"{base}.trace", "--", *suite.command, environment=environment,
                   ok=range(256))
         pins = [f"--env={name}={environment[name]}"
                 for name in ("PYTEST_DEBUG_TEMPROOT", *suite.environment)]
-        self.must("manifest", f"{base}.trace", "-o", f"{base}.json", "--exec", "deny", "--threads",
-                  str(suite.threads), "--heap", "4G", *pins, environment=environment)
+        self.must("manifest", f"{base}.trace", "-o", f"{base}.json", *suite.rules, *pins,
+                  environment=environment)
         key = self.folder / "key.pem"
         if not key.exists():
             self.must("keygen", "-o", str(key), environment=environment)
-        self.must("sign", f"{base}.json", "--key", str(key), "-o", f"{base}.sgx",
-                  environment=environment)
-        self.fresh()
-        inside_code, inside = run([self.sgxpy, "run", "--quiet", *self.options.run, f"{base}.sgx"],
-                                  work, environment, self.options.timeout)
-        self.keep(suite, "enclave", inside)
-        parse = parse_pytest if suite.name == "NumPy" else parse_cpython
-        return Comparison(suite.name, parse(native), parse(inside), code, inside_code)
+        bundle = pathlib.Path(f"{base}.sgx")
+        self.must("sign", f"{base}.json", "--key", str(key), "-o", str(bundle), environment=environment)
+        return bundle
 
     def keep(self, suite, where, text):
         if self.options.logs:
@@ -194,7 +247,8 @@ class Comparison:
 
     def print(self):
         kinds = sorted(self.native_counts.keys() | self.enclave_counts.keys())
-        print(f"\n{self.name}: exit codes native {self.codes[0]}, enclave {self.codes[1]}")
+        native_code, inside_code = ("timeout" if c is None else c for c in self.codes)
+        print(f"\n{self.name}: exit codes native {native_code}, enclave {inside_code}")
         print(f"  {'':24}{'native':>8}{'enclave':>9}")
         for kind in kinds:
             print(f"  {kind:24}{self.native_counts.get(kind, 0):8}{self.enclave_counts.get(kind, 0):9}")
@@ -208,11 +262,34 @@ class Comparison:
         return sum(reason is None for *_, reason in self.found)
 
 
+GOOD = ("ok", "passed", "expected failure", "xfailed", "xfail")
+BAD = ("fail", "failed", "error", "unexpected success")
+
+
+def markdown(comparisons):
+    """The table for docs/, then what differs by module."""
+    def counts(results, ended):
+        kinds = [sum(r in kind for r in results.values()) for kind in (GOOD, BAD, ("skipped",))]
+        return " / ".join(map(str, kinds)) + ("" if ended else ", timeout")
+    lines = ["| module | native: passed / bad / skipped | in the enclave | differ |", "| --- | --- | --- | --- |"]
+    for c in comparisons:
+        lines.append(f"| {c.name} | {counts(c.native, c.codes[0] is not None)} | "
+                     f"{counts(c.enclave, c.codes[1] is not None)} | {len(c.found)} |")
+    lines += ["", "| module | test | native | in the enclave | reason |", "| --- | --- | --- | --- | --- |"]
+    for c in comparisons:
+        for test, a, b, reason in c.found:
+            lines.append(f"| {c.name} | {test.partition(': ')[2] or test} | {a} | {b} | {reason or ''} |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sgxpy", required=True, type=pathlib.Path)
     parser.add_argument("--sample", action="store_true", help="a few modules only")
-    parser.add_argument("--only", help="NumPy or CPython")
+    parser.add_argument("--only", help="NumPy, CPython or processes")
+    parser.add_argument("--modules", type=lambda text: text.split(","), metavar="NAME,...",
+                        help="of the modules about processes only these")
+    parser.add_argument("--markdown", type=pathlib.Path, metavar="FILE", help="write the table here")
     parser.add_argument("--logs", type=pathlib.Path, help="keep the tests' output in this folder")
     parser.add_argument("--timeout", type=int, default=3600, help="seconds for one run (3600)")
     parser.add_argument("--run", action="append", default=[], metavar="OPTION",
@@ -220,18 +297,19 @@ def main():
     options = parser.parse_args()
     sgxpy = options.sgxpy.resolve()
     options.logs = options.logs and options.logs.resolve()
-    bad = 0
+    comparisons = []
     # Not below /tmp, which is scratch in the enclave.
     with contextlib.ExitStack() as clean, \
             tempfile.TemporaryDirectory(prefix="suites-", dir=sgxpy.parent) as folder:
         runner = Runner(sgxpy, pathlib.Path(folder), options)
         clean.callback(shutil.rmtree, runner.temporary, ignore_errors=True)
-        for suite in suites(options.sample):
-            if options.only and options.only.lower() != suite.name.lower():
-                continue
+        for suite in suites(options):
             comparison = runner.compare(suite)
             comparison.print()
-            bad += comparison.bad()
+            comparisons.append(comparison)
+            if options.markdown:  # after each, so that nothing is lost
+                options.markdown.write_text(markdown(comparisons))
+    bad = sum(c.bad() for c in comparisons)
     print(f"\n{bad} unexplained differences")
     return 1 if bad else 0
 
