@@ -56,23 +56,78 @@ page = os.read(fd, 4096)
 print(time.perf_counter() - start)
 assert len(page) == 4096
 """
+SPAWN = """
+import subprocess, time
+subprocess.run(["/bin/true"])
+start = time.perf_counter()
+for _ in range(50):
+    subprocess.run(["/bin/true"])
+print(time.perf_counter() - start)
+"""
+FORK = """
+import os, sys, time
+size, count = int(sys.argv[1]), int(sys.argv[2])
+touched = bytearray(size)
+for i in range(0, size, 4096):
+    touched[i] = 1
+start = time.perf_counter()
+for _ in range(count):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(len(touched) != size)
+    assert os.waitpid(pid, 0)[1] == 0
+print(time.perf_counter() - start)
+"""
+POOL = """
+import multiprocessing, time
+def small(x):
+    return x + 1
+if __name__ == "__main__":
+    with multiprocessing.Pool(2) as pool:
+        pool.map(small, range(100))
+        start = time.perf_counter()
+        done = pool.map(small, range(10_000))
+        print(time.perf_counter() - start)
+    assert done == list(range(1, 10_001))
+"""
+PIPE = """
+import os, time
+r, w = os.pipe()
+block = bytes(range(256)) * 256
+pid = os.fork()
+if pid == 0:
+    os.close(r)
+    for _ in range((1 << 30) // len(block)):
+        assert os.write(w, block) == len(block)
+    os._exit(0)
+os.close(w)
+os.read(r, 1)
+size, start = 1, time.perf_counter()
+while data := os.read(r, 1 << 20):
+    size += len(data)
+print(time.perf_counter() - start)
+assert size == 1 << 30 and os.waitpid(pid, 0)[1] == 0
+"""
 
 
 class Work:
     """One row of the table. measure: "wall" seconds of the whole process, "inner" what the program
-    prints, or "memory" peak bytes. The target is a ratio to native, or an absolute difference."""
+    prints, or "memory" peak bytes. The target is a ratio to native, an absolute difference, or seconds
+    in the enclave for each of `calls`; ratio and each may both be given. options: for manifest."""
 
-    def __init__(self, name, command, measure, ratio=None, difference=None, files=None):
+    def __init__(self, name, command, measure, ratio=None, difference=None, each=None, calls=1,
+                 files=None, options=()):
         self.name, self.command, self.measure = name, command, measure
-        self.ratio, self.difference = ratio, difference
-        self.files = files or {}
+        self.ratio, self.difference, self.each, self.calls = ratio, difference, each, calls
+        self.files, self.options = files or {}, options
         self.native, self.enclave = [], []
 
     def figures(self):
         native, enclave = statistics.median(self.native), statistics.median(self.enclave)
-        got = enclave / native if self.ratio else enclave - native
-        target = self.ratio or self.difference
-        return native, enclave, got, target, got <= target
+        got = enclave - native if self.difference else enclave / native
+        target = self.difference or self.ratio
+        met = target is None or got <= target
+        return native, enclave, got, target, met and (self.each is None or enclave / self.calls <= self.each)
 
 
 def script(text):
@@ -96,6 +151,26 @@ def works():
         Work("page of a 2 GiB file", seek_command, "inner", difference=0.005,
              files={**seek_files, "big.bin": BIG_FILE}),
         Work("import numpy, peak memory", numpy, "memory", difference=80 * MIB),
+        *process_works(),
+    ]
+
+
+def process_works():
+    spawn_command, spawn_files = script(SPAWN)
+    fork_command, fork_files = script(FORK)
+    pool_command, pool_files = script(POOL)
+    pipe_command, pipe_files = script(PIPE)
+    return [
+        Work("50x subprocess.run(/bin/true)", spawn_command, "inner", ratio=6, each=0.006, calls=50,
+             files=spawn_files),
+        Work("20x fork+wait, bare", [*fork_command, "0", "20"], "inner", each=0.012, calls=20,
+             files=fork_files),
+        Work("20x fork+wait, 50 MB touched", [*fork_command, "50000000", "20"], "inner", each=0.050,
+             calls=20, files=fork_files),
+        Work("fork+wait, 1 GB touched", [*fork_command, "1000000000", "1"], "inner", each=1.0,
+             files=fork_files, options=("--heap", "2G")),
+        Work("Pool(2).map, 10,000 items", pool_command, "inner", ratio=3, files=pool_files),
+        Work("1 GB through a pipe", pipe_command, "inner", ratio=3, files=pipe_files),
     ]
 
 
@@ -135,7 +210,7 @@ class Bench:
         side.mkdir()
         trace, cascade, bundle = side / "w.trace", side / "w.json", side / "w.sgx"
         self.must("trace", "-o", str(trace), "--", *work.command, cwd=folder)
-        self.must("manifest", str(trace), "-o", str(cascade), cwd=folder)
+        self.must("manifest", str(trace), "-o", str(cascade), *work.options, cwd=folder)
         self.must("sign", str(cascade), "--key", str(self.folder / "key.pem"), "-o", str(bundle),
                   cwd=folder)
         return folder, bundle
@@ -186,12 +261,18 @@ def table(rows):
     lines = [("work", "native", "enclave", "result", "target", "")]
     for work in rows:
         native, enclave, got, target, met = work.figures()
-        if work.ratio:
-            result, wanted = f"{got:.2f}x", f"{target:.2f}x"
-            miss = f"missed by {got - target:.2f}x"
-        else:
+        if work.difference:
             result, wanted = "+" + shown(got, work.measure), "+" + shown(target, work.measure)
             miss = f"missed by {shown(got - target, work.measure)}"
+        else:
+            result, wanted = f"{got:.2f}x", f"{target:.2f}x" if target else ""
+            miss = f"missed by {got - target:.2f}x" if target and got > target else "missed"
+        if work.each:
+            each = enclave / work.calls
+            result += f", {each * 1000:.1f} ms each"
+            wanted = f"{wanted}, {work.each * 1000:.0f} ms each".lstrip(", ")
+            if each > work.each:
+                miss += f" by {(each - work.each) * 1000:.1f} ms each"
         lines.append((work.name, shown(native, work.measure), shown(enclave, work.measure), result,
                       wanted, "met" if met else miss))
     widths = [max(len(line[i]) for line in lines) for i in range(6)]
@@ -235,7 +316,9 @@ def save(rows, sgxpy, runs, path):
             "enclave": enclave,
             "result": got,
             "target": target,
-            "target_is": "ratio" if work.ratio else "difference",
+            "target_is": "difference" if work.difference else "ratio",
+            "calls": work.calls,
+            "each_target": work.each,
             "met": met,
             "native_samples": work.native,
             "enclave_samples": work.enclave,
