@@ -75,6 +75,7 @@ struct tree_region {
     uint64_t used[TREE_SLOTS / 64];      /* bit: a slot with a process in it */
     uint64_t announced[TREE_SLOTS / 64]; /* bit: node of the bundle whose unprotected files were named */
     uint64_t absent_count;               /* paths not in the manifest, of processes that ended */
+    uint64_t tsc_hz;                     /* the root's calibration; 0: unknown */
 };
 
 static_assert(sizeof(struct tree_slot_direction) == 64, "slot direction");

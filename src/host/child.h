@@ -1,8 +1,8 @@
 /*
  * Where a further host process of a tree begins: the command line that spawn.c made,
  *
- *   sgxpy --tree-child REGION,LOG,SPAWN,CONTROL,DEVICE FLAGS HANDLES IMAGE BUNDLE NODE AUDIT HOSTILE
- *         PROGRAM
+ *   sgxpy --tree-child REGION,LOG,SPAWN,CONTROL,DEVICE FLAGS HANDLES IMAGE BUNDLE NODE AUDIT
+ * HOSTILE PROGRAM
  *
  * REGION and LOG are descriptors (the shared region; where messages go), SPAWN and CONTROL slots,
  * DEVICE enum device_kind. FLAGS: p poison, q quiet, s strace, t stats, 1 single step. HANDLES: the

@@ -59,6 +59,10 @@ struct host {
     int last_code; /* what the closing lines saw; for tests */
 };
 
+/* Counter ticks a second, from the time that has passed since the start; 0: unknown, or that was too
+ * short. A child: what its root found. */
+uint64_t host_tsc_hz(const struct host *host);
+
 /*
  * Ends the process with this exit code: closing lines, statistics, audit line, then _exit: no other
  * thread is waited for and nothing of the enclave outlives it. The first caller wins, any other

@@ -10,8 +10,10 @@
 #include <time.h>
 
 #include "abi/layout.h"
+#include "abi/tree.h"
 
 #define BLOCKS_MAX LAYOUT_THREADS_MAX
+#define REPLAY     4096u /* bytes of a cell that are kept */
 
 struct hostile {
     struct hostile_options options;
@@ -21,6 +23,8 @@ struct hostile {
         _Atomic(struct ocall_block *) block;
     } threads[BLOCKS_MAX];
     atomic_bool scribbling;
+    _Atomic(struct tree_region *) region; /* NULL: no tree yet */
+    uint8_t kept[REPLAY];                 /* of a cell, some time ago; racy, as all here */
     _Atomic uint8_t trusted[65536]; /* handles that the library OS opened for trusted content */
 };
 
@@ -143,6 +147,129 @@ static void change_data(uint64_t *random, uint8_t *data, size_t near)
     }
 }
 
+/* --- process trees -----------------------------------------------------------------------------
+ */
+
+static struct tree_slot *slot_of(struct tree_region *region, uint32_t index)
+{
+    return (void *)((uint8_t *)region + TREE_REGION_HEAD + (uint64_t)index * TREE_SLOT_SIZE);
+}
+
+static struct tree_cell *cell_of(struct tree_slot *slot, uint32_t direction, uint32_t cell)
+{
+    return (void *)((uint8_t *)slot + TREE_SLOT_HEAD +
+                    (size_t)(direction * TREE_CELLS + cell) * TREE_CELL_SIZE);
+}
+
+/* A slot with a process in it; false: there is none near a place at random. */
+static bool any_slot(uint64_t *random, const struct tree_region *region, uint32_t *ret)
+{
+    uint32_t from = (uint32_t)(next(random) % 4 ? 0 : next(random) % TREE_SLOTS);
+    for (uint32_t i = from; i < TREE_SLOTS; i++) {
+        if (region->used[i / 64] >> i % 64 & 1 && next(random) % 2) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where the enclave gets the region's address, before any lie about it. */
+static void learn_region(struct hostile *h, const struct ocall_block *block)
+{
+    uint64_t address = 0;
+    if (block->nr == OCALL_TREE_OPEN && block->ret == 0)
+        address = block->out[0];
+    if (block->nr == OCALL_BOOT && block->ret == 0)
+        address =
+            ((const struct ocall_boot *)((const uint8_t *)block + OCALL_HEAD_SIZE))->tree_region;
+    if (address)
+        atomic_store(&h->region, (struct tree_region *)(uintptr_t)address);
+}
+
+static bool is_tree_call(const struct ocall_block *block)
+{
+    return block->nr >= OCALL_TREE_SPAWN && block->nr <= OCALL_TREE_FREE;
+}
+
+/* Lies that a good channel survives: it looks again. */
+static void tree_fib(struct hostile *h, uint64_t *random, struct ocall_block *block)
+{
+    static const int64_t ends[] = { 0, -EINTR, -ETIMEDOUT, -EAGAIN };
+    struct tree_region *region = atomic_load(&h->region);
+    switch (next(random) % 3) {
+    case 0:
+        if (block->nr == OCALL_TREE_WAIT || block->nr == OCALL_TREE_ROOM ||
+            block->nr == OCALL_TREE_SERVE)
+            block->ret = ends[next(random) % ARRAY_SIZE(ends)];
+        break;
+    case 1: { /* late */
+        const struct timespec pause = { .tv_nsec = (long)(next(random) % 2000000) };
+        nanosleep(&pause, NULL);
+        break;
+    }
+    default: /* questions that nobody asked */
+        __atomic_fetch_or(&region->ready[next(random) % (TREE_SLOTS / 64)], next(random),
+                          __ATOMIC_SEQ_CST);
+        __atomic_store_n(&region->bell, 1, __ATOMIC_SEQ_CST);
+        break;
+    }
+}
+
+static void tree_lie(struct hostile *h, uint64_t *random, struct ocall_block *block)
+{
+    static const uint32_t sizes[] = {
+        0,          1,         15, 16, 17, TREE_MESSAGE_MAX, TREE_MESSAGE_MAX + 1, TREE_CELL_SIZE,
+        0x80000000, UINT32_MAX
+    };
+    struct tree_region *region = atomic_load(&h->region);
+    uint32_t index = (uint32_t)block->args[0];
+    if ((block->nr == OCALL_TREE_SERVE || index >= TREE_SLOTS) && !any_slot(random, region, &index))
+        return;
+    struct tree_slot *slot = slot_of(region, index);
+    uint32_t direction = (uint32_t)(next(random) % 2);
+    /* Questions and answers use cell 0 only. */
+    uint32_t number = (uint32_t)(next(random) % 2 ? 0 : next(random) % TREE_CELLS);
+    struct tree_cell *cell = cell_of(slot, direction, number);
+    uint32_t size = cell->size < TREE_MESSAGE_MAX ? cell->size : TREE_MESSAGE_MAX;
+    uint64_t r = next(random);
+    switch (r % 9) {
+    case 0: cell->bytes[(r >> 8) % (size + 1u)] ^= (uint8_t)(1u << (r >> 40) % 8); break;
+    case 1:
+        cell->size = (r >> 8) % 2 ? sizes[(r >> 9) % ARRAY_SIZE(sizes)]
+                                  : size + (uint32_t)((r >> 9) % 3) - 1;
+        break;
+    case 2: { /* counters */
+        uint32_t *counter =
+            (r >> 8) % 2 ? &slot->way[direction].posted : &slot->way[direction].taken;
+        __atomic_store_n(
+            counter, (r >> 9) % 2 ? *counter + (uint32_t)((r >> 16) % 3) - 1 : (uint32_t)(r >> 32),
+            __ATOMIC_SEQ_CST);
+        break;
+    }
+    case 3: memcpy(h->kept, cell, sizeof(h->kept)); break;
+    case 4: memcpy(cell, h->kept, sizeof(h->kept)); break;                  /* replayed */
+    case 5: memcpy(cell, cell_of(slot, !direction, number), REPLAY); break; /* reflected */
+    case 6:
+        __atomic_fetch_add(&slot->way[direction].posted, 1, __ATOMIC_SEQ_CST);
+        break; /* twice */
+    case 7: __atomic_store_n(&slot->dead, 1, __ATOMIC_SEQ_CST); break;
+    default: block->ret = (r >> 8) % 2 ? -EPIPE : (int64_t)nasty(random, block); break;
+    }
+}
+
+static void scribble_region(struct hostile *h, uint64_t *random)
+{
+    struct tree_region *region = atomic_load(&h->region);
+    uint32_t index;
+    if (!region || h->options.spare || next(random) % 64 || !any_slot(random, region, &index))
+        return;
+    volatile uint8_t *bytes =
+        next(random) % 4 ? (volatile uint8_t *)cell_of(slot_of(region, index), index % 2, 0)
+                         : (volatile uint8_t *)slot_of(region, index);
+    bytes[next(random) % 160] = (uint8_t)next(random);
+}
+
 static void *scribble(void *arg)
 {
     struct hostile *h = arg;
@@ -162,6 +289,7 @@ static void *scribble(void *arg)
                     : OCALL_HEAD_SIZE + next(&random) % 512;
             bytes[at] = (uint8_t)next(&random);
         }
+        scribble_region(h, &random);
         const struct timespec pause = { .tv_nsec = 10000 * (long)(h->options.rate % 10000) };
         nanosleep(&pause, NULL);
     }
@@ -196,7 +324,8 @@ static bool spared(struct hostile *h, const struct ocall_block *block)
     case OCALL_BOOT:
     case OCALL_RESTRICT:
     case OCALL_MODIFY_TYPE:
-    case OCALL_REMOVE: return true;
+    case OCALL_REMOVE:
+    case OCALL_TREE_OPEN: return true;
     default: return false;
     }
 }
@@ -206,6 +335,7 @@ void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
     struct hostile *h = arg;
     if (index >= BLOCKS_MAX)
         return;
+    learn_region(h, block);
     if (h->threads[index].calls++ < h->options.quiet_calls)
         return;
     atomic_store(&h->threads[index].block, block);
@@ -217,6 +347,13 @@ void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
         return;
     if (next(random) % h->options.rate)
         return;
+    if (is_tree_call(block) && atomic_load(&h->region) && (h->options.spare || next(random) % 4)) {
+        if (h->options.spare || next(random) % 2)
+            tree_fib(h, random, block);
+        else
+            tree_lie(h, random, block);
+        return;
+    }
     uint8_t *data = (uint8_t *)block + OCALL_HEAD_SIZE;
     switch (next(random) % 8) {
     case 0:

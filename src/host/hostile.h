@@ -6,7 +6,11 @@
  * About one answer in `rate` is changed: the return value (random, negative beyond -4095, sizes
  * just above what was asked, zero), out words, bytes of the data window (a flip, a field, a whole
  * struct), the event word, or the call's own arguments and number. With scribble a thread of its
- * own also changes bytes of all blocks while the enclave reads them.
+ * own also changes bytes of all blocks, and of the tree's region, while the enclave reads them.
+ *
+ * In a process tree (abi/tree.h) also: cells scribbled into, cut, replayed and reflected; counters,
+ * `dead`, the bell and ready bits that are wrong; waits that end early, late or for another reason;
+ * messages posted twice.
  */
 #pragma once
 
@@ -22,7 +26,8 @@ struct hostile_options {
     uint32_t quiet_calls; /* the first so many OCALLs of a thread are answered honestly */
     bool scribble;
     bool spare; /* answers honestly what ends the run if it is wrong (trusted files, page
-                   operations, the strings at the start), so that the other calls get their share */
+                   operations, the strings at the start, what crosses a channel), so that the other
+                   calls get their share */
 };
 
 struct hostile;

@@ -17,10 +17,11 @@
 
 #define CALIBRATION_MIN_NS 500000
 
-/* Counter ticks a second, from the time that loading the enclave took; 0 if that was too short. */
-static uint64_t tsc_hz(const struct host *host)
+uint64_t host_tsc_hz(const struct host *host)
 {
     struct timespec now;
+    if (host->child)
+        return host->tree->region->tsc_hz;
     if (host->tsc_at_start == 0 || clock_gettime(CLOCK_MONOTONIC, &now) < 0)
         return 0;
     uint64_t ticks = __rdtsc() - host->tsc_at_start;
@@ -58,7 +59,7 @@ int64_t ocall_boot(struct host_thread *t, const uint64_t args[6] UNUSED)
         .strings_size = (uint32_t)(at - sizeof(boot)),
         .flags = (host->strace ? OCALL_BOOT_STRACE : 0u) | (host->stats ? OCALL_BOOT_STATS : 0u) |
                  (host->has_sha ? OCALL_BOOT_SHA : 0u),
-        .tsc_hz = tsc_hz(host),
+        .tsc_hz = host_tsc_hz(host),
         .tree_region = child ? (uint64_t)(uintptr_t)host->tree->region : 0,
         .spawn_slot = child ? child->spawn_slot : 0,
         .control_slot = child ? child->control_slot : 0,

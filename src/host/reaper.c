@@ -63,8 +63,8 @@ static void *reap(void *arg)
         siginfo_t info = { 0 };
         uint64_t before = seen;
         if (waitid(P_ALL, 0, &info, WEXITED | WNOWAIT) < 0) {
-            /* None: one that others of the tree started has a living sister, so only a start by this
-             * process can make one. */
+            /* None: one that others of the tree started has a living sister, so only a start by
+             * this process can make one. */
             if (errno == ECHILD)
                 seen = started(before);
             continue;

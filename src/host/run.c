@@ -236,7 +236,7 @@ int host_run(const struct host_options *o, struct err *err)
         .child = o->child,
     };
     struct timespec now;
-    if (tsc_is_steady() && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {
+    if (!o->child && tsc_is_steady() && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {
         host.tsc_at_start = __rdtsc();
         host.ns_at_start = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     }

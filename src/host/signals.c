@@ -10,9 +10,9 @@ static const struct {
     int signal;
     bool in_root, in_child;
 } from_outside[] = {
-    { SIGINT, true, false },   { SIGTERM, true, true },  { SIGHUP, true, false },
-    { SIGALRM, true, true },   { SIGWINCH, true, false }, { SIGUSR1, true, true },
-    { SIGUSR2, true, true },   { SIGCONT, true, false }, { SIGURG, false, true },
+    { SIGINT, true, false }, { SIGTERM, true, true },   { SIGHUP, true, false },
+    { SIGALRM, true, true }, { SIGWINCH, true, false }, { SIGUSR1, true, true },
+    { SIGUSR2, true, true }, { SIGCONT, true, false },  { SIGURG, false, true },
 };
 
 static bool on_outside(int signal, const siginfo_t *info UNUSED, bool in_enclave, void *arg)

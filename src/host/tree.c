@@ -93,6 +93,7 @@ int tree_make(struct host *host)
     region->version = TREE_VERSION;
     region->root_pid = tree->pid;
     region->announced[0] = 1;
+    region->tsc_hz = host_tsc_hz(host);
     region->magic = TREE_MAGIC;
     __atomic_store_n(&host->tree, tree, __ATOMIC_RELEASE);
     return 0;
@@ -284,8 +285,8 @@ int tree_signal(struct tree *tree, uint32_t index, int signal)
 
 /*
  * Before it sleeps a thread looks for a while: an answer from a process on another CPU takes less
- * than falling asleep and being woken. First without leaving the CPU, then yielding it each time, so
- * that a peer that waits for this very CPU gets it.
+ * than falling asleep and being woken. First without leaving the CPU, then yielding it each time,
+ * so that a peer that waits for this very CPU gets it.
  */
 #define SPIN_PAUSES 200
 #define SPIN_YIELDS 60

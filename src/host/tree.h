@@ -15,8 +15,8 @@
  *
  * Signals. SIGINT, SIGQUIT, SIGHUP and SIGWINCH, which a terminal sends to all, are ignored in all
  * processes but the root: its enclave knows who is to get them. SIGTSTP and SIGCONT keep their
- * defaults everywhere: the tree stops and goes on as a whole. SIGURG is the hub's nudge: blocked from
- * before exec until the handler stands, so that none is lost.
+ * defaults everywhere: the tree stops and goes on as a whole. SIGURG is the hub's nudge: blocked
+ * from before exec until the handler stands, so that none is lost.
  */
 #pragma once
 
@@ -33,14 +33,14 @@
 #define TREE_HANDLES_MAX 16384
 #define TREE_CHILD_VERB  "--tree-child"
 /* A child's host process that ends with this plus a code stops the tree with that exit code. */
-#define TREE_EXIT_STOPS 64
+#define TREE_EXIT_STOPS  64
 
 struct tree {
     struct tree_region *region;
-    int fd;          /* of the region */
-    uint32_t pid;    /* of this host process */
+    int fd;       /* of the region */
+    uint32_t pid; /* of this host process */
     bool is_root;
-    bool spins;      /* more than one CPU */
+    bool spins;                        /* more than one CPU */
     uint32_t spawn_slot, control_slot; /* a child's */
 };
 
@@ -91,8 +91,9 @@ void tree_mark_dead(struct tree *tree, uint32_t pid);
 MUST_CHECK int tree_signal(struct tree *tree, uint32_t index, int signal);
 
 /* spawn.c. OCALL_TREE_SPAWN, arguments checked. */
-MUST_CHECK int tree_spawn(struct host *host, const uint8_t mrenclave[static 32], uint32_t spawn_slot,
-                          uint32_t control_slot, const int32_t *handles, size_t handle_count);
+MUST_CHECK int tree_spawn(struct host *host, const uint8_t mrenclave[static 32],
+                          uint32_t spawn_slot, uint32_t control_slot, const int32_t *handles,
+                          size_t handle_count);
 /* The root's thread that clones. */
 MUST_CHECK int tree_spawner_start(struct tree *tree);
 

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
+#include "abi/tree.h"
 #include "host/hostile.h"
 
 static void test_parse(void **state UNUSED)
@@ -63,9 +65,55 @@ static void test_repeats(void **state UNUSED)
     free(two);
 }
 
+/* What it does to a tree's region: everything, or with `spare` what a channel survives. */
+static void test_tree(void **state UNUSED)
+{
+    for (int spare = 0; spare <= 1; spare++) {
+        const struct hostile_options options = { .seed = 9, .rate = 2, .spare = spare };
+        struct hostile *h = hostile_new(&options);
+        struct ocall_block *block = calloc(1, OCALL_BLOCK_SIZE);
+        struct tree_region *region = mmap(NULL, TREE_REGION_SIZE, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        assert_ptr_not_equal(region, MAP_FAILED);
+        struct tree_slot *slot =
+            (void *)((uint8_t *)region + TREE_REGION_HEAD + 3 * TREE_SLOT_SIZE);
+        struct tree_cell *cell = (void *)((uint8_t *)slot + TREE_SLOT_HEAD);
+        static const struct tree_slot idle = { .kind = TREE_SLOT_CONTROL };
+        region->used[0] = 1u << 3;
+        block->nr = OCALL_TREE_OPEN;
+        block->out[0] = (uint64_t)(uintptr_t)region;
+        hostile_tamper(h, 0, block);
+
+        int cells = 0, heads = 0, rings = 0, ends = 0;
+        for (int i = 0; i < 1000; i++) {
+            *slot = idle;
+            cell->size = 16;
+            memset(cell->bytes, 0x55, 64);
+            region->bell = 0;
+            *block = (struct ocall_block){ .nr = OCALL_TREE_WAIT, .args[0] = 3, .ret = 0 };
+            hostile_tamper(h, 0, block);
+            uint8_t as_was[64];
+            memset(as_was, 0x55, sizeof(as_was));
+            cells += cell->size != 16 || memcmp(cell->bytes, as_was, sizeof(as_was)) != 0;
+            heads += memcmp(slot, &idle, sizeof(idle)) != 0;
+            rings += region->bell != 0;
+            ends += block->ret == -EINTR;
+        }
+        assert_true(rings > 10 && ends > 10);
+        if (spare)
+            assert_true(cells == 0 && heads == 0);
+        else
+            assert_true(cells > 10 && heads > 10);
+        munmap(region, TREE_REGION_SIZE);
+        free(block);
+        free(h);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_parse),
-                                        cmocka_unit_test(test_repeats) };
+                                        cmocka_unit_test(test_repeats),
+                                        cmocka_unit_test(test_tree) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /*
  * The whole untrusted runtime on the software SGX device, with a small enclave (mini/) in the
  * library OS's place: loading, entries, OCALLs, exceptions, signals, threads, what cannot start.
- * With arguments it is a tool: `test_host_run bench` prints what OCALLs cost, `test_host_run T o` what
- * processes of a tree do (MINI_CHILD: the sgxpy that runs them).
+ * With arguments it is a tool: `test_host_run bench` prints what OCALLs cost, `test_host_run T o`
+ * what processes of a tree do (MINI_CHILD: the sgxpy that runs them).
  */
 #include "unit.h"
 
@@ -218,14 +218,10 @@ static void test_tree(void **state UNUSED)
         const char *name, *what;
         int want;
     } cases[] = {
-        { "a child ends", "b", 0 },
-        { "a child is killed", "k", 0 },
-        { "a child panics", "p", 0 },
-        { "a child refuses: all stop", "r", 3 },
-        { "a grandchild", "g", 0 },
-        { "a nudge", "n", 0 },
-        { "an inherited handle", "w", 0 },
-        { "a request to the hub", "h", 0 },
+        { "a child ends", "b", 0 },        { "a child is killed", "k", 0 },
+        { "a child panics", "p", 0 },      { "a child refuses: all stop", "r", 3 },
+        { "a grandchild", "g", 0 },        { "a nudge", "n", 0 },
+        { "an inherited handle", "w", 0 }, { "a request to the hub", "h", 0 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         const char *args[3];

@@ -1,7 +1,7 @@
 /*
- * Process trees without enclaves: counters, waits and wakes between processes that share a region by
- * fork, what a death does, and the command line of a further process. Each case runs in processes of
- * its own with a time limit: a wake that is lost must fail the test, not hang it.
+ * Process trees without enclaves: counters, waits and wakes between processes that share a region
+ * by fork, what a death does, and the command line of a further process. Each case runs in
+ * processes of its own with a time limit: a wake that is lost must fail the test, not hang it.
  */
 #include "unit.h"
 
@@ -46,8 +46,9 @@ static void set_up(void)
     g_host.device = fake_device_new(no_enclave);
     if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) < 0 ||
         timer_settime(timer, 0, &limit, NULL) < 0 ||
-        audit_new(NULL, "node", &g_host.audit, &err) < 0 || thread_pool_init(&g_host, 4, &err) < 0 ||
-        tree_make(&g_host) < 0 || thread_attach(main_thread(), &err) < 0)
+        audit_new(NULL, "node", &g_host.audit, &err) < 0 ||
+        thread_pool_init(&g_host, 4, &err) < 0 || tree_make(&g_host) < 0 ||
+        thread_attach(main_thread(), &err) < 0)
         _exit(97);
 }
 
@@ -505,8 +506,8 @@ static void test_command_line(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_death),     cmocka_unit_test(test_events),
+        cmocka_unit_test(test_arguments),    cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_death),        cmocka_unit_test(test_events),
         cmocka_unit_test(test_command_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,8 +148,7 @@ static uint8_t digit(char c)
 static void read_mrenclave(size_t at)
 {
     for (size_t i = 0; i < 32; i++)
-        g_mrenclave[i] =
-            (uint8_t)(digit(data()[at + 2 * i]) << 4 | digit(data()[at + 2 * i + 1]));
+        g_mrenclave[i] = (uint8_t)(digit(data()[at + 2 * i]) << 4 | digit(data()[at + 2 * i + 1]));
 }
 
 static int64_t spawn(uint32_t n, int32_t handle)
@@ -190,7 +189,8 @@ static void child(uint32_t spawn_slot, uint32_t control_slot)
                 ;
         case 'p': call(OCALL_PANIC, put(0, "child panic"), 0, 0); break;
         case 'r': { /* a refusal */
-            struct ocall_refusal refusal = { .kind = OCALL_REFUSED_TYPE, .action = OCALL_REFUSED_ABORT };
+            struct ocall_refusal refusal = { .kind = OCALL_REFUSED_TYPE,
+                                             .action = OCALL_REFUSED_ABORT };
             for (size_t i = 0; i < sizeof(refusal); i++)
                 data()[i] = ((volatile char *)&refusal)[i];
             call(OCALL_REFUSE, sizeof(refusal), 0, 0);
@@ -272,7 +272,8 @@ static void tree(char what)
         cell(2, TREE_TO_SERVER)[0] = 'l';
         call(OCALL_TREE_POST, 2, TREE_TO_SERVER, 0);
         call(OCALL_TREE_KILL, 3, 0, 0);
-        quit(call4(OCALL_TREE_WAIT, 2, TREE_TO_CLIENT, slot_at(2)->way[1].posted, OCALL_NEVER) == -32
+        quit(call4(OCALL_TREE_WAIT, 2, TREE_TO_CLIENT, slot_at(2)->way[1].posted, OCALL_NEVER) ==
+                     -32
                  ? 0
                  : 78);
         break;
