@@ -11,6 +11,7 @@
 #include "vfs/fd.h"
 #include "vfs/linux.h"
 #include "vfs/proc/proc.h"
+#include "vfs/remote/remote.h"
 
 sys_fn sys_stat, sys_lstat, sys_fstat, sys_newfstatat, sys_statx, sys_access, sys_faccessat,
     sys_faccessat2, sys_readlink, sys_readlinkat, sys_statfs, sys_fstatfs, sys_name_to_handle_at,
@@ -209,7 +210,7 @@ static int64_t put_statfs(const struct fs *fs, uint64_t user)
         .flags = ST_VALID | (fs == &g_trusted_fs ? ST_RDONLY : 0),
     };
     mm_usage(&mapped, &accepted, &limit);
-    if (fs == &g_tmpfs_fs || fs == &g_host_fs || fs == &g_trusted_fs) {
+    if (fs == &g_tmpfs_fs || fs == &g_remote_fs || fs == &g_host_fs || fs == &g_trusted_fs) {
         out.blocks = limit / 4096;
         out.bfree = out.bavail = limit > accepted ? (limit - accepted) / 4096 : 0;
         out.files = out.ffree = limit / 4096;

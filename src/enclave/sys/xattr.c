@@ -9,6 +9,7 @@
 #include "sys/sys.h"
 #include "vfs/fd.h"
 #include "vfs/linux.h"
+#include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 
 sys_fn sys_getxattr, sys_lgetxattr, sys_fgetxattr, sys_listxattr, sys_llistxattr, sys_flistxattr,
@@ -45,14 +46,17 @@ static int64_t set(const struct place *place, const char *name, const struct req
         return -E2BIG;
     if (place->fs == &g_trusted_fs)
         return place_readonly(place);
-    if (place->fs != &g_tmpfs_fs)
+    bool remote = place->fs == &g_remote_fs;
+    if (place->fs != &g_tmpfs_fs && !remote)
         return -EOPNOTSUPP;
     char *value = heap_alloc(r->size + 1);
     if (!value)
         return -ENOMEM;
     int status = copy_from_user(value, (const void *)r->value, r->size);
     if (status == 0)
-        status = tmpfs_xattr_set(place->object, name, value, (uint32_t)r->size, (uint32_t)r->flags);
+        status = remote ? remote_xattr_set(place, name, value, (uint32_t)r->size, (uint32_t)r->flags)
+                        : tmpfs_xattr_set(place->object, name, value, (uint32_t)r->size,
+                                          (uint32_t)r->flags);
     heap_free(value);
     return status;
 }
@@ -61,7 +65,7 @@ static int64_t answer(const struct place *place, const struct request *r)
 {
     char name[NAME_SIZE], *bytes = NULL;
     uint32_t size = 0;
-    bool scratch = place->fs == &g_tmpfs_fs;
+    bool scratch = place->fs == &g_tmpfs_fs, remote = place->fs == &g_remote_fs;
     int status;
     if (r->call != LIST) {
         int64_t n = strncpy_from_user(name, (const char *)r->name, sizeof(name));
@@ -73,16 +77,21 @@ static int64_t answer(const struct place *place, const struct request *r)
     switch (r->call) {
     case SET: return set(place, name, r);
     case GET:
-        status = scratch ? tmpfs_xattr_get(place->object, name, &bytes, &size) : -ENODATA;
+        status = scratch  ? tmpfs_xattr_get(place->object, name, &bytes, &size)
+                 : remote ? remote_xattr(place, SCRATCH_XATTR_GET, name, &bytes, &size)
+                          : -ENODATA;
         return put(status, bytes, size, r);
     case LIST:
-        if (!scratch)
+        if (!scratch && !remote)
             return 0;
-        status = tmpfs_xattr_list(place->object, &bytes, &size);
+        status = scratch ? tmpfs_xattr_list(place->object, &bytes, &size)
+                         : remote_xattr(place, SCRATCH_XATTR_LIST, "", &bytes, &size);
         return put(status, bytes, size, r);
     default:
         if (place->fs == &g_trusted_fs)
             return place_readonly(place);
+        if (remote)
+            return remote_xattr(place, SCRATCH_XATTR_REMOVE, name, NULL, NULL);
         return scratch ? tmpfs_xattr_remove(place->object, name) : -ENODATA;
     }
 }

@@ -88,6 +88,9 @@ MUST_CHECK int place_at_kernel(int dirfd, const char *path, uint64_t size, uint3
 /* What an open file refers to; its path is copied to buf. -EBADF if no file system knows it. */
 MUST_CHECK int place_of_file(struct file *file, char buf[static PATH_BUF], struct place *ret);
 void place_done(struct place *place);
+/* The root: where a canonical path leads in its scratch files, no symlink followed; fs NULL: it has no scratch there.
+ * path stays the caller's and must have a NUL. -ENOENT, -ENOTDIR: an ancestor is no directory. */
+MUST_CHECK int place_scratch(const char *path, uint32_t size, struct place *ret);
 /* Who owns what is below a directory record that has no record itself. */
 enum domain { DOMAIN_NONE, DOMAIN_SCRATCH, DOMAIN_ALLOWED };
 enum domain domain_of(uint32_t record);

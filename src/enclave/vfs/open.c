@@ -10,6 +10,7 @@
 #include "vfs/linux.h"
 #include "vfs/node.h"
 #include "vfs/proc/proc.h"
+#include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 #include "vfs/trusted/chunks.h"
 
@@ -128,6 +129,8 @@ static int open_tmpfile(const struct place *dir, uint32_t flags, uint32_t mode, 
         return -ENOTDIR;
     if ((flags & O_ACCMODE) == O_RDONLY)
         return -EINVAL;
+    if (dir->fs == &g_remote_fs)
+        return remote_anonymous(mode & ~umask_get() & 07777, flags, false, ret);
     if (dir->fs != &g_tmpfs_fs)
         return -EOPNOTSUPP;
     return tmpfs_anonymous(mode & ~umask_get() & 07777, flags, false, ret);

@@ -12,6 +12,7 @@
 #include "vfs/linux.h"
 #include "vfs/node.h"
 #include "vfs/proc/proc.h"
+#include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 #include "vfs/trusted/trusted.h"
 
@@ -78,6 +79,8 @@ static int overlay_dir(uint32_t record, struct inode **ret)
 static int in_overlay(uint32_t dir, struct place *p)
 {
     struct inode *overlay;
+    if (!hub_is_here())
+        return remote_lookup(p);
     int status = overlay_dir(dir, &overlay);
     if (status < 0)
         return status;
@@ -117,6 +120,11 @@ static int of_record(struct place *p, uint32_t record)
             p->record = MANIFEST_NONE;
             return in_overlay(f->parent, p);
         }
+        if (!hub_is_here()) {
+            p->fs = &g_remote_fs;
+            p->mode = f->mode;
+            return 0;
+        }
         p->object = tmpfs_overlay(record);
         if (!p->object)
             return -ENOMEM;
@@ -141,6 +149,8 @@ static int child(struct place *p, uint32_t size)
         place_done(p);
         return tmpfs_lookup(inode, p->path + p->path_size - size, size, p);
     }
+    if (dir == MANIFEST_NONE && p->fs == &g_remote_fs)
+        return remote_lookup(p);
     place_done(p);
     if (builtin_path(p->path, p->path_size))
         return builtin_lookup(p);
@@ -195,6 +205,39 @@ static int up(struct place *p, char *buf)
         /* The path is taken with its size; the NUL is wanted by nobody before the last round. */
         status = child(p, end - start);
     }
+    return status;
+}
+
+int place_scratch(const char *path, uint32_t size, struct place *ret)
+{
+    *ret = (struct place){ .path = path, .path_size = size, .record = MANIFEST_NONE };
+    if (builtin_path(path, size)) {
+        int status = builtin_lookup(ret);
+        if (ret->fs != &g_tmpfs_fs)
+            ret->fs = NULL;
+        return status;
+    }
+    uint32_t record = manifest_find(&g_manifest, path, size);
+    if (record == MANIFEST_NONE)
+        record = manifest_find_above(&g_manifest, path, size);
+    if (record == MANIFEST_NONE || domain_of(record) != DOMAIN_SCRATCH)
+        return 0;
+    /* A temporary one is a name in the directory that its parents are, or will be. */
+    while (temporary(record))
+        record = g_manifest.files[record].parent;
+    uint32_t end = ret->path_size = g_manifest.files[record].path.length;
+    int status = of_record(ret, record);
+    while (status == 0 && end < size) {
+        if (!S_ISDIR(ret->mode))
+            return ret->mode ? -ENOTDIR : -ENOENT;
+        uint32_t start = end = end == 1 ? 1 : end + 1;
+        while (end < size && path[end] != '/')
+            end++;
+        ret->path_size = end;
+        status = child(ret, end - start);
+    }
+    if (status == 0 && ret->fs != &g_tmpfs_fs && ret->fs != &g_trusted_fs)
+        ret->fs = NULL;
     return status;
 }
 
@@ -476,6 +519,10 @@ int place_of_file(struct file *file, char buf[static PATH_BUF], struct place *re
         p.fs = &g_tmpfs_fs;
         p.object = tmpfs_inode_of(file);
         p.mode = tmpfs_mode(p.object);
+    } else if (file->ops == &g_remote_file_ops) {
+        p.fs = &g_remote_fs;
+        p.object = remote_place_object(file);
+        p.mode = S_IFREG;
     } else if (file->ops == &g_host_file_ops) {
         p.fs = &g_host_fs;
         p.mode = S_IFREG;

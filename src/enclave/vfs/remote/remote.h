@@ -103,6 +103,19 @@ extern const struct file_ops g_remote_ops, g_remote_file_ops;
  * node's grants (MANIFEST_GRANTS by MRENCLAVE; the root's own node: all). */
 extern const struct fs g_remote_fs;
 
+/* For vfs/path.c: whether p->path is there; fills fs and mode. An open file's own place: its object. */
+MUST_CHECK int remote_lookup(struct place *p);
+void *remote_place_object(const struct file *file);
+/* The names that scratch has in a directory, measured or not. */
+MUST_CHECK int remote_list(const struct place *dir, struct listing *listing);
+/* As tmpfs_overlay_changed(). */
+void remote_overlay_changed(uint32_t record, int64_t *time);
+MUST_CHECK int remote_xattr_set(const struct place *place, const char *name, const void *value,
+                                uint32_t size, uint32_t flags);
+/* SCRATCH_XATTR_GET, _LIST, _REMOVE. *ret: heap, the caller's. */
+MUST_CHECK int remote_xattr(const struct place *place, enum remote_scratch what, const char *name,
+                            char **ret, uint32_t *ret_size);
+
 /* A file over a handle of the hub, which it takes over, also on failure. path may be NULL; copied. -ENOMEM. */
 MUST_CHECK int remote_file(const struct remote_info *info, const char *path, struct file **ret);
 /* For file_ops.move: a handle's state, taking the handle over also on failure (NULL: no memory); bytes into what it

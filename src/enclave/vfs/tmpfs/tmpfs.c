@@ -717,6 +717,14 @@ int tmpfs_list_overlay(uint32_t record, struct listing *listing)
     return inode ? list_names(inode, listing) : 0;
 }
 
+int tmpfs_list_names(struct inode *dir, struct listing *listing)
+{
+    if (!permitted(dir, 4))
+        return -EACCES;
+    LOCKED(&g_lock);
+    return list_names(dir, listing);
+}
+
 static int fs_list(const struct place *dir, struct listing *listing)
 {
     const struct inode *inode = dir->object;

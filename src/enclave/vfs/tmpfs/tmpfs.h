@@ -27,6 +27,8 @@ struct inode *tmpfs_ref(struct inode *inode);
 void tmpfs_unref(struct inode *inode); /* NULL is fine */
 /* The names of an overlay that exists, into listing. */
 MUST_CHECK int tmpfs_list_overlay(uint32_t record, struct listing *listing);
+/* The names of a directory, without those that the manifest has there. */
+MUST_CHECK int tmpfs_list_names(struct inode *dir, struct listing *listing);
 /* An open file without a name: memfd_create, O_TMPFILE. */
 MUST_CHECK int tmpfs_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret);
 /* The inode of an open tmpfs file (owned by the file), NULL if it is none. */

@@ -6,6 +6,7 @@
 #include "process/process.h"
 #include "vfs/host/outputs.h"
 #include "vfs/linux.h"
+#include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 #include "vfs/trusted/chunks.h"
 
@@ -16,7 +17,10 @@
 static void dir_time(uint32_t record, struct kstat *ret)
 {
     int64_t changed = DIR_TIME * (int64_t)NS_PER_S;
-    tmpfs_overlay_changed(record, &changed);
+    if (hub_is_here())
+        tmpfs_overlay_changed(record, &changed);
+    else if (domain_of(record) == DOMAIN_SCRATCH)
+        remote_overlay_changed(record, &changed);
     ret->mtime_sec = ret->ctime_sec = ret->atime_sec = changed / (int64_t)NS_PER_S;
     ret->mtime_nsec = ret->ctime_nsec = ret->atime_nsec = changed % (int64_t)NS_PER_S;
 }
@@ -202,7 +206,11 @@ static int fs_list(const struct place *dir, struct listing *listing)
         audit_once(OCALL_AUDIT_LISTING, EACCES, dir->path, dir->path_size);
         return -EACCES;
     }
-    if ((status = tmpfs_list_overlay(dir->record, listing)) < 0)
+    if (hub_is_here())
+        status = tmpfs_list_overlay(dir->record, listing);
+    else
+        status = domain_of(dir->record) == DOMAIN_SCRATCH ? remote_list(dir, listing) : 0;
+    if (status < 0)
         return status;
     return list_outputs(dir->record, listing);
 }
