@@ -38,7 +38,7 @@ if pid == 0:
     os.dup2(w, 1)
     code = ("import os, resource, signal; print(os.getcwd(), oct(os.umask(0)), os.environ['GIVEN'], "
             "resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NOFILE), "
-            "os.getuid(), os.getgid(), os.getpriority(os.PRIO_PROCESS, 0), sorted(os.sched_getaffinity(0)) != [])")
+            "os.getuid(), os.getgid(), sorted(os.sched_getaffinity(0)) != [])")
     os.execv(sys.executable, [sys.executable, "-c", code])
 os.close(w)
 with os.fdopen(r) as out:

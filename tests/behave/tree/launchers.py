@@ -5,6 +5,7 @@
 # behave: with noshebang
 import os
 import subprocess
+import sys
 
 done = subprocess.run(["./launcher", "one", "two words", ""], input=b"text", stdout=subprocess.PIPE)
 print(done.returncode, done.stdout.decode())
@@ -17,6 +18,7 @@ except OSError as e:
     print(e.strerror)
 print(subprocess.run("./noshebang arg", shell=True, stdout=subprocess.PIPE).stdout)
 print(subprocess.run(["sh", "./noshebang", "arg"], stdout=subprocess.PIPE).stdout)
+sys.stdout.flush()
 pid = os.fork()
 if pid == 0:
     os.execl("./launcher", "renamed", "in place")

@@ -82,6 +82,7 @@ def started_value(_):
 
 
 def main(method):
+    sys.stdout.reconfigure(line_buffering=True)
     ctx = mp.get_context(method)
     q = ctx.Queue()
     p = ctx.Process(target=hello, args=("you", q), name="worker")
@@ -176,9 +177,10 @@ def main(method):
         except ValueError as e:
             print(e, type(e.__cause__).__name__)
     with ctx.Pool(3, maxtasksperchild=2) as pool:
-        print(sum(pool.map(square, range(12), chunksize=1)))
+        total = sum(pool.map(square, range(12), chunksize=1))
         pool.close()
         pool.join()
+    print(total)
     print("children:", mp.active_children())
 
 
