@@ -4,8 +4,12 @@
  * one lock; whoever must be told is told through ptable_tell. Tier: enclave.
  *
  * A process: born (ptable_new) -> running -> zombie (ptable_exit) -> gone (reaped by its parent's wait, or
- * at once where the parent ignores SIGCHLD or has SA_NOCLDWAIT). Children of one that ends go to the
- * root's entry, whose own program never waits for what it does not know: those reap themselves.
+ * at once where the parent ignores SIGCHLD or has SA_NOCLDWAIT). Children of one that ends are init's from
+ * then on (pid 1, which is nobody here): they reap themselves.
+ *
+ * The first session is the root's and has the terminal; sessions made by setsid have none, so that the end of
+ * their leader tells nobody. Nothing is ever stopped. That a child has exec'ed is not kept: its parent may still
+ * move it to another group, where Linux says EACCES.
  */
 #pragma once
 
@@ -26,8 +30,8 @@ void ptable_init(uint32_t limit);
 MUST_CHECK int32_t ptable_new(int32_t parent);
 /* It never ran: as if it had not been. */
 void ptable_forget(int32_t pid);
-/* status as wait4 gives it. Tells the parent (SIGCHLD with its siginfo, unless flagged), reparents the
- * children, sends PDEATHSIG to those that asked, SIGHUP/SIGCONT where a session leader ended. */
+/* status as wait4 gives it. Tells the parent (SIGCHLD with its siginfo: value is the status), and those
+ * children that asked for PDEATHSIG. A pid that is not there or has ended: nothing. */
 void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_us);
 /* What the parent of this process does with its children's ends: SIGCHLD ignored or SA_NOCLDWAIT. */
 void ptable_set_nowait(int32_t pid, bool nowait);

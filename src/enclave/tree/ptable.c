@@ -1,0 +1,522 @@
+/*
+ * The process table (ptable.h). Tier: enclave.
+ *
+ * Entries hang in buckets by pid. A wait queue is shared by all pids of one bucket, so that a waiter may stay on
+ * it however its process ends; who is woken looks again. Under the lock signals are only noted; they are
+ * told when it is dropped.
+ */
+#include "tree/ptable.h"
+
+#include <asm/errno.h>
+#include <linux/signal.h>
+#include <linux/wait.h>
+
+#include "border/border.h"
+#include "mm/heap.h"
+#include "process/process.h"
+
+#define BUCKETS   256u
+#define INIT_PID  1
+#define PID_FIRST (PTABLE_ROOT_PID + 1)
+
+struct entry {
+    struct entry *next;
+    uint64_t born; /* the order of births */
+    int32_t pid, parent, pgid, sid;
+    int32_t status;
+    uint64_t user_us, system_us;                   /* once it has ended */
+    uint64_t children_user_us, children_system_us; /* of those it has waited for */
+    int pdeathsig;
+    bool zombie, nowait;
+};
+
+static struct {
+    struct lock lock;
+    struct entry *buckets[BUCKETS];
+    struct entry root;
+    bool ready, full_logged;
+    uint32_t limit, count, alive;
+    int32_t last_pid, tty_pgrp;
+    uint64_t births;
+    struct waitq queues[BUCKETS];
+} g_table;
+
+/* --- entries; the lock is held ------------------------------------------------------------------- */
+
+static struct entry **bucket(int32_t pid)
+{
+    return &g_table.buckets[(uint32_t)pid % BUCKETS];
+}
+
+static struct entry *find(int32_t pid)
+{
+    for (struct entry *e = *bucket(pid); e; e = e->next)
+        if (e->pid == pid)
+            return e;
+    return NULL;
+}
+
+/* All entries: for (e = first(); e; e = after(e)). The one at hand may not be removed before after(). */
+static struct entry *from(uint32_t index)
+{
+    for (; index < BUCKETS; index++)
+        if (g_table.buckets[index])
+            return g_table.buckets[index];
+    return NULL;
+}
+
+static struct entry *first(void)
+{
+    return from(0);
+}
+
+static struct entry *after(const struct entry *e)
+{
+    return e->next ? e->next : from((uint32_t)e->pid % BUCKETS + 1);
+}
+
+static void add(struct entry *e)
+{
+    e->born = ++g_table.births;
+    e->next = *bucket(e->pid);
+    *bucket(e->pid) = e;
+    g_table.count++;
+    g_table.alive++;
+}
+
+static void end(struct entry *e)
+{
+    if (!e->zombie)
+        g_table.alive--;
+    e->zombie = true;
+}
+
+static void drop(struct entry *e)
+{
+    end(e);
+    for (struct entry **at = bucket(e->pid); *at; at = &(*at)->next) {
+        if (*at == e) {
+            *at = e->next;
+            break;
+        }
+    }
+    g_table.count--;
+    if (e != &g_table.root)
+        heap_free(e);
+}
+
+static bool in_use(int32_t pid)
+{
+    for (struct entry *e = first(); e; e = after(e))
+        if (e->pid == pid || e->pgid == pid || e->sid == pid)
+            return true;
+    return false;
+}
+
+static int32_t new_pid(void)
+{
+    do {
+        if (++g_table.last_pid >= PTABLE_PID_LIMIT)
+            g_table.last_pid = PID_FIRST;
+    } while (in_use(g_table.last_pid));
+    return g_table.last_pid;
+}
+
+static void ready(void)
+{
+    if (g_table.ready)
+        return;
+    g_table.ready = true;
+    g_table.limit = UINT32_MAX;
+    g_table.last_pid = g_table.tty_pgrp = PTABLE_ROOT_PID;
+    g_table.root = (struct entry){
+        .pid = PTABLE_ROOT_PID,
+        .parent = INIT_PID,
+        .pgid = PTABLE_ROOT_PID,
+        .sid = PTABLE_ROOT_PID,
+    };
+    add(&g_table.root);
+}
+
+static bool group_exists(int32_t pgid, int32_t sid)
+{
+    for (struct entry *e = first(); e; e = after(e))
+        if (e->pgid == pgid && (sid == 0 || e->sid == sid))
+            return true;
+    return false;
+}
+
+/* --- signals that are to be told ------------------------------------------------------------------- */
+
+struct tell {
+    int32_t pid;
+    struct signal_info info;
+};
+
+#define TELLS_AT_HAND 8
+
+struct tells {
+    uint32_t count, room;
+    struct tell *more; /* room of them, beyond those at hand */
+    struct tell at_hand[TELLS_AT_HAND];
+};
+
+/* -ENOMEM: this one is not told. */
+static int note(struct tells *tells, int32_t pid, const struct signal_info *info)
+{
+    uint32_t i = tells->count;
+    if (i < TELLS_AT_HAND) {
+        tells->at_hand[i] = (struct tell){ pid, *info };
+    } else {
+        if (i - TELLS_AT_HAND == tells->room) {
+            uint32_t room = tells->room * 2 + 32;
+            struct tell *more = heap_realloc(tells->more, room * sizeof(*more));
+            if (!more)
+                return -ENOMEM;
+            tells->more = more;
+            tells->room = room;
+        }
+        tells->more[i - TELLS_AT_HAND] = (struct tell){ pid, *info };
+    }
+    tells->count++;
+    return 0;
+}
+
+/* The lock is not held. */
+static void tell_all(struct tells *tells)
+{
+    for (uint32_t i = 0; i < tells->count; i++) {
+        const struct tell *tell =
+            i < TELLS_AT_HAND ? &tells->at_hand[i] : &tells->more[i - TELLS_AT_HAND];
+        ptable_tell(tell->pid, &tell->info);
+    }
+    heap_free(tells->more);
+}
+
+static struct signal_info child_info(const struct entry *e)
+{
+    bool killed = e->status & 0x7f;
+    return (struct signal_info){
+        .number = SIGCHLD,
+        .code = !killed ? CLD_EXITED : e->status & 0x80 ? CLD_DUMPED : CLD_KILLED,
+        .pid = e->pid,
+        .uid = (int32_t)process_node()->uid,
+        .value = (uint64_t)(killed ? e->status & 0x7f : e->status >> 8 & 0xff),
+    };
+}
+
+/* --- birth and end ---------------------------------------------------------------------------------- */
+
+void ptable_init(uint32_t limit)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    g_table.limit = limit;
+}
+
+int32_t ptable_new(int32_t parent)
+{
+    struct entry *e = heap_alloc(sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    lock_take(&g_table.lock);
+    ready();
+    const struct entry *p = find(parent);
+    int32_t ret = -ESRCH;
+    bool full = g_table.count >= g_table.limit, say = full && !g_table.full_logged;
+    g_table.full_logged |= full;
+    if (full) {
+        ret = -EAGAIN;
+    } else if (p && !p->zombie) {
+        *e = (struct entry){
+            .pid = new_pid(), .parent = p->pid, .pgid = p->pgid, .sid = p->sid
+        };
+        ret = e->pid;
+        add(TAKE_PTR(e));
+    }
+    lock_drop(&g_table.lock);
+    heap_free(e);
+    if (say)
+        log_error("%u processes are alive or not yet waited for: --processes allows no more",
+                  g_table.limit);
+    return ret;
+}
+
+void ptable_forget(int32_t pid)
+{
+    int32_t parent = 0;
+    lock_take(&g_table.lock);
+    struct entry *e = find(pid);
+    if (e && e != &g_table.root) {
+        parent = e->parent;
+        drop(e);
+    }
+    lock_drop(&g_table.lock);
+    if (parent)
+        waitq_wake(ptable_queue(parent), UINT32_MAX);
+}
+
+/* The children of one that ends become init's, which waits for them. */
+static void orphan_children(int32_t pid, struct tells *tells)
+{
+    for (struct entry *e = first(), *next; e; e = next) {
+        next = after(e);
+        if (e->parent != pid)
+            continue;
+        e->parent = INIT_PID;
+        if (e->zombie) {
+            drop(e);
+            continue;
+        }
+        struct signal_info info = { .number = e->pdeathsig, .code = SI_USER, .pid = pid,
+                                    .uid = (int32_t)process_node()->uid };
+        if (info.number && note(tells, e->pid, &info) < 0)
+            log_error("no memory to tell process %d that its parent has ended", e->pid);
+    }
+}
+
+void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_us)
+{
+    struct tells tells = { .count = 0 };
+    lock_take(&g_table.lock);
+    ready();
+    struct entry *e = find(pid);
+    if (!e || e->zombie) {
+        lock_drop(&g_table.lock);
+        return;
+    }
+    end(e);
+    e->status = status;
+    e->user_us = user_us;
+    e->system_us = system_us;
+    orphan_children(pid, &tells);
+    int32_t parent = e->parent;
+    const struct entry *p = find(parent);
+    bool waited_for = p && !p->zombie;
+    if (waited_for) {
+        struct signal_info info = child_info(e);
+        if (note(&tells, parent, &info) < 0)
+            log_error("no memory to tell process %d that a child has ended", parent);
+        waited_for = !p->nowait;
+    }
+    if (!waited_for)
+        drop(e);
+    lock_drop(&g_table.lock);
+    waitq_wake(ptable_queue(parent), UINT32_MAX);
+    tell_all(&tells);
+}
+
+void ptable_set_nowait(int32_t pid, bool nowait)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    struct entry *e = find(pid);
+    if (e)
+        e->nowait = nowait;
+}
+
+/* --- waiting --------------------------------------------------------------------------------------- */
+
+struct waitq *ptable_queue(int32_t self)
+{
+    return &g_table.queues[(uint32_t)self % BUCKETS];
+}
+
+static bool wanted(const struct entry *e, int32_t self, int idtype, int32_t id)
+{
+    if (e->parent != self)
+        return false;
+    switch (idtype) {
+    case P_PID: return e->pid == id;
+    case P_PGID: return e->pgid == id;
+    default: return true;
+    }
+}
+
+int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable_waited *ret)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    struct entry *found = NULL;
+    bool any = false;
+    /* All children tell SIGCHLD: there are no "clone children". */
+    if ((options & (int)(__WCLONE | __WALL)) == (int)__WCLONE)
+        return -ECHILD;
+    for (struct entry *e = first(); e; e = after(e)) {
+        if (!wanted(e, self, idtype, id))
+            continue;
+        any = true;
+        if (e->zombie && options & WEXITED && (!found || e->born < found->born))
+            found = e;
+    }
+    if (!any)
+        return -ECHILD;
+    if (!found) {
+        if (!(options & WNOHANG))
+            return -EAGAIN;
+        *ret = (struct ptable_waited){ .pid = 0 };
+        return 0;
+    }
+    *ret = (struct ptable_waited){
+        .pid = found->pid,
+        .status = found->status,
+        .user_us = found->user_us + found->children_user_us,
+        .system_us = found->system_us + found->children_system_us,
+    };
+    if (options & WNOWAIT)
+        return 0;
+    struct entry *p = find(self);
+    if (p) {
+        p->children_user_us += ret->user_us;
+        p->children_system_us += ret->system_us;
+    }
+    drop(found);
+    return 0;
+}
+
+/* --- kill ------------------------------------------------------------------------------------------ */
+
+static bool is_target(const struct entry *e, const struct entry *self, int32_t pid)
+{
+    if (pid > 0)
+        return e->pid == pid;
+    if (pid == -1)
+        return e != self;
+    return e->pgid == (pid == 0 ? self->pgid : -pid);
+}
+
+int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info)
+{
+    if (pid == INT32_MIN)
+        return -ESRCH;
+    struct tells tells = { .count = 0 };
+    int ret = -ESRCH;
+    lock_take(&g_table.lock);
+    ready();
+    const struct entry *me = find(self);
+    for (struct entry *e = me ? first() : NULL; e; e = after(e)) {
+        if (!is_target(e, me, pid))
+            continue;
+        if (ret == -ESRCH)
+            ret = 0;
+        if (info->number && !e->zombie && note(&tells, e->pid, info) < 0)
+            ret = -ENOMEM;
+    }
+    lock_drop(&g_table.lock);
+    tell_all(&tells);
+    return ret;
+}
+
+/* --- groups and sessions ---------------------------------------------------------------------------- */
+
+int ptable_setpgid(int32_t self, int32_t pid, int32_t pgid)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    if (pid == 0)
+        pid = self;
+    if (pgid == 0)
+        pgid = pid;
+    if (pgid < 0)
+        return -EINVAL;
+    const struct entry *me = find(self);
+    struct entry *e = find(pid);
+    if (!me || !e)
+        return -ESRCH;
+    if (e->parent == self) {
+        if (e->sid != me->sid)
+            return -EPERM;
+    } else if (e != me) {
+        return -ESRCH;
+    }
+    if (e->sid == e->pid)
+        return -EPERM;
+    if (pgid != pid && !group_exists(pgid, me->sid))
+        return -EPERM;
+    e->pgid = pgid;
+    return 0;
+}
+
+int32_t ptable_getpgid(int32_t self, int32_t pid)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *e = find(pid ? pid : self);
+    return e ? e->pgid : -ESRCH;
+}
+
+int32_t ptable_setsid(int32_t self)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    struct entry *e = find(self);
+    if (!e)
+        return -ESRCH;
+    if (group_exists(self, 0))
+        return -EPERM;
+    e->sid = e->pgid = self;
+    return self;
+}
+
+int32_t ptable_getsid(int32_t self, int32_t pid)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *e = find(pid ? pid : self);
+    return e ? e->sid : -ESRCH;
+}
+
+int32_t ptable_getppid(int32_t self)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *e = find(self);
+    return e ? e->parent : INIT_PID;
+}
+
+int ptable_pdeathsig(int32_t self, int signal)
+{
+    if (signal < 0 || signal > 64)
+        return -EINVAL;
+    LOCKED(&g_table.lock);
+    ready();
+    struct entry *e = find(self);
+    if (!e)
+        return -ESRCH;
+    e->pdeathsig = signal;
+    return 0;
+}
+
+/* --- the terminal ------------------------------------------------------------------------------------ */
+
+int32_t ptable_tty_pgrp(void)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    return g_table.tty_pgrp;
+}
+
+int ptable_set_tty_pgrp(int32_t self, int32_t pgid)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *me = find(self);
+    /* The terminal is the first session's; others have none. */
+    if (!me || me->sid != PTABLE_ROOT_PID)
+        return -ENOTTY;
+    if (pgid < 0)
+        return -EINVAL;
+    if (!group_exists(pgid, 0))
+        return -ESRCH;
+    if (!group_exists(pgid, me->sid))
+        return -EPERM;
+    g_table.tty_pgrp = pgid;
+    return 0;
+}
+
+uint32_t ptable_alive(void)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    return g_table.alive;
+}

@@ -1,0 +1,453 @@
+/* The tree's process table (src/enclave/tree/ptable.c), over fakes of what it tells. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "border/border.h"
+#include "core/attr.h"
+#include "mm/heap.h"
+#include "process/process.h"
+#include "tree/ptable.h"
+
+#define ROOT PTABLE_ROOT_PID
+
+/* --- fakes ----------------------------------------------------------------------------------------- */
+
+static struct manifest_node g_node = { .uid = 1000 };
+static int g_locked, g_errors;
+static bool g_no_memory;
+static struct waitq *g_woken;
+
+static struct {
+    int32_t pid;
+    struct signal_info info;
+} g_told[64];
+static unsigned g_told_count;
+
+const struct manifest_node *process_node(void)
+{
+    return &g_node;
+}
+
+void lock_take(struct lock *lock)
+{
+    if (lock->word)
+        abort();
+    lock->word = 1;
+    g_locked++;
+}
+
+void lock_drop(struct lock *lock)
+{
+    lock->word = 0;
+    g_locked--;
+}
+
+void log_error(const char *format UNUSED, ...)
+{
+    g_errors++;
+}
+
+void *heap_alloc(size_t size)
+{
+    return g_no_memory ? NULL : calloc(1, size);
+}
+
+void *heap_realloc(void *p, size_t size)
+{
+    return g_no_memory ? NULL : realloc(p, size);
+}
+
+void heap_free(void *p)
+{
+    free(p);
+}
+
+uint32_t waitq_wake(struct waitq *queue, uint32_t max UNUSED)
+{
+    if (g_locked)
+        abort();
+    g_woken = queue;
+    return 0;
+}
+
+void ptable_tell(int32_t pid, const struct signal_info *info)
+{
+    if (g_locked || g_told_count == ARRAY_SIZE(g_told))
+        abort();
+    g_told[g_told_count].pid = pid;
+    g_told[g_told_count++].info = *info;
+}
+
+/* --- helpers --------------------------------------------------------------------------------------- */
+
+static int32_t born(int32_t parent)
+{
+    int32_t pid = ptable_new(parent);
+    assert_true(pid > ROOT);
+    return pid;
+}
+
+static bool told(int32_t pid, int number)
+{
+    for (unsigned i = 0; i < g_told_count; i++)
+        if (g_told[i].pid == pid && g_told[i].info.number == number)
+            return true;
+    return false;
+}
+
+static int waited(int32_t self, int idtype, int32_t id, int options)
+{
+    struct ptable_waited w = { .pid = -1, .status = -1 };
+    int r = ptable_wait(self, idtype, id, options, &w);
+    return r < 0 ? r : w.pid;
+}
+
+/* Ends and reaps all that is left, so that tests do not see each other's. */
+static int clear(void **state UNUSED)
+{
+    for (int32_t pid = ROOT + 1; pid < PTABLE_PID_LIMIT; pid++)
+        ptable_forget(pid);
+    ptable_set_nowait(ROOT, false);
+    ptable_init(UINT32_MAX);
+    g_told_count = 0;
+    g_errors = 0;
+    g_no_memory = false;
+    assert_int_equal(ptable_alive(), 1);
+    return 0;
+}
+
+/* --- tests ------------------------------------------------------------------------------------------ */
+
+static void test_life(void **state UNUSED)
+{
+    struct ptable_waited w;
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), -ECHILD);
+    int32_t a = born(ROOT);
+    assert_int_equal(ptable_getppid(a), ROOT);
+    assert_int_equal(ptable_getppid(ROOT), 1);
+    assert_int_equal(ptable_getpgid(a, 0), ROOT);
+    assert_int_equal(ptable_getsid(a, 0), ROOT);
+    assert_int_equal(ptable_alive(), 2);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), -EAGAIN);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED | WNOHANG), 0);
+
+    g_woken = NULL;
+    ptable_exit(a, 5 << 8, 11, 22);
+    assert_ptr_equal(g_woken, ptable_queue(ROOT));
+    assert_int_equal(ptable_alive(), 1);
+    assert_int_equal(g_told_count, 1);
+    assert_int_equal(g_told[0].pid, ROOT);
+    const struct signal_info *info = &g_told[0].info;
+    assert_int_equal(info->number, SIGCHLD);
+    assert_int_equal(info->code, CLD_EXITED);
+    assert_int_equal(info->pid, a);
+    assert_int_equal(info->uid, 1000);
+    assert_int_equal(info->value, 5);
+
+    ptable_exit(a, 9, 0, 0); /* it has ended already */
+    assert_int_equal(g_told_count, 1);
+    assert_int_equal(ptable_wait(ROOT, P_ALL, 0, WEXITED | WNOWAIT, &w), 0);
+    assert_int_equal(w.pid, a);
+    assert_int_equal(ptable_wait(ROOT, P_PID, a, WEXITED, &w), 0);
+    assert_int_equal(w.pid, a);
+    assert_int_equal(w.status, 5 << 8);
+    assert_int_equal(w.user_us, 11);
+    assert_int_equal(w.system_us, 22);
+    assert_int_equal(waited(ROOT, P_PID, a, WEXITED | WNOHANG), -ECHILD);
+    assert_true(born(ROOT) != a);
+}
+
+static const struct {
+    const char *name;
+    int32_t status;
+    int code;
+    uint64_t value;
+} ends[] = {
+    { "exit 0", 0, CLD_EXITED, 0 },
+    { "exit 255", 255 << 8, CLD_EXITED, 255 },
+    { "SIGKILL", SIGKILL, CLD_KILLED, SIGKILL },
+    { "SIGSEGV with core", SIGSEGV | 0x80, CLD_DUMPED, SIGSEGV },
+};
+
+static void test_child_info(void **state UNUSED)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+        g_told_count = 0;
+        ptable_exit(born(ROOT), ends[i].status, 0, 0);
+        if (g_told[0].info.code != ends[i].code || g_told[0].info.value != ends[i].value)
+            fail_msg("%s: code %d", ends[i].name, g_told[0].info.code);
+    }
+}
+
+/* Which children a wait means. a and b are in the root's group, c leads its own; b and c have ended, b's
+ * grandchild too. */
+static void test_wait_which(void **state UNUSED)
+{
+    int32_t a = born(ROOT), b = born(ROOT), c = born(ROOT), deep = born(a);
+    assert_int_equal(ptable_setpgid(ROOT, c, 0), 0);
+    ptable_exit(c, 0, 0, 0);
+    ptable_exit(b, 0, 0, 0);
+    ptable_exit(deep, 0, 0, 0);
+    const struct {
+        const char *name;
+        int idtype;
+        int32_t id;
+        int options, want;
+    } rows[] = {
+        { "one that runs", P_PID, a, WEXITED, -EAGAIN },
+        { "one that runs, no hang", P_PID, a, WEXITED | WNOHANG, 0 },
+        { "not a child", P_PID, deep, WEXITED, -ECHILD },
+        { "itself", P_PID, ROOT, WEXITED, -ECHILD },
+        { "nobody", P_PID, 31000, WEXITED, -ECHILD },
+        { "group", P_PGID, c, WEXITED | WNOWAIT, c },
+        { "own group", P_PGID, ROOT, WEXITED | WNOWAIT, b },
+        { "group of nobody", P_PGID, 31000, WEXITED, -ECHILD },
+        { "stopped only", P_ALL, 0, WSTOPPED | WNOHANG, 0 },
+        { "continued only", P_ALL, 0, WCONTINUED, -EAGAIN },
+        { "clone children", P_ALL, 0, (int)(WEXITED | __WCLONE), -ECHILD },
+        { "all sorts", P_ALL, 0, (int)(WEXITED | WNOWAIT | __WALL | __WCLONE), b },
+        { "the first born", P_ALL, 0, WEXITED, b },
+        { "the next", P_ALL, 0, WEXITED, c },
+        { "none left that ended", P_ALL, 0, WEXITED | WNOHANG, 0 },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int got = waited(ROOT, rows[i].idtype, rows[i].id, rows[i].options);
+        if (got != rows[i].want)
+            fail_msg("%s: got %d, want %d", rows[i].name, got, rows[i].want);
+    }
+    assert_int_equal(waited(a, P_ALL, 0, WEXITED), deep);
+}
+
+/* Times go up with each wait, as RUSAGE_CHILDREN's do. */
+static void test_times(void **state UNUSED)
+{
+    int32_t a = born(ROOT), deep = born(a), lost = born(a);
+    ptable_exit(deep, 0, 100, 10);
+    assert_int_equal(waited(a, P_ALL, 0, WEXITED), deep);
+    ptable_exit(lost, 0, 5000, 5000); /* nobody waits for it */
+    ptable_exit(a, 0, 3, 2);
+    struct ptable_waited w;
+    assert_int_equal(ptable_wait(ROOT, P_ALL, 0, WEXITED, &w), 0);
+    assert_int_equal(w.user_us, 103);
+    assert_int_equal(w.system_us, 12);
+}
+
+static void test_orphans(void **state UNUSED)
+{
+    int32_t a = born(ROOT), alive = born(a), zombie = born(a), asks = born(a), other = born(ROOT);
+    assert_int_equal(ptable_pdeathsig(asks, SIGTERM), 0);
+    assert_int_equal(ptable_pdeathsig(other, SIGTERM), 0);
+    assert_int_equal(ptable_pdeathsig(asks, 65), -EINVAL);
+    ptable_exit(zombie, 0, 0, 0);
+    g_told_count = 0;
+    ptable_exit(a, 0, 0, 0);
+    assert_int_equal(g_told_count, 2);
+    assert_true(told(ROOT, SIGCHLD));
+    assert_true(told(asks, SIGTERM));
+    assert_int_equal(ptable_getppid(alive), 1);
+    assert_int_equal(ptable_getpgid(ROOT, zombie), -ESRCH);
+    assert_int_equal(ptable_kill(ROOT, alive, &(struct signal_info){ .number = 0 }), 0);
+    g_told_count = 0;
+    ptable_exit(alive, 0, 0, 0); /* init takes it at once */
+    assert_int_equal(g_told_count, 0);
+    assert_int_equal(ptable_getpgid(ROOT, alive), -ESRCH);
+    assert_int_equal(waited(ROOT, P_PID, alive, WEXITED), -ECHILD);
+}
+
+static void test_nowait(void **state UNUSED)
+{
+    int32_t before = born(ROOT), a = born(ROOT), b = born(ROOT);
+    ptable_exit(before, 0, 0, 0);
+    ptable_set_nowait(ROOT, true);
+    g_told_count = 0;
+    g_woken = NULL;
+    ptable_exit(a, 0, 0, 0);
+    assert_true(told(ROOT, SIGCHLD)); /* SA_NOCLDWAIT with a handler */
+    assert_ptr_equal(g_woken, ptable_queue(ROOT));
+    assert_int_equal(waited(ROOT, P_PID, a, WEXITED), -ECHILD);
+    assert_int_equal(waited(ROOT, P_PID, b, WEXITED), -EAGAIN);
+    ptable_exit(b, 0, 0, 0);
+    /* What had ended before stays. */
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), before);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), -ECHILD);
+}
+
+static void test_forget(void **state UNUSED)
+{
+    int32_t a = born(ROOT);
+    g_woken = NULL;
+    ptable_forget(a);
+    assert_ptr_equal(g_woken, ptable_queue(ROOT));
+    assert_int_equal(g_told_count, 0);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), -ECHILD);
+    ptable_forget(ROOT);
+    assert_int_equal(ptable_alive(), 1);
+}
+
+static void test_limit(void **state UNUSED)
+{
+    ptable_init(3);
+    int32_t a = born(ROOT);
+    (void)born(ROOT);
+    assert_int_equal(ptable_new(ROOT), -EAGAIN);
+    assert_int_equal(ptable_new(ROOT), -EAGAIN);
+    assert_int_equal(g_errors, 1); /* said once */
+    ptable_exit(a, 0, 0, 0);
+    assert_int_equal(ptable_new(ROOT), -EAGAIN); /* a zombie counts */
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), a);
+    (void)born(ROOT);
+    ptable_init(UINT32_MAX);
+    g_no_memory = true;
+    assert_int_equal(ptable_new(ROOT), -ENOMEM);
+    g_no_memory = false;
+    assert_int_equal(ptable_new(a), -ESRCH);
+}
+
+static void test_pids(void **state UNUSED)
+{
+    int32_t leader = born(ROOT), member = born(ROOT);
+    assert_int_equal(ptable_setpgid(ROOT, leader, 0), 0);
+    assert_int_equal(ptable_setpgid(ROOT, member, leader), 0);
+    ptable_forget(leader);
+    int32_t last = 0;
+    for (int i = 0; i < PTABLE_PID_LIMIT; i++) { /* once round */
+        int32_t pid = born(ROOT);
+        if (pid == leader || pid == member || pid == last || pid >= PTABLE_PID_LIMIT)
+            fail_msg("pid %d again", pid);
+        last = pid;
+        ptable_forget(pid);
+    }
+}
+
+static void test_kill(void **state UNUSED)
+{
+    int32_t a = born(ROOT), b = born(a), c = born(ROOT), dead = born(ROOT);
+    assert_int_equal(ptable_setpgid(ROOT, a, 0), 0);
+    assert_int_equal(ptable_setpgid(a, b, a), 0);
+    ptable_exit(dead, 0, 0, 0);
+    const struct {
+        const char *name;
+        int32_t self, pid;
+        int number, want;
+        int32_t told[5];
+    } rows[] = {
+        { "one", c, b, SIGTERM, 0, { b } },
+        { "itself", c, c, SIGTERM, 0, { c } },
+        { "only a look", ROOT, a, 0, 0, { 0 } },
+        { "a zombie", ROOT, dead, SIGTERM, 0, { 0 } },
+        { "nobody", ROOT, 31000, SIGTERM, -ESRCH, { 0 } },
+        { "init", ROOT, 1, SIGTERM, -ESRCH, { 0 } },
+        { "own group", ROOT, 0, SIGINT, 0, { ROOT, c } },
+        { "own group of a child", b, 0, SIGINT, 0, { a, b } },
+        { "group", c, -a, SIGHUP, 0, { a, b } },
+        { "group of nobody", c, -b, SIGHUP, -ESRCH, { 0 } },
+        { "everybody else", a, -1, SIGTERM, 0, { ROOT, b, c } },
+        { "no number", ROOT, INT32_MIN, SIGTERM, -ESRCH, { 0 } },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_told_count = 0;
+        struct signal_info info = { .number = rows[i].number, .code = SI_USER, .pid = rows[i].self };
+        int got = ptable_kill(rows[i].self, rows[i].pid, &info);
+        unsigned count = 0;
+        while (rows[i].told[count]) {
+            if (!told(rows[i].told[count], rows[i].number))
+                fail_msg("%s: %d was not told", rows[i].name, rows[i].told[count]);
+            count++;
+        }
+        if (got != rows[i].want || g_told_count != count)
+            fail_msg("%s: got %d, %u told", rows[i].name, got, g_told_count);
+    }
+}
+
+static void test_kill_many(void **state UNUSED)
+{
+    for (int i = 0; i < 50; i++)
+        (void)born(ROOT);
+    g_told_count = 0;
+    struct signal_info info = { .number = SIGTERM };
+    assert_int_equal(ptable_kill(ROOT, -1, &info), 0);
+    assert_int_equal(g_told_count, 50);
+    g_told_count = 0;
+    g_no_memory = true;
+    assert_int_equal(ptable_kill(ROOT, -1, &info), -ENOMEM);
+    g_no_memory = false;
+}
+
+static void test_kill_alone(void **state UNUSED)
+{
+    assert_int_equal(ptable_kill(ROOT, -1, &(struct signal_info){ .number = SIGTERM }), -ESRCH);
+}
+
+static void test_groups(void **state UNUSED)
+{
+    int32_t a = born(ROOT), b = born(ROOT), deep = born(a), other = born(ROOT);
+    assert_int_equal(ptable_setsid(other), other);
+    assert_int_equal(ptable_getsid(ROOT, other), other);
+    assert_int_equal(ptable_getpgid(ROOT, other), other);
+    const struct {
+        const char *name;
+        int32_t self, pid, pgid;
+        int want;
+    } rows[] = {
+        { "session leader", ROOT, 0, 0, -EPERM },
+        { "negative", a, 0, -5, -EINVAL },
+        { "nobody", ROOT, 31000, 0, -ESRCH },
+        { "sibling", a, b, 0, -ESRCH },
+        { "parent", a, ROOT, a, -ESRCH },
+        { "grandchild", ROOT, deep, 0, -ESRCH },
+        { "child of another session", ROOT, other, ROOT, -EPERM },
+        { "no such group", ROOT, b, a, -EPERM },
+        { "group of another session", a, 0, other, -EPERM },
+        { "own", a, 0, 0, 0 },
+        { "own again", a, a, a, 0 },
+        { "child into it", ROOT, b, a, 0 },
+        { "back", ROOT, b, ROOT, 0 },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int got = ptable_setpgid(rows[i].self, rows[i].pid, rows[i].pgid);
+        if (got != rows[i].want)
+            fail_msg("%s: got %d, want %d", rows[i].name, got, rows[i].want);
+    }
+    assert_int_equal(ptable_setsid(a), -EPERM); /* a group's leader */
+    assert_int_equal(ptable_setsid(ROOT), -EPERM);
+    assert_int_equal(ptable_setpgid(ROOT, a, ROOT), 0);
+    assert_int_equal(ptable_setsid(a), a);
+    assert_int_equal(ptable_getsid(deep, 0), ROOT);
+    assert_int_equal(ptable_getsid(ROOT, 31000), -ESRCH);
+    int32_t child = born(a);
+    assert_int_equal(ptable_getsid(child, 0), a);
+}
+
+static void test_terminal(void **state UNUSED)
+{
+    int32_t a = born(ROOT), other = born(ROOT);
+    assert_int_equal(ptable_tty_pgrp(), ROOT);
+    assert_int_equal(ptable_setsid(other), other);
+    assert_int_equal(ptable_set_tty_pgrp(ROOT, a), -ESRCH); /* no group */
+    assert_int_equal(ptable_set_tty_pgrp(ROOT, -1), -EINVAL);
+    assert_int_equal(ptable_setpgid(ROOT, a, 0), 0);
+    assert_int_equal(ptable_set_tty_pgrp(ROOT, other), -EPERM);
+    assert_int_equal(ptable_set_tty_pgrp(other, other), -ENOTTY);
+    assert_int_equal(ptable_set_tty_pgrp(a, a), 0);
+    assert_int_equal(ptable_tty_pgrp(), a);
+    assert_int_equal(ptable_set_tty_pgrp(ROOT, ROOT), 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup(name, clear)
+    const struct CMUnitTest tests[] = {
+        T(test_life),  T(test_child_info), T(test_wait_which), T(test_times), T(test_orphans),
+        T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
+        T(test_kill_many), T(test_kill_alone), T(test_groups), T(test_terminal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
