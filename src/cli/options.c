@@ -38,6 +38,8 @@ enum option_id {
     ID_STATS,
     ID_RETRACE,
     ID_FILES,
+    ID_WHY,
+    ID_TRACE,
     ID_JSON,
     ID_LIBOS,
     ID_HOSTILE,
@@ -92,6 +94,8 @@ static const struct option_spec {
     { ID_RETRACE, "retrace", NULL, OPTIONS_RUN,
       "with a command: trace again, trusting the files as they are now" },
     { ID_FILES, "files", NULL, OPTIONS_SHOW, "also list the files with their hashes" },
+    { ID_WHY, "why", "PATH", OPTIONS_SHOW, "which process did what to this path, in which trace" },
+    { ID_TRACE, "trace", "FILE", OPTIONS_SHOW, "for --why: a trace that the bundle was made from" },
     { ID_JSON, "json", NULL, OPTIONS_JSON, "print JSON, for machines" },
     { ID_LIBOS, "libos", "FILE", OPTIONS_LIBOS, "library OS image, instead of the installed one" },
     /* For tests of the library OS (host/hostile.h); not in the help. */
@@ -308,6 +312,8 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
     case ID_STATS: o->stats = true; return CLI_OK;
     case ID_RETRACE: o->retrace = true; return CLI_OK;
     case ID_FILES: o->files = true; return CLI_OK;
+    case ID_WHY: o->why = value; return CLI_OK;
+    case ID_TRACE: return take_list(verb, "trace", &o->traces, value);
     case ID_JSON: o->json = true; return CLI_OK;
     case ID_LIBOS: o->libos = value; return CLI_OK;
     case ID_HOSTILE: o->hostile = value; return CLI_OK;
@@ -368,6 +374,7 @@ void options_done(struct options *options)
     free(options->package.items);
     free(options->env.items);
     free(options->merge.items);
+    free(options->traces.items);
     memset(options, 0, sizeof(*options));
 }
 

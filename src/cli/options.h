@@ -51,6 +51,8 @@ struct options {
     const char *hostile; /* tests: see host/hostile.h */
 
     bool json, files;
+    const char *why; /* show: a path */
+    struct option_list traces;
     const char *libos;
 
     /* What stands after the options. after_dashes: a "--" was in front of it. */

@@ -164,14 +164,6 @@ static int build_it(struct making *m, const char *stamp, struct err *err)
     return cache_remember(&c->cache, stamp, err);
 }
 
-/* pyenv's python3, for one, is a shell script. */
-static bool is_script(const char *path)
-{
-    char magic[2];
-    CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && read_full(fd, magic, 2) == 2 && memcmp(magic, "#!", 2) == 0;
-}
-
 int run_make(struct command *c)
 {
     struct err err = { 0 };
@@ -201,11 +193,7 @@ int run_make(struct command *c)
     }
     if (r >= 0)
         return CLI_OK;
-    int code = cli_fail(&err);
-    if (is_script(c->executable))
-        cli_note("'%s' is a script that starts other programs; name the program itself",
-                 c->executable);
-    return code;
+    return cli_fail(&err);
 }
 
 const char *run_child_program(void)

@@ -13,8 +13,12 @@
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/show_tree.h"
+#include "cli/show_why.h"
 #include "core/manifest_view.h"
+#include "core/program_key.h"
 #include "manifest/cascade.h"
+#include "manifest/tree.h"
 #include "signer/bundle.h"
 #include "signer/sigstruct.h"
 #include "tracer/log.h"
@@ -40,7 +44,27 @@ struct show_node {
     const struct sgx_sigstruct *sigstruct; /* NULL: not signed yet */
     const uint8_t *cascade_id;
     size_t manifest_size;
+    uint32_t process_limit;
+    size_t index;                     /* in the whole */
+    const struct cascade_node *words; /* what its entry points are called; NULL: not known */
 };
+
+/* All nodes of a bundle or cascade, and what holds them. */
+struct show_nodes {
+    struct show_node *nodes;
+    size_t count;
+    struct manifest_view *views; /* of a bundle */
+    struct bundle *bundle;
+    struct cascade *cascade; /* of a bundle: only if it is what was signed */
+};
+
+static void show_nodes_done(struct show_nodes *s)
+{
+    free(s->nodes);
+    free(s->views);
+    bundle_free(s->bundle);
+    cascade_free(s->cascade);
+}
 
 static struct show_file file_at(const struct show_node *n, size_t i)
 {
@@ -70,17 +94,6 @@ static struct show_file file_at(const struct show_node *n, size_t i)
 static const char *argument_at(const struct show_node *n, size_t i)
 {
     return n->cascade ? n->cascade->args[i] : manifest_str_ptr(n->view, n->view->args[i]);
-}
-
-/* Bytes that do not print, and backslashes, become \xNN: names come from the traced program. */
-static void print_text(const char *text)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f || *p == '\\')
-            printf("\\x%02x", *p);
-        else
-            putchar(*p);
-    }
 }
 
 /* ---- counts --------------------------------------------------------------------------------- */
@@ -128,7 +141,7 @@ static void print_hex(const char *name, const void *bytes, size_t size)
 static void print_field(const char *name, const char *text)
 {
     printf("  %-14s ", name);
-    print_text(text);
+    show_text(text);
     putchar('\n');
 }
 
@@ -160,20 +173,56 @@ static void print_files(const struct show_node *n)
                : f.flags & MANIFEST_EXEC   ? " exec  "
                                            : "       ",
                f.mode, f.size, hash);
-        print_text(f.path);
+        show_text(f.path);
         if (f.target) {
             fputs(" -> ", stdout);
-            print_text(f.target);
+            show_text(f.target);
         }
         putchar('\n');
     }
 }
 
-static void print_node(const struct show_node *n, size_t index, bool files)
+/* A root's: others are told theirs by who starts them. */
+static void print_arguments(const struct show_node *n)
+{
+    printf("  %-14s", "arguments");
+    for (size_t i = 0; i < n->arg_count; i++) {
+        putchar(' ');
+        show_text(argument_at(n, i));
+    }
+    printf("%s\n", n->flags & MANIFEST_ARGS_HOST ? "  ... (more from the host)" : "");
+}
+
+/* Which starts this node is, and which it may start. */
+static void print_starts(const struct show_node *n, const struct show_nodes *all)
+{
+    const struct cascade_node *words = n->words;
+    for (size_t i = 0; words && i < words->entry_count; i++) {
+        CLEANUP(free_p) char *label = tree_label(&words->entries[i].start);
+        if (words->entry_count > 1)
+            print_field(i ? "" : "is each of", label ? label : "");
+    }
+    if (n->flags & MANIFEST_FORKS)
+        print_field("forks", "yes");
+    for (size_t i = 0; words && i < words->child_count; i++) {
+        const struct cascade_child *c = &words->children[i];
+        CLEANUP(free_p) char *label = tree_label(&c->start);
+        printf("  %-14s ", i ? "" : "may start");
+        show_text(label ? label : "");
+        if (c->node == n->index)
+            puts("  ↺ itself");
+        else if (strcmp(all->nodes[c->node].label, label ? label : "") != 0)
+            printf("  (node %" PRIu32 ")\n", c->node);
+        else
+            putchar('\n');
+    }
+}
+
+static void print_node(const struct show_node *n, const struct show_nodes *all, bool files)
 {
     char bytes[32];
-    printf("node %zu: ", index);
-    print_text(n->label);
+    printf("node %zu: ", n->index);
+    show_text(n->label);
     putchar('\n');
     if (n->sigstruct)
         print_sigstruct(n->sigstruct);
@@ -182,17 +231,16 @@ static void print_node(const struct show_node *n, size_t index, bool files)
     print_field("executable", n->executable);
     if (n->interpreter)
         print_field("interpreter", n->interpreter);
-    printf("  %-14s", "arguments");
-    for (size_t i = 0; i < n->arg_count; i++) {
-        putchar(' ');
-        print_text(argument_at(n, i));
-    }
-    printf("%s\n", n->flags & MANIFEST_ARGS_HOST ? "  ... (more from the host)" : "");
+    if (n->flags & MANIFEST_ROOT)
+        print_arguments(n);
     print_field("folder", n->cwd);
     printf("  %-14s %" PRIu32 " / %" PRIu32 "\n", "user / group", n->uid, n->gid);
     printf("  %-14s heap %" PRIu64 " MiB, %" PRIu32 " thread%s%s\n", "limits", n->heap_size >> 20,
            n->thread_count, n->thread_count == 1 ? "" : "s",
            n->flags & MANIFEST_EXEC_DENY ? ", exec and fork denied" : "");
+    if (n->process_limit && all->count > 1)
+        printf("  %-14s %" PRIu32 " processes\n", "", n->process_limit);
+    print_starts(n, all);
     if (n->manifest_size)
         printf("  %-14s %s\n", "manifest", cli_size(n->manifest_size, bytes));
 
@@ -276,6 +324,37 @@ static void put_sigstruct(json_t *object, const struct sgx_sigstruct *s)
     json_object_set_new(object, "date", json_string(date));
 }
 
+/* Entry points and children, by the words of the cascade. */
+static void put_tree(json_t *o, const struct show_node *n)
+{
+    json_object_set_new(o, "root", json_boolean(n->flags & MANIFEST_ROOT));
+    json_object_set_new(o, "forks", json_boolean(n->flags & MANIFEST_FORKS));
+    if (n->process_limit)
+        json_object_set_new(o, "process_limit", json_integer(n->process_limit));
+    if (!n->words)
+        return;
+    json_t *entries = json_array(), *children = json_array();
+    for (size_t i = 0; i < n->words->entry_count; i++) {
+        CLEANUP(free_p) char *label = tree_label(&n->words->entries[i].start);
+        json_t *one = json_object();
+        put_text(one, "label", label ? label : "");
+        put_text(one, "executable", n->words->entries[i].start.executable);
+        if (n->words->entries[i].start.text)
+            put_text(one, "text", n->words->entries[i].start.text);
+        json_array_append_new(entries, one);
+    }
+    for (size_t i = 0; i < n->words->child_count; i++) {
+        CLEANUP(free_p) char *label = tree_label(&n->words->children[i].start);
+        json_t *one = json_object();
+        put_text(one, "label", label ? label : "");
+        json_object_set_new(one, "node", json_integer(n->words->children[i].node));
+        json_object_set_new(one, "self", json_boolean(n->words->children[i].node == n->index));
+        json_array_append_new(children, one);
+    }
+    json_object_set_new(o, "entries", entries);
+    json_object_set_new(o, "children", children);
+}
+
 static json_t *json_node(const struct show_node *n, bool files)
 {
     json_t *o = json_object();
@@ -304,6 +383,7 @@ static json_t *json_node(const struct show_node *n, bool files)
     if (n->manifest_size)
         json_object_set_new(o, "manifest_size", json_integer((json_int_t)n->manifest_size));
 
+    put_tree(o, n);
     struct counts c = count(n);
     json_object_set_new(
         o, "counts",
@@ -318,6 +398,100 @@ static json_t *json_node(const struct show_node *n, bool files)
     if (files)
         json_object_set_new(o, "files", json_files(n));
     return o;
+}
+
+/* ---- the tree ------------------------------------------------------------------------------- */
+
+static void add_child(struct tree_row *row, size_t self, size_t child)
+{
+    if (child == self) {
+        row->starts_itself = true;
+        return;
+    }
+    for (size_t i = 0; i < row->child_count; i++)
+        if (row->children[i] == child)
+            return;
+    size_t *grown = realloc(row->children, (row->child_count + 1) * sizeof(*grown));
+    if (!grown)
+        return;
+    row->children = grown;
+    grown[row->child_count++] = child;
+}
+
+static void add_signed_children(const struct show_nodes *all, size_t index, struct tree_row *row)
+{
+    const struct manifest_view *v = all->nodes[index].view;
+    for (uint32_t i = 0; i < v->child_count; i++) {
+        size_t child = v->children[i].flags & MANIFEST_CHILD_SELF ? index : 0;
+        while (!(v->children[i].flags & MANIFEST_CHILD_SELF) && child < all->count &&
+               memcmp(all->nodes[child].sigstruct->enclave_hash, v->children[i].mrenclave,
+                      SGX_HASH_SIZE) != 0)
+            child++;
+        if (child < all->count)
+            add_child(row, index, child);
+    }
+}
+
+/* Merges widen: each program of the node may do what any of them did. */
+static void print_merges(const struct show_nodes *all)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        const struct cascade_node *words = all->nodes[i].words;
+        if (!words)
+            continue;
+        if (words->entry_count > 1) {
+            printf("\n'");
+            show_text(words->label);
+            puts("' is one node because these start each other; each may do what any of them may:");
+        }
+        for (size_t k = 0; k < words->entry_count; k++) {
+            CLEANUP(free_p) char *label = tree_label(&words->entries[k].start);
+            if (words->entries[k].start.kind == PROGRAM_ANY && all->count > 1) {
+                printf("\n'");
+                show_text(words->label);
+                puts("' is one node for whatever it is started with (--merge)");
+            } else if (words->entry_count > 1) {
+                printf("  ");
+                show_text(label ? label : "");
+                putchar('\n');
+            }
+        }
+    }
+}
+
+static void print_tree(const struct show_nodes *all)
+{
+    CLEANUP(free_p) struct tree_row *rows = calloc(all->count, sizeof(*rows));
+    if (!rows)
+        return;
+    for (size_t i = 0; i < all->count; i++) {
+        const struct show_node *n = &all->nodes[i];
+        struct counts c = count(n);
+        rows[i].label = n->label;
+        rows[i].mrenclave = n->sigstruct ? n->sigstruct->enclave_hash : NULL;
+        rows[i].trusted = c.trusted[COUNT_FILES];
+        rows[i].allowed = c.by_class[MANIFEST_ALLOWED];
+        if (n->view)
+            add_signed_children(all, i, &rows[i]);
+        for (size_t k = 0; n->cascade && k < n->cascade->child_count; k++)
+            add_child(&rows[i], i, n->cascade->children[k].node);
+    }
+    show_tree(rows, all->count);
+    for (size_t i = 0; i < all->count; i++)
+        free(rows[i].children);
+    print_merges(all);
+    const struct show_node *root = &all->nodes[0];
+    putchar('\n');
+    if (root->sigstruct) {
+        uint8_t mrsigner[SGX_HASH_SIZE];
+        sigstruct_mrsigner(root->sigstruct, mrsigner);
+        print_hex("MRSIGNER", mrsigner, SGX_HASH_SIZE);
+        print_hex("cascade id", root->cascade_id, MANIFEST_HASH_SIZE);
+    }
+    printf("  %-14s %zu, at most %" PRIu32 " processes at once\n", "nodes", all->count,
+           root->process_limit);
+    if (all->bundle && !all->cascade)
+        puts("  cascade.json is not the one that was signed: it is not used here");
 }
 
 /* ---- the three kinds ------------------------------------------------------------------------ */
@@ -337,6 +511,7 @@ static void node_of_view(const struct manifest_view *view, const struct bundle_n
         .uid = view->node->uid,
         .gid = view->node->gid,
         .heap_size = view->node->heap_size,
+        .process_limit = view->node->process_limit,
         .file_count = view->file_count,
         .arg_count = view->arg_count,
         .view = view,
@@ -358,56 +533,145 @@ static void node_of_cascade(const struct cascade_node *node, struct show_node *r
         .uid = node->uid,
         .gid = node->gid,
         .heap_size = node->heap_size,
+        .process_limit = node->process_limit,
         .file_count = node->file_count,
         .arg_count = node->arg_count,
         .cascade = node,
+        .words = node,
     };
 }
 
-/* Prints one node, or adds it to the JSON list. */
-static void put_node(const struct show_node *n, size_t index, const struct options *options,
-                     json_t *list)
+/* The cascade beside the manifests, if it is the one that they measure. */
+static void take_words(struct show_nodes *all)
 {
-    if (options->json)
-        json_array_append_new(list, json_node(n, options->files));
-    else
-        print_node(n, index, options->files);
+    uint8_t id[MANIFEST_HASH_SIZE];
+    struct err ignored;
+    if (cascade_parse("cascade.json", all->bundle->cascade, all->bundle->cascade_size,
+                      &all->cascade, &ignored) < 0)
+        return;
+    if (all->cascade->node_count != all->count || cascade_id(all->cascade, id, &ignored) < 0 ||
+        memcmp(id, all->nodes[0].cascade_id, sizeof(id)) != 0) {
+        cascade_free(all->cascade);
+        all->cascade = NULL;
+        return;
+    }
+    for (size_t i = 0; i < all->count; i++)
+        all->nodes[i].words = &all->cascade->nodes[i];
+}
+
+static int load_bundle(const char *path, struct show_nodes *ret, struct err *err)
+{
+    int r = bundle_load_any(path, &ret->bundle, err);
+    if (r < 0)
+        return r;
+    struct bundle *bundle = ret->bundle;
+    ret->count = bundle->node_count;
+    ret->nodes = calloc(ret->count, sizeof(*ret->nodes));
+    ret->views = calloc(ret->count, sizeof(*ret->views));
+    if (!ret->nodes || !ret->views)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < ret->count; i++) {
+        const char *reason;
+        r = manifest_view_open(bundle->nodes[i].manifest, bundle->nodes[i].manifest_size,
+                               &ret->views[i], &reason);
+        if (r < 0)
+            return err_set(err, r, "'%s/nodes/%zu/manifest.bin': %s", path, i, reason);
+        node_of_view(&ret->views[i], &bundle->nodes[i], &ret->nodes[i]);
+        ret->nodes[i].index = i;
+    }
+    take_words(ret);
+    return 0;
+}
+
+static int load_cascade(const char *path, struct show_nodes *ret, struct err *err)
+{
+    int r = cascade_load(path, &ret->cascade, err);
+    if (r < 0)
+        return r;
+    ret->count = ret->cascade->node_count;
+    ret->nodes = calloc(ret->count, sizeof(*ret->nodes));
+    if (!ret->nodes)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < ret->count; i++) {
+        node_of_cascade(&ret->cascade->nodes[i], &ret->nodes[i]);
+        ret->nodes[i].index = i;
+    }
+    return 0;
+}
+
+/* The node that the user means: its number, its label, or a part that only one label has. */
+static int find_node(const struct show_nodes *all, const char *name, size_t *ret, struct err *err)
+{
+    size_t found = 0, at = 0;
+    char *end;
+    unsigned long number = strtoul(name, &end, 10);
+    if (name[0] >= '0' && name[0] <= '9' && !*end && number < all->count) {
+        *ret = number;
+        return 0;
+    }
+    for (size_t i = 0; i < all->count; i++) {
+        if (strcmp(all->nodes[i].label, name) == 0) {
+            *ret = i;
+            return 0;
+        }
+        if (strstr(all->nodes[i].label, name)) {
+            found++;
+            at = i;
+        }
+    }
+    if (found != 1)
+        return err_set(err, -ENOENT, "'%s': %s; a label or a number from 0 to %zu is wanted", name,
+                       found ? "several nodes are called so" : "no node is called so",
+                       all->count - 1);
+    *ret = at;
+    return 0;
+}
+
+static int put_nodes(const char *path, const struct show_nodes *all, const struct options *options,
+                     json_t *list, struct err *err)
+{
+    size_t only = SIZE_MAX;
+    const char *name = options->rest_count > 1 ? options->rest[1] : NULL;
+    int r = name ? find_node(all, name, &only, err) : 0;
+    if (r < 0)
+        return r;
+    if (options->why) {
+        if (!all->cascade)
+            return err_set(err, -EBADMSG, "'%s': its cascade.json is not the one that was signed",
+                           path);
+        return show_why(path, all->cascade, only, options, err);
+    }
+    if (options->json) {
+        for (size_t i = 0; i < all->count; i++)
+            if (only == SIZE_MAX || only == i)
+                json_array_append_new(list, json_node(&all->nodes[i], options->files));
+        return 0;
+    }
+    if (only == SIZE_MAX && all->count > 1)
+        print_tree(all);
+    for (size_t i = 0; i < all->count; i++)
+        if (only == i || (only == SIZE_MAX && (all->count == 1 || options->files))) {
+            if (only == SIZE_MAX && all->count > 1)
+                putchar('\n');
+            print_node(&all->nodes[i], all, options->files);
+        }
+    return 0;
 }
 
 static int show_bundle(const char *path, const struct options *options, json_t *list,
                        struct err *err)
 {
-    CLEANUP(bundle_free_p) struct bundle *bundle = NULL;
-    int r = bundle_load_any(path, &bundle, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < bundle->node_count; i++) {
-        struct manifest_view view;
-        const char *reason;
-        r = manifest_view_open(bundle->nodes[i].manifest, bundle->nodes[i].manifest_size, &view,
-                               &reason);
-        if (r < 0)
-            return err_set(err, r, "'%s/nodes/%zu/manifest.bin': %s", path, i, reason);
-        struct show_node node;
-        node_of_view(&view, &bundle->nodes[i], &node);
-        put_node(&node, i, options, list);
-    }
-    return 0;
+    CLEANUP(show_nodes_done) struct show_nodes all = { 0 };
+    int r = load_bundle(path, &all, err);
+    return r < 0 ? r : put_nodes(path, &all, options, list, err);
 }
 
 static int show_cascade(const char *path, const struct options *options, json_t *list,
                         struct err *err)
 {
-    CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
-    int r = cascade_load(path, &cascade, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < cascade->node_count; i++) {
-        struct show_node node;
-        node_of_cascade(&cascade->nodes[i], &node);
-        put_node(&node, i, options, list);
-    }
-    return 0;
+    CLEANUP(show_nodes_done) struct show_nodes all = { 0 };
+    int r = load_cascade(path, &all, err);
+    return r < 0 ? r : put_nodes(path, &all, options, list, err);
 }
 
 static int show_trace(const char *path, const struct options *options, struct err *err)
@@ -418,6 +682,10 @@ static int show_trace(const char *path, const struct options *options, struct er
         return r;
     if (options->json)
         return err_set(err, -EINVAL, "'%s' is a trace, which is shown as text only", path);
+    if (options->why) {
+        show_why_trace(path, trace, options->why);
+        return 0;
+    }
     trace_print(stdout, trace);
     return 0;
 }
@@ -463,9 +731,9 @@ static int verb_show_run(const struct verb *verb, int argc, char **argv)
         options_help(verb);
         return cli_finish_output();
     }
-    if (options.rest_count != 1)
+    if (options.rest_count < 1 || options.rest_count > 2)
         return options.rest_count == 0 ? cli_usage(verb, "what to show is missing")
-                                       : cli_usage(verb, "'%s' is too much", options.rest[1]);
+                                       : cli_usage(verb, "'%s' is too much", options.rest[2]);
 
     struct err err = { 0 };
     CLEANUP(json_decref_pp) json_t *list = json_array();
@@ -481,10 +749,13 @@ static int verb_show_run(const struct verb *verb, int argc, char **argv)
 
 const struct verb verb_show = {
     .name = "show",
-    .arguments = "[--files] [--json] BUNDLE|CASCADE|TRACE",
+    .arguments = "[--files] [--json] [--why PATH] BUNDLE|CASCADE|TRACE [NODE]",
     .summary = "Print what a bundle, a cascade or a trace holds",
     .details =
-        "Of a bundle: MRENCLAVE, MRSIGNER, attributes, limits, and how many files of each class.",
+        "Of a bundle with several programs: their tree, and with NODE (a label or number) one of them;\n"
+        "of one program: MRENCLAVE, MRSIGNER, attributes, limits, and how many files of each class.\n"
+        "--why PATH: which process did what to that path, in the traces that are given with --trace or\n"
+        "lie beside the bundle (.sgxpy).",
     .groups = OPTIONS_SHOW | OPTIONS_JSON,
     .run = verb_show_run,
 };

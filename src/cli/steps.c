@@ -16,19 +16,31 @@
 #include "tracer/trace.h"
 #include "util/fs.h"
 
-/* Bytes of the trusted regular files, each inode once. */
-static void count_trusted(const struct cascade_node *n, size_t *ret_count, uint64_t *ret_bytes)
+/* A node before this one has the path with the same class: it is counted and named there. */
+static bool stands_before(const struct cascade *c, size_t node, const struct cascade_file *f)
+{
+    for (size_t i = 0; i < node; i++) {
+        const struct cascade_file *same = cascade_find(&c->nodes[i], f->path);
+        if (same && same->class == f->class)
+            return true;
+    }
+    return false;
+}
+
+/* Trusted regular files of all nodes, and their bytes, each inode once. */
+static void count_trusted(const struct cascade *c, size_t *ret_count, uint64_t *ret_bytes)
 {
     *ret_count = 0;
     *ret_bytes = 0;
-    for (size_t i = 0; i < n->file_count; i++) {
-        const struct cascade_file *f = &n->files[i];
-        if (f->class != MANIFEST_TRUSTED || !S_ISREG(f->mode))
-            continue;
-        (*ret_count)++;
-        if (!f->link)
-            *ret_bytes += f->size;
-    }
+    for (size_t n = 0; n < c->node_count; n++)
+        for (size_t i = 0; i < c->nodes[n].file_count; i++) {
+            const struct cascade_file *f = &c->nodes[n].files[i];
+            if (f->class != MANIFEST_TRUSTED || !S_ISREG(f->mode) || stands_before(c, n, f))
+                continue;
+            (*ret_count)++;
+            if (!f->link)
+                *ret_bytes += f->size;
+        }
 }
 
 /* path as the user would write it: relative to cwd if it lies below it. */
@@ -49,29 +61,33 @@ char *steps_describe_files(const struct cascade *c)
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
-    const struct cascade_node *n = &c->nodes[0];
     size_t count;
     uint64_t bytes;
-    count_trusted(n, &count, &bytes);
+    count_trusted(c, &count, &bytes);
     char amount[32];
+    if (c->node_count > 1)
+        fprintf(out, "%zu programs, ", c->node_count);
     fprintf(out, "%zu files (%s)", count, cli_size(bytes, amount));
 
-    size_t outputs = 0;
-    for (size_t i = 0; i < n->file_count; i++)
-        outputs += n->files[i].flags & MANIFEST_OUTPUT ? 1 : 0;
-    size_t shown = 0;
-    for (size_t i = 0; i < n->file_count && shown < OUTPUTS_SHOWN; i++) {
-        if (!(n->files[i].flags & MANIFEST_OUTPUT))
-            continue;
+    const char *outputs[OUTPUTS_SHOWN];
+    size_t found = 0;
+    for (size_t n = 0; n < c->node_count; n++)
+        for (size_t i = 0; i < c->nodes[n].file_count; i++) {
+            const struct cascade_file *f = &c->nodes[n].files[i];
+            if (!(f->flags & MANIFEST_OUTPUT) || stands_before(c, n, f))
+                continue;
+            if (found < OUTPUTS_SHOWN)
+                outputs[found] = f->path;
+            found++;
+        }
+    for (size_t i = 0; i < found && i < OUTPUTS_SHOWN; i++)
         fprintf(out, "%s%s",
-                shown         ? ", "
-                : outputs > 1 ? ", outputs "
-                              : ", output ",
-                relative(n->files[i].path, n->cwd));
-        shown++;
-    }
-    if (outputs > shown)
-        fprintf(out, " and %zu more", outputs - shown);
+                i           ? ", "
+                : found > 1 ? ", outputs "
+                            : ", output ",
+                relative(outputs[i], c->nodes[0].cwd));
+    if (found > OUTPUTS_SHOWN)
+        fprintf(out, " and %zu more", found - OUTPUTS_SHOWN);
     if (fclose(out) != 0) {
         free(text);
         return NULL;
@@ -92,13 +108,15 @@ char *steps_describe_limits(const struct cascade *c)
 /* Allowed paths are a promise that we do not make: each is named. */
 static void note_allowed(const struct cascade *c)
 {
-    const struct cascade_node *n = &c->nodes[0];
-    for (size_t i = 0; i < n->file_count; i++) {
-        const struct cascade_file *f = &n->files[i];
-        if (f->class == MANIFEST_ALLOWED && !(f->flags & MANIFEST_OUTPUT))
+    for (size_t n = 0; n < c->node_count; n++)
+        for (size_t i = 0; i < c->nodes[n].file_count; i++) {
+            const struct cascade_file *f = &c->nodes[n].files[i];
+            if (f->class != MANIFEST_ALLOWED || (f->flags & MANIFEST_OUTPUT) ||
+                stands_before(c, n, f))
+                continue;
             cli_note("unprotected: '%s'%s is left to the host", f->path,
                      f->flags & MANIFEST_SUBTREE ? " with everything below" : "");
-    }
+        }
 }
 
 static void tell(const struct cascade *c, const struct manifest_report *report, bool allowed)

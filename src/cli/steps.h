@@ -33,7 +33,8 @@ MUST_CHECK int steps_sign(const char *cascade_path, const struct options *option
                           bool automatic_key, const char *output,
                           uint8_t ret_mrenclave[static SGX_HASH_SIZE], struct err *err);
 
-/* "412 files (61 MB), output out.csv" and "heap 256 MiB, 4 threads" of the root node, as remarks.
+/* "3 programs, 412 files (61 MB), output out.csv" of all, and "heap 256 MiB, 4 threads" of the root node, as
+ * remarks.
  * Free with free(); NULL: out of memory. */
 char *steps_describe_files(const struct cascade *c);
 char *steps_describe_limits(const struct cascade *c);

@@ -58,7 +58,7 @@ USAGE = [
     (["show"], "missing"),
     (["show", "no-such-file"], "no-such-file"),
     (["show", "/etc/passwd"], "'/etc/passwd' is no bundle, no cascade and no trace"),
-    (["show", "a", "b"], "'b' is too much"),
+    (["show", "a", "b", "c"], "'c' is too much"),
     (["keygen"], "-o FILE"),
     (["keygen", "-o", "no/such/folder/key.pem"], "no/such/folder"),
     (["keygen", "x", "-o", "y"], "'x' is too much"),
@@ -286,10 +286,13 @@ def test_refused_rule(sgxpy, made, tmp_path, rule):
 def test_program_that_starts_another(sgxpy, tmp_path):
     assert sgxpy("trace", "-o", "x.trace", "--", PYTHON, "-c",
                  "import subprocess; subprocess.run(['/bin/true'])", cwd=tmp_path).returncode == 0
-    done = sgxpy("manifest", "x.trace", "-o", "x.json", cwd=tmp_path)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert "python3.11" in done.stderr and "true" in done.stderr and "--exec deny" in done.stderr
-    assert sgxpy("manifest", "x.trace", "-o", "x.json", "--exec", "deny", cwd=tmp_path).returncode == 0
+    for options, labels in ([], 2), (["--exec", "deny"], 1):
+        done = sgxpy("manifest", "x.trace", "-o", "x.json", *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        nodes = json.loads((tmp_path / "x.json").read_text())["nodes"]
+        assert len(nodes) == labels and nodes[-1]["label"] == ("true" if labels == 2 else nodes[0]["label"])
+    done = sgxpy("manifest", "x.trace", "-o", "x.json", "--merge", "flase", cwd=tmp_path)
+    assert done.returncode == 2 and "--merge 'flase'" in done.stderr
 
 
 def test_file_read_and_rewritten(sgxpy, made, tmp_path_factory):
