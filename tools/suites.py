@@ -98,7 +98,10 @@ def parse_cpython(output):
         match = re.match(r"(?:\d+:\d+:\d+ )?(?:load avg: \S+ )?\[ *\d+/\d+(?:/\d+)?\] (test_\w+)", line)
         if match:
             module = match.group(1)
-        match = re.match(r"(\w+) \(([\w.<>]+)\)(.*)$", line)
+        # At the start of a line, or after what a test printed; not in the list of failures at the end.
+        match = re.match(r"(\w+) \(([\w.<>]+)\)(.*)$", line) or (
+            not line.startswith(("FAIL:", "ERROR:")) and
+            re.search(r"(?:^|\W)(\w+) \((test\.[\w.<>]+\.\1)\)(.*)$", line))
         if match:
             pending = f"{module}: {match.group(2)}"
             line = match.group(3)
