@@ -16,12 +16,22 @@
 #include "tracer/trace.h"
 #include "util/fs.h"
 
-/* A node before this one has the path with the same class: it is counted and named there. */
+/* A node before this one has the path as the same: it is counted and named there. */
 static bool stands_before(const struct cascade *c, size_t node, const struct cascade_file *f)
 {
     for (size_t i = 0; i < node; i++) {
         const struct cascade_file *same = cascade_find(&c->nodes[i], f->path);
-        if (same && same->class == f->class)
+        if (same && same->class == f->class && same->flags == f->flags)
+            return true;
+    }
+    return false;
+}
+
+static bool is_output(const struct cascade *c, const char *path)
+{
+    for (size_t i = 0; i < c->node_count; i++) {
+        const struct cascade_file *f = cascade_find(&c->nodes[i], path);
+        if (f && (f->flags & MANIFEST_OUTPUT))
             return true;
     }
     return false;
@@ -111,8 +121,7 @@ static void note_allowed(const struct cascade *c)
     for (size_t n = 0; n < c->node_count; n++)
         for (size_t i = 0; i < c->nodes[n].file_count; i++) {
             const struct cascade_file *f = &c->nodes[n].files[i];
-            if (f->class != MANIFEST_ALLOWED || (f->flags & MANIFEST_OUTPUT) ||
-                stands_before(c, n, f))
+            if (f->class != MANIFEST_ALLOWED || is_output(c, f->path) || stands_before(c, n, f))
                 continue;
             cli_note("unprotected: '%s'%s is left to the host", f->path,
                      f->flags & MANIFEST_SUBTREE ? " with everything below" : "");
