@@ -123,9 +123,7 @@ static __attribute__((noinline)) void wipe_stack(void)
 void island_x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t *point,
                    uint8_t ret[static X25519_SIZE])
 {
-    uint8_t reversed[X25519_SIZE], at[X25519_SIZE] = { 9 };
-    for (unsigned i = 0; i < X25519_SIZE; i++)
-        reversed[i] = scalar[X25519_SIZE - 1 - i]; /* BearSSL's multipliers are big-endian */
+    uint8_t at[X25519_SIZE] = { 9 };
     if (point)
         memcpy(at, point, sizeof(at));
 
@@ -133,12 +131,11 @@ void island_x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t *poin
     uint64_t fs_base = cpu_fs_base();
     xmm_save(&save);
     cpu_set_fs_base(current()->self);
-    x25519(at, reversed);
+    x25519(at, scalar);
     wipe_stack();
     cpu_set_fs_base(fs_base);
     xmm_load(&save);
 
     memcpy(ret, at, sizeof(at));
-    bytes_wipe(reversed, sizeof(reversed));
     bytes_wipe(at, sizeof(at));
 }

@@ -83,7 +83,7 @@ struct exchange {
     struct message1 m1;
     struct message2 m2;
     struct message3 m3;
-    uint8_t scalar[X25519_SIZE];
+    uint8_t scalar[X25519_SIZE], shared[X25519_SIZE];
     struct {
         uint8_t secret[CHANNEL_SECRET_SIZE];
         uint8_t by_child[CONFIRM_SIZE], by_parent[CONFIRM_SIZE];
@@ -232,8 +232,17 @@ static void draw_key(struct exchange *e, uint8_t ret_public[static X25519_SIZE])
     island_x25519(e->scalar, NULL, ret_public);
 }
 
-/* After M2's REPORT is known. False if the peer's point is one of those that make every secret zero. */
-static bool derive(struct exchange *e, const uint8_t peer[static X25519_SIZE])
+/* What both sides can compute from both keys. False if the peer's point is one of those that make it zero
+ * whatever the scalar. */
+static bool agree(struct exchange *e, const uint8_t peer[static X25519_SIZE])
+{
+    island_x25519(e->scalar, peer, e->shared);
+    bytes_wipe(e->scalar, sizeof(e->scalar));
+    return !bytes_zero_ct(e->shared, sizeof(e->shared)) || !ATTEST_CHECKS(CHECK_POINT);
+}
+
+/* After M2's REPORT is known. */
+static void derive(struct exchange *e)
 {
     struct {
         struct message0 m0;
@@ -244,16 +253,12 @@ static bool derive(struct exchange *e, const uint8_t peer[static X25519_SIZE])
                       sizeof(struct message0) + sizeof(struct message1) + sizeof(struct sgx_report),
                   "no padding");
     static const char info[] = "SXPYTREE attest";
-    uint8_t salt[SHA256_SIZE], shared[X25519_SIZE];
+    uint8_t salt[SHA256_SIZE];
 
     island_sha256(&transcript, sizeof(transcript), salt);
-    island_x25519(e->scalar, peer, shared);
-    bytes_wipe(e->scalar, sizeof(e->scalar));
-    bool contributed = !bytes_zero_ct(shared, sizeof(shared));
-    island_hkdf(salt, sizeof(salt), shared, sizeof(shared), info, sizeof(info) - 1, &e->keys,
+    island_hkdf(salt, sizeof(salt), e->shared, sizeof(e->shared), info, sizeof(info) - 1, &e->keys,
                 sizeof(e->keys));
-    bytes_wipe(shared, sizeof(shared));
-    return !ATTEST_CHECKS(CHECK_POINT) || contributed;
+    bytes_wipe(e->shared, sizeof(e->shared));
 }
 
 static bool confirmed(const uint8_t got[static CONFIRM_SIZE], const uint8_t want[static CONFIRM_SIZE])
@@ -287,22 +292,25 @@ static int refused(const char *why, const struct exchange *e)
 static int parent_side(struct exchange *e, const struct attest_edge *edge, struct channel *channel)
 {
     uint8_t data[SGX_REPORTDATA_SIZE];
+    draw_key(e, e->m1.key); /* first: while the child is being built */
     if (channel_receive_plain(channel, &e->m0, sizeof(e->m0)) < 0)
         return -EPIPE;
-    draw_key(e, e->m1.key);
     e->m1.edge = *edge;
     report_data(e, ROLE_PARENT, data);
     /* The child is expected to have this enclave's attributes; otherwise it cannot read it, and need not. */
     report_for(edge->mrenclave, &g_self, data, &e->m1.report);
-    if (channel_send_plain(channel, &e->m1, sizeof(e->m1)) < 0 ||
-        channel_receive_plain(channel, &e->m2, sizeof(e->m2)) < 0)
+    if (channel_send_plain(channel, &e->m1, sizeof(e->m1)) < 0)
+        return -EPIPE;
+    bool agreed = agree(e, e->m0.key); /* while the child does the same; used only if it is admitted */
+    if (channel_receive_plain(channel, &e->m2, sizeof(e->m2)) < 0)
         return -EPIPE;
 
     const char *why = refusal(e, ROLE_CHILD, &e->m2.report, edge->mrenclave);
     if (why)
         return refused(why, e);
-    if (!derive(e, e->m0.key))
+    if (!agreed)
         return refused("its public key is no key", e);
+    derive(e);
     if (!confirmed(e->m2.confirm, e->keys.by_child))
         return refused("its messages were changed on the way", e);
     memcpy(e->m3.confirm, e->keys.by_parent, sizeof(e->m3.confirm));
@@ -342,8 +350,9 @@ static const char *child_side(struct exchange *e, struct channel *channel)
 
     report_data(e, ROLE_CHILD, data);
     report_for(e->m1.report.mrenclave, &e->m1.report, data, &e->m2.report);
-    if (!derive(e, e->m1.key))
+    if (!agree(e, e->m1.key))
         return "its public key is no key";
+    derive(e);
     memcpy(e->m2.confirm, e->keys.by_child, sizeof(e->m2.confirm));
     if (channel_send_plain(channel, &e->m2, sizeof(e->m2)) < 0 ||
         channel_receive_plain(channel, &e->m3, sizeof(e->m3)) < 0)
