@@ -1,9 +1,14 @@
 /* EREPORT and EGETKEY: the right enclave gets the key, nobody else, and every field is covered. */
 #include "fixture.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "core/aes_cmac.h"
+#include "util/fs.h"
 
 #define SECRETS \
     (TE_DATA + 0x4000) /* TARGETINFO, REPORTDATA, KEYREQUEST, REPORT, key: a page each */
@@ -198,6 +203,46 @@ static void test_keys(void **state UNUSED)
     fixture_down(&f);
 }
 
+/* Host processes of one tree, or of one user, that are the first to need the secret, all at once: they
+ * agree on it, or no enclave could attest another. */
+#define FIRST  8
+#define ROUNDS 20
+static void test_first_key(void **state UNUSED)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        char folder[] = "/tmp/sgxpy-key-XXXXXX";
+        int go[2], keys[2];
+        assert_non_null(mkdtemp(folder));
+        assert_int_equal(pipe(go) | pipe(keys), 0);
+        for (int i = 0; i < FIRST; i++) {
+            if (fork() != 0)
+                continue;
+            static struct softsgx s;
+            struct err err = { 0 };
+            char byte;
+            close(go[1]);
+            if (setenv("XDG_DATA_HOME", folder, 1) < 0 || read(go[0], &byte, 1) != 0)
+                _exit(1);
+            if (soft_keys_load(&s, &err) < 0)
+                memset(s.root_key, i, sizeof(s.root_key));
+            _exit(write(keys[1], s.root_key, sizeof(s.root_key)) < 0);
+        }
+        close(go[0]);
+        close(go[1]); /* all go on */
+        uint8_t first[sizeof(((struct softsgx *)0)->root_key)], key[sizeof(first)];
+        for (int i = 0; i < FIRST; i++) {
+            int status;
+            assert_int_equal(read(keys[0], i == 0 ? first : key, sizeof(key)), sizeof(key));
+            if (i > 0)
+                assert_memory_equal(key, first, sizeof(key));
+            assert_true(wait(&status) > 0 && status == 0);
+        }
+        close(keys[0]);
+        close(keys[1]);
+        assert_int_equal(tree_remove(AT_FDCWD, folder, NULL), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_report_across),
         cmocka_unit_test(test_operands),
         cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_first_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
