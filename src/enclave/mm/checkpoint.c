@@ -9,6 +9,7 @@
 #include "arch/exception.h"
 #include "arch/string.h"
 #include "border/border.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/pages.h"
@@ -22,8 +23,9 @@
 #define SCAN_MAX   1024u /* pages looked at in one turn of the address space's lock */
 #define VMAS_MAX   65530u
 #define NO_FILE    UINT32_MAX
+#define ATTACHED   0x64736d61u
 
-enum file_kind { FILE_END, FILE_NUMBER, FILE_PATH };
+enum file_kind { FILE_END, FILE_NUMBER, FILE_PATH, FILE_DSM };
 
 struct run_head {
     uint32_t first, count;
@@ -43,7 +45,7 @@ static bool trusted(const struct file *file)
 /* Mappings whose pages the child makes itself. */
 static bool made_again(const struct vma *v)
 {
-    return (v->flags & VMA_COHERENT) || (trusted(v->file) && !(v->flags & VMA_WAS_WRITABLE));
+    return (v->flags & (VMA_COHERENT | VMA_DSM)) || (trusted(v->file) && !(v->flags & VMA_WAS_WRITABLE));
 }
 
 /* --- the parent ----------------------------------------------------------------------------------- */
@@ -56,8 +58,13 @@ static void fail(struct tree_stream *s, int error)
 
 static void put_file(struct tree_stream *s, const struct share *share, const struct file *file)
 {
-    int32_t number = share ? share_number(share, file) : -1;
-    if (number >= 0) {
+    int32_t number = share ? share_number(share, dsm_backing(file)) : -1;
+    struct dsm_wire wire;
+    if (dsm_describe(file, &wire)) {
+        tree_put_u32(s, FILE_DSM);
+        tree_put_bytes(s, &wire, sizeof(wire));
+        tree_put_u32(s, (uint32_t)number);
+    } else if (number >= 0) {
         tree_put_u32(s, FILE_NUMBER);
         tree_put_u32(s, (uint32_t)number);
     } else if (trusted(file) && file->path) {
@@ -186,10 +193,18 @@ static void put_stubs(struct tree_stream *s)
     tree_put_bytes(s, (const void *)LAYOUT_STUBS, size);
 }
 
-/* What would not be shared any more in the child. */
+/* What would not be shared any more in the child: mapped after dsm_fork() looked. */
 static bool cannot_share(const struct vma *v)
 {
     return (v->flags & VMA_SHARED) && !v->file;
+}
+
+static bool any_distributed(const struct vma *vmas, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (vmas[i].flags & VMA_DSM)
+            return true;
+    return false;
 }
 
 void mm_checkpoint_send(struct tree_stream *s, const struct share *share)
@@ -197,9 +212,14 @@ void mm_checkpoint_send(struct tree_stream *s, const struct share *share)
     struct vma *vmas;
     uint32_t count;
     uint64_t brk_start, brk_now;
+    int r = dsm_fork();
+    if (r < 0) {
+        fail(s, r);
+        return;
+    }
     if (shared_any())
         shared_flush(NULL);
-    int r = mm_snapshot(&vmas, &count);
+    r = mm_snapshot(&vmas, &count);
     uint32_t *numbers = r < 0 ? NULL : heap_alloc((count + 1ull) * sizeof(*numbers));
     if (!numbers) {
         if (r == 0)
@@ -224,6 +244,9 @@ void mm_checkpoint_send(struct tree_stream *s, const struct share *share)
     tree_put_u64(s, 0);
     tree_put_u64(s, 0);
     put_stubs(s);
+    /* Until the child has attached, our mappings keep what it attaches to. */
+    if (!s->error && any_distributed(vmas, count) && tree_get_u32(s) != ATTACHED)
+        fail(s, -EPIPE);
     heap_free(numbers);
     mm_snapshot_done(vmas, count);
 }
@@ -260,6 +283,14 @@ static struct file *get_file(struct tree_stream *s, uint32_t kind)
             fail(s, -EBADMSG);
         else
             file_ref(file);
+    } else if (kind == FILE_DSM) {
+        struct dsm_wire wire;
+        tree_get_bytes(s, &wire, sizeof(wire));
+        uint32_t number = tree_get_u32(s);
+        struct file *backing = s->error || number == NO_FILE ? NULL : share_file(number);
+        int r = s->error ? s->error : dsm_adopt(&wire, backing ? file_ref(backing) : NULL, &file);
+        if (r < 0)
+            fail(s, r);
     } else if (kind == FILE_PATH) {
         uint32_t size = 0;
         char *path = tree_get_string(s, PATH_BUF, &size);
@@ -312,7 +343,8 @@ static void get_mappings(struct tree_stream *s, const struct files *files)
                            .offset = m.offset };
         if (m.file != NO_FILE)
             vma.file = file_ref(files->list[m.file]);
-        int r = mm_adopt(&vma);
+        bool distributed = vma.flags & VMA_DSM;
+        int r = distributed == (dsm_number(vma.file) != 0) ? mm_adopt(&vma) : -EBADMSG;
         if (r < 0) {
             file_unref(vma.file);
             fail(s, r);
@@ -392,6 +424,10 @@ void mm_checkpoint_receive(struct tree_stream *s)
         get_pages(s);
     if (!s->error)
         get_stubs(s);
+    if (!s->error && dsm_any()) {
+        tree_put_u32(s, ATTACHED);
+        (void)!tree_stream_flush(s);
+    }
     for (uint32_t i = 0; i < files.count; i++)
         file_unref(files.list[i]);
     heap_free(files.list);

@@ -8,11 +8,12 @@
  * The stream
  *   brk: start, now
  *   files     { kind, what }*, FILE_END: each file of mappings once. By number, if vfs/share.h sent the open
- *             files before and knows it, else by path, if it is trusted
+ *             files before and knows it, else by path, if it is trusted; or what is shared (mm/dsm.h)
  *   mappings  count, { start, end, prot, flags, file, offset }*
  *   pages     { extent: address, count (> 0), { first page in it, count (> 0), content }*, 0, 0 }*, 0, 0
  *             An extent lies in one mapping; all of its pages are accepted here and become so there
  *   stubs     size, content. Last: no page holds a jump to one that is not sent
+ *   child to parent, if anything is shared: a word: it has attached
  */
 #pragma once
 

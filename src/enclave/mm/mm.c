@@ -8,6 +8,7 @@
 #include "abi/sgx.h"
 #include "arch/string.h"
 #include "border/border.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/layout.h"
 #include "mm/pages.h"
@@ -111,6 +112,7 @@ static int afford(uint64_t more, uint64_t less)
 /* Lets go of the files of mappings that are no more. The lock is not held. */
 static void drop_gone(void)
 {
+    dsm_give_collected();
     for (;;) {
         lock_take(&g_lock);
         struct file *file = vma_gone();
@@ -127,12 +129,18 @@ static int unmap_locked(uint64_t start, uint64_t end)
     uint64_t less = writable_in(start, end);
     if (shared_any())
         shared_flush_range(start, end);
+    bool dsm = dsm_any();
+    for (uint32_t i = vma_lower(start); dsm && i < vma_count() && vma_at(i)->start < end; i++)
+        if (vma_at(i)->flags & VMA_DSM)
+            dsm_collect(vma_at(i), start, end);
     int r = vma_cut(start, end);
     if (r < 0)
         return r;
     g_writable -= less;
     if (shared_any())
         shared_recount();
+    if (dsm)
+        dsm_recount();
     pages_trim(start, (end - start) / PAGE);
     return 0;
 }
@@ -195,13 +203,9 @@ static int64_t map_locked(uint64_t address, uint64_t size, int prot, int flags, 
         if (!at)
             return -ENOMEM;
     }
-    bool coherent = file && shared_coherent(file, flags);
-    if (coherent && shared_conflict(file, offset, size, (file->flags & O_ACCMODE) == O_RDWR)) {
-        log_note("a second shared mapping of '%s' was refused (ENODEV): in an enclave two mappings "
-                 "do not see each other's changes",
-                 file->path ? file->path : "?");
-        return -ENODEV;
-    }
+    bool coherent = file && shared_coherent(file, flags), dsm = dsm_number(file) != 0;
+    if (coherent && !dsm && shared_conflict(file, offset, size, (file->flags & O_ACCMODE) == O_RDWR))
+        return -EBUSY;
     uint64_t more = (prot & PROT_WRITE) ? size : 0;
     int r = afford(more, writable_in(at, at + size));
     if (r < 0)
@@ -214,7 +218,8 @@ static int64_t map_locked(uint64_t address, uint64_t size, int prot, int flags, 
         .end = at + size,
         .prot = (uint32_t)prot & (PROT_READ | PROT_WRITE | PROT_EXEC),
         .flags = ((flags & MAP_TYPE) != MAP_PRIVATE ? VMA_SHARED : 0u) |
-                 ((flags & MAP_STACK) ? VMA_STACK : 0u) | (coherent ? VMA_COHERENT : 0u),
+                 ((flags & MAP_STACK) ? VMA_STACK : 0u) | (coherent ? VMA_COHERENT : 0u) |
+                 (dsm ? VMA_DSM : 0u),
         .file = file,
         .offset = offset,
     };
@@ -225,8 +230,37 @@ static int64_t map_locked(uint64_t address, uint64_t size, int prot, int flags, 
         file_ref(file);
     if (coherent)
         shared_recount();
+    if (dsm)
+        dsm_recount();
     g_writable += more;
     return (int64_t)at;
+}
+
+/* A shared mapping of a file: of itself, or of what it stands for between processes. */
+static int64_t map_file(uint64_t address, uint64_t size, int prot, int flags, struct file *file,
+                        uint64_t offset)
+{
+    for (bool again = false;; again = true) {
+        struct file *between;
+        int r = dsm_open(file, &between);
+        if (r < 0)
+            return r;
+        lock_take(&g_lock);
+        int64_t at = map_locked(address, size, prot, flags, between ? between : file, offset);
+        lock_drop(&g_lock);
+        file_unref(between);
+        if (at == -EBUSY && !again && dsm_mapped(file, true) == 0)
+            continue;
+        if (at >= 0 && !between)
+            (void)!dsm_mapped(file, false);
+        if (at == -EBUSY) {
+            log_note("a second shared mapping of '%s' was refused (ENODEV): in an enclave two mappings "
+                     "do not see each other's changes",
+                     file->path ? file->path : "?");
+            at = -ENODEV;
+        }
+        return at;
+    }
 }
 
 int64_t mm_map(uint64_t address, uint64_t size, int prot, int flags, struct file *file,
@@ -256,9 +290,15 @@ int64_t mm_map(uint64_t address, uint64_t size, int prot, int flags, struct file
         if (r < 0)
             return r;
     }
-    lock_take(&g_lock);
-    int64_t r = map_locked(address & ~(PAGE - 1), size, prot, flags, file, offset);
-    lock_drop(&g_lock);
+    int64_t r;
+    address &= ~(PAGE - 1);
+    if (file && shared_coherent(file, flags)) {
+        r = map_file(address, size, prot, flags, file, offset);
+    } else {
+        lock_take(&g_lock);
+        r = map_locked(address, size, prot, flags, file, offset);
+        lock_drop(&g_lock);
+    }
     drop_gone();
     return r;
 }
@@ -463,7 +503,9 @@ enum mm_fault mm_fault(uint64_t address, uint64_t error_code)
     lock_drop(&g_lock);
     if (!file)
         return result;
-    if (file->record && file->record->class == MANIFEST_TRUSTED)
+    if (dsm_number(file))
+        result = dsm_fault(file, page, file_offset);
+    else if (file->record && file->record->class == MANIFEST_TRUSTED)
         result = fault_trusted(file, page, file_offset);
     else
         result = fault_other(file, page, file_offset);
@@ -510,7 +552,16 @@ int mm_discard(uint64_t address, uint64_t size)
     LOCKED(&g_lock);
     if (!vma_covers(address, address + size))
         return -ENOMEM;
-    pages_trim(address, size / PAGE);
+    /* What is shared stays with the object (madvise(2)). */
+    for (uint32_t i = vma_lower(address); i < vma_count() && vma_at(i)->start < address + size; i++) {
+        const struct vma *v = vma_at(i);
+        uint64_t from = v->start > address ? v->start : address;
+        if ((v->flags & VMA_DSM) || ((v->flags & VMA_SHARED) && !v->file))
+            continue;
+        if (v->flags & VMA_COHERENT)
+            shared_flush_range(from, min64(v->end, address + size));
+        pages_trim(from, (min64(v->end, address + size) - from) / PAGE);
+    }
     return 0;
 }
 
@@ -600,7 +651,9 @@ static int64_t remap_locked(uint64_t old, uint64_t old_size, uint64_t size, int 
     g_writable += writable ? size : 0;
     if (moved.file)
         file_ref(moved.file);
-    int r = move_pages(old, to, min64(size, old_size) / PAGE, moved.prot);
+    /* Pages shared with other processes go home and come back. */
+    int r = (moved.flags & VMA_DSM) ? 0
+                                    : move_pages(old, to, min64(size, old_size) / PAGE, moved.prot);
     if (r < 0)
         return r;
     r = unmap_locked(old, old + old_size);
@@ -720,6 +773,8 @@ int mm_adopt(const struct vma *vma)
     g_writable += more;
     if (vma->flags & VMA_COHERENT)
         shared_recount();
+    if (vma->flags & VMA_DSM)
+        dsm_recount();
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "abi/layout.h"
 #include "abi/sgx.h"
 #include "border/border.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/pages.h"
@@ -54,16 +55,31 @@ static void read_again(const struct vma *v, uint64_t page, uint8_t *buf)
     page_close(page, state);
 }
 
+/* What goes from a range or at the end goes to the hub, if it is distributed. */
 static bool concerned(const struct vma *v, const struct file *file)
 {
-    return (v->flags & VMA_COHERENT) && (!file || same(v->file, file));
+    if (!(v->flags & VMA_COHERENT))
+        return false;
+    return file ? same(dsm_backing(v->file), file) : !(v->flags & VMA_DSM);
+}
+
+static void say_limits(const struct vma *v)
+{
+    static bool said;
+    if ((v->flags & VMA_DSM) && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        log_note("read and write of '%s' do not see what other processes store in their shared mappings "
+                 "of it",
+                 v->file->path ? v->file->path : "?");
 }
 
 static void flush(const struct file *file, uint64_t start, uint64_t end)
 {
     for (uint32_t i = vma_lower(start); i < vma_count() && vma_at(i)->start < end; i++) {
         const struct vma *v = vma_at(i);
-        if (!concerned(v, file) || !writable(v->file))
+        if (!concerned(v, file))
+            continue;
+        say_limits(v);
+        if (!writable(v->file))
             continue;
         uint64_t from = v->start > start ? v->start : start;
         uint64_t to = v->end < end ? v->end : end;

@@ -89,6 +89,33 @@ static void make_borders(uint64_t start, uint64_t end)
         split(i, end);
 }
 
+static int gone_room(uint32_t more)
+{
+    if (g_gone_count + more <= g_gone_room)
+        return 0;
+    uint32_t want = (g_gone_count + more) * 2;
+    struct file **bigger = heap_realloc(g_gone, want * sizeof(struct file *));
+    if (!bigger)
+        return -ENOMEM;
+    g_gone = bigger;
+    g_gone_room = want;
+    return 0;
+}
+
+int vma_set_file(uint32_t index, struct file *file, uint32_t flags)
+{
+    struct vma *v = &g_vmas[index];
+    if (gone_room(1) < 0)
+        return -ENOMEM;
+    if (v->file)
+        g_gone[g_gone_count++] = v->file;
+    else
+        v->offset = 0;
+    v->file = file;
+    v->flags |= flags;
+    return 0;
+}
+
 int vma_cut(uint64_t start, uint64_t end)
 {
     if (room(2) < 0)
@@ -100,14 +127,8 @@ int vma_cut(uint64_t start, uint64_t end)
     if (first == last)
         return 0;
     uint32_t gone = last - first + 2;
-    if (g_gone_count + gone > g_gone_room) {
-        uint32_t want = (g_gone_count + gone) * 2;
-        struct file **bigger = heap_realloc(g_gone, want * sizeof(struct file *));
-        if (!bigger)
-            return -ENOMEM;
-        g_gone = bigger;
-        g_gone_room = want;
-    }
+    if (gone_room(gone) < 0)
+        return -ENOMEM;
     make_borders(start, end);
     first = vma_lower(start);
     last = first;

@@ -17,7 +17,8 @@ enum vma_flags {
     VMA_MAIN_STACK = 1u << 3,
     VMA_COHERENT = 1u << 4, /* shared mapping of a file that may be written: see mm/shared.h */
     VMA_WAS_WRITABLE = 1u << 5, /* a file's, now or once: its pages may differ from the file for ever */
-    VMA_FLAGS = (1u << 6) - 1,
+    VMA_DSM = 1u << 6, /* shared with other processes: file is one of mm/dsm.h */
+    VMA_FLAGS = (1u << 7) - 1,
 };
 
 struct vma {
@@ -43,6 +44,9 @@ MUST_CHECK int vma_cut(uint64_t start, uint64_t end);
 MUST_CHECK int vma_add(const struct vma *vma);
 /* Changes prot of [start, end), which is wholly mapped. */
 MUST_CHECK int vma_protect(uint64_t start, uint64_t end, uint32_t prot);
+/* The mapping at index becomes one of file (a reference, taken over on success), with these flags besides; the old
+ * file goes to vma_gone(). An anonymous one begins at offset 0. -ENOMEM. */
+MUST_CHECK int vma_set_file(uint32_t index, struct file *file, uint32_t flags);
 /* Is every page of the range mapped? */
 bool vma_covers(uint64_t start, uint64_t end);
 /* A hole of size bytes in [low, high), from the top or the bottom; 0 if there is none. */

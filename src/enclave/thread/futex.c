@@ -13,6 +13,7 @@
 
 #include "arch/thread.h"
 #include "border/border.h"
+#include "mm/dsm.h"
 #include "mm/uaccess.h"
 #include "thread/threads.h"
 #include "thread/wait.h"
@@ -91,6 +92,9 @@ static bool is_woken(const struct futex_waiter *self)
 
 int futex_wait(const uint32_t *user, uint32_t value, uint32_t bitset, uint64_t deadline)
 {
+    struct dsm_word word;
+    if (dsm_any() && dsm_word(user, &word))
+        return dsm_futex_wait(&word, user, value, bitset, deadline);
     uint32_t seen;
     int ret = user_load32(user, &seen);
     if (ret < 0)
@@ -121,6 +125,9 @@ int futex_wait(const uint32_t *user, uint32_t value, uint32_t bitset, uint64_t d
 
 uint32_t futex_wake(const uint32_t *user, uint32_t max, uint32_t bitset)
 {
+    struct dsm_word word;
+    if (dsm_any() && dsm_word(user, &word))
+        return dsm_futex_wake(&word, max, bitset);
     uint64_t address = (uint64_t)(uintptr_t)user;
     struct waitq *bucket = bucket_of(address);
     uint32_t woken = 0;
@@ -142,12 +149,32 @@ uint32_t futex_wake(const uint32_t *user, uint32_t max, uint32_t bitset)
     return woken;
 }
 
+void futex_wake_range(uint64_t start, uint64_t end)
+{
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        struct waitq *bucket = &g_buckets[i];
+        LOCKED(&bucket->lock);
+        struct waiter *next;
+        for (struct waiter *w = bucket->first; w; w = next) {
+            next = w->next;
+            if (w->key >= start && w->key < end)
+                release(bucket, w);
+        }
+    }
+}
+
 uint32_t futex_requeue(const uint32_t *user, const uint32_t *target, uint32_t wake_max,
                        uint32_t move_max, uint32_t *ret_moved)
 {
     uint64_t from_key = (uint64_t)(uintptr_t)user, to_key = (uint64_t)(uintptr_t)target;
     struct waitq *from = bucket_of(from_key), *to = bucket_of(to_key);
     uint32_t woken = 0, moved = 0;
+    struct dsm_word word;
+
+    *ret_moved = 0;
+    if (dsm_any() && dsm_word(user, &word)) /* who was to be moved looks again by itself */
+        return dsm_futex_wake(&word, wake_max + move_max < wake_max ? UINT32_MAX : wake_max + move_max,
+                              FUTEX_ANY);
 
     take_two(from, to);
     struct waiter *next;
@@ -213,6 +240,11 @@ static void pi_wake(const uint32_t *user)
 int futex_lock_pi(uint32_t *user, uint64_t deadline, bool only_try)
 {
     uint32_t tid = (uint32_t)current()->tid;
+    struct dsm_word word;
+    if (dsm_any() && dsm_word(user, &word)) {
+        log_note("PI futexes on memory shared with other processes are not supported");
+        return -ENOSYS;
+    }
     int ret = pi_try(user, tid, !only_try);
     if (ret != 0 || only_try)
         return ret > 0 ? 0 : ret < 0 ? ret : -EAGAIN;

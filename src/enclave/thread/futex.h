@@ -21,6 +21,8 @@ uint32_t futex_wake(const uint32_t *user, uint32_t max, uint32_t bitset);
  * moved. */
 uint32_t futex_requeue(const uint32_t *user, const uint32_t *target, uint32_t wake_max,
                        uint32_t move_max, uint32_t *ret_moved);
+/* All waiters for words in [start, end) look again, as if woken. */
+void futex_wake_range(uint64_t start, uint64_t end);
 /* Priority inheritance as a protocol, without priorities: the word holds the owner's tid. */
 MUST_CHECK int futex_lock_pi(uint32_t *user, uint64_t deadline, bool only_try);
 MUST_CHECK int futex_unlock_pi(uint32_t *user);

@@ -25,107 +25,13 @@
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/pages.h"
+#include "mm/dsm.h"
 #include "mm/vma.h"
+#include "mm_fakes.h"
 #include "vfs/file.h"
 
-#define PAGE         LAYOUT_PAGE
-#define ENCLAVE_SIZE 0x200000000ull
-#define RW           (PROT_READ | PROT_WRITE)
-
-/* --- below mm/ ------------------------------------------------------------------------------------ */
-
-static uint8_t g_epcm[ENCLAVE_SIZE / PAGE]; /* RWX as SGX has them, 0x80: there */
-static uint64_t g_out;
-
-NORETURN void panic(const char *text, ...)
-{
-    (void)fprintf(stderr, "panic: %s\n", text);
-    abort();
-}
-void log_error(const char *text UNUSED, ...) {}
-void log_note(const char *text UNUSED, ...) {}
-int format(char *buf, size_t size, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(buf, size, fmt, args);
-    va_end(args);
-    return n;
-}
-void audit(enum ocall_audit_event e UNUSED, int r UNUSED, uint64_t v UNUSED, const char *p UNUSED,
-           uint64_t n UNUSED)
-{
-}
-
-int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t at, uint64_t count, uint64_t what,
-                    uint64_t a3 UNUSED, uint64_t a4 UNUSED, uint64_t a5 UNUSED)
-{
-    for (uint64_t i = at / PAGE; i < at / PAGE + count; i++) {
-        if (nr == OCALL_RESTRICT)
-            g_epcm[i] &= (uint8_t)(0x80 | what);
-        if (nr == OCALL_REMOVE)
-            g_epcm[i] = 0;
-    }
-    if (nr == OCALL_REMOVE)
-        (void)madvise((void *)at, count * PAGE, MADV_DONTNEED);
-    g_out = count;
-    return 0;
-}
-uint64_t border_out(unsigned i UNUSED)
-{
-    return g_out;
-}
-
-uint64_t enclu_eaccept(const struct sgx_secinfo *info, uint64_t page)
-{
-    if (info->flags & SGX_SECINFO_PENDING) {
-        assert_int_equal(g_epcm[page / PAGE], 0);
-        g_epcm[page / PAGE] = 0x80 | SGX_SECINFO_R | SGX_SECINFO_W;
-    }
-    return 0;
-}
-uint64_t enclu_eacceptcopy(const struct sgx_secinfo *info, uint64_t page, const void *source)
-{
-    assert_int_equal(g_epcm[page / PAGE], 0);
-    g_epcm[page / PAGE] = (uint8_t)(0x80 | (info->flags & 7));
-    memcpy((void *)page, source, PAGE);
-    return 0;
-}
-void enclu_emodpe(const struct sgx_secinfo *info, uint64_t page)
-{
-    g_epcm[page / PAGE] |= (uint8_t)(info->flags & 7);
-}
-
-void *heap_alloc(size_t size)
-{
-    void *p = aligned_alloc(4096, (size + 4095) & ~4095ull);
-    return p ? memset(p, 0, size) : p;
-}
-void heap_free(void *p)
-{
-    free(p);
-}
-void *heap_realloc(void *p, size_t size)
-{
-    return realloc(p, size);
-}
-void *heap_pages(uint64_t count)
-{
-    return aligned_alloc(4096, count * 4096);
-}
-void heap_pages_free(void *p, uint64_t count UNUSED)
-{
-    free(p);
-}
-void lock_take(struct lock *lock)
-{
-    assert_int_equal(lock->word, 0);
-    lock->word = 1;
-}
-void lock_drop(struct lock *lock)
-{
-    lock->word = 0;
-}
+#define PAGE LAYOUT_PAGE
+#define RW   (PROT_READ | PROT_WRITE)
 
 static const struct manifest_file g_record = { .class = MANIFEST_TRUSTED, .flags = MANIFEST_EXEC };
 static char g_path[] = "/lib/it";
@@ -179,6 +85,45 @@ int stubs_adopt(uint64_t size)
         return -EBADMSG;
     g_stubs = size;
     return 0;
+}
+
+/* Nothing is distributed here: test_dsm.c. */
+uint32_t g_dsm_mappings;
+int dsm_open(struct file *file UNUSED, struct file **ret)
+{
+    *ret = NULL;
+    return 0;
+}
+int dsm_mapped(struct file *file UNUSED, bool force UNUSED)
+{
+    return -ENODEV;
+}
+uint32_t dsm_number(const struct file *file UNUSED)
+{
+    return 0;
+}
+const struct file *dsm_backing(const struct file *file)
+{
+    return file;
+}
+enum mm_fault dsm_fault(struct file *file UNUSED, uint64_t page UNUSED, uint64_t offset UNUSED)
+{
+    return MM_FAULT_BUS;
+}
+void dsm_collect(const struct vma *v UNUSED, uint64_t start UNUSED, uint64_t end UNUSED) {}
+void dsm_give_collected(void) {}
+void dsm_recount(void) {}
+int dsm_fork(void)
+{
+    return 0;
+}
+bool dsm_describe(const struct file *file UNUSED, struct dsm_wire *ret UNUSED)
+{
+    return false;
+}
+int dsm_adopt(const struct dsm_wire *wire UNUSED, struct file *backing UNUSED, struct file **ret UNUSED)
+{
+    return -EACCES;
 }
 
 /* --- the channel: messages over a pipe, or from a recorded buffer ------------------------------------ */
@@ -236,25 +181,6 @@ int64_t channel_receive(struct channel *channel UNUSED, void *buf, uint32_t room
 }
 
 /* --- the two processes ---------------------------------------------------------------------------- */
-
-static void boot(void)
-{
-    static bool done;
-    if (done)
-        return;
-    done = true;
-    uint64_t low = LAYOUT_PARAMS;
-    void *p = mmap((void *)low, ENCLAVE_SIZE - low, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    assert_ptr_equal(p, low);
-    struct layout_params *params = (struct layout_params *)low;
-    params->enclave_size = ENCLAVE_SIZE;
-    params->heap_size = 4ull << 30;
-    void *app = mmap((void *)0x400000, 1u << 20, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    assert_ptr_equal(app, 0x400000);
-    mm_init();
-}
 
 static int64_t map(uint64_t at, uint64_t pages, int prot, int flags, struct file *file, uint64_t offset)
 {
@@ -320,7 +246,7 @@ static NORETURN void parent_main(uint64_t big_pages)
 {
     struct tree_stream s;
     (void)close(g_pipe[0]);
-    boot();
+    mm_fakes_boot();
     fill_parent(big_pages);
     if (tree_stream_open(&s, NULL) < 0)
         _exit(1);
@@ -357,7 +283,7 @@ static void ended_well(pid_t pid)
 static int receive(void)
 {
     struct tree_stream s;
-    boot();
+    mm_fakes_boot();
     assert_int_equal(tree_stream_open(&s, NULL), 0);
     mm_checkpoint_receive(&s);
     return tree_stream_done(&s);

@@ -22,6 +22,7 @@
 #include "abi/manifest.h"
 #include "arch/cpu.h"
 #include "border/border.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
@@ -32,6 +33,7 @@
 #include "tree/hub.h"
 #include "vfs/file.h"
 #include "vfs/node.h"
+#include "vfs/remote/remote.h"
 
 #define FDS 256
 
@@ -471,6 +473,56 @@ int64_t hub_ask(struct hub_ask *ask UNUSED)
     return -ENOSYS;
 }
 
+bool remote_is_socket(const struct file *file UNUSED)
+{
+    return false;
+}
+
+struct remote *remote_new(const struct remote_info *info UNUSED)
+{
+    return NULL;
+}
+
+int remote_push(const struct remote *remote UNUSED, const void *data UNUSED, uint64_t size UNUSED)
+{
+    return -EIO;
+}
+
+void remote_become(struct file *file UNUSED, struct remote *remote UNUSED)
+{
+}
+
+void remote_drop(struct remote *remote UNUSED)
+{
+}
+
+void remote_info_of(const struct hub_ask *ask UNUSED, int64_t handle UNUSED,
+                    struct remote_info *ret UNUSED)
+{
+}
+
+int64_t remote_read(struct file *file UNUSED, void *user UNUSED, uint64_t size UNUSED,
+                    uint64_t *pos UNUSED, uint32_t flags UNUSED)
+{
+    return -EIO;
+}
+
+int64_t remote_write(struct file *file UNUSED, const void *user UNUSED, uint64_t size UNUSED,
+                     uint64_t *pos UNUSED, uint32_t flags UNUSED)
+{
+    return -EIO;
+}
+
+int remote_shutdown(struct file *file UNUSED, uint32_t how UNUSED)
+{
+    return -EIO;
+}
+
+int remote_shut(const struct remote *remote UNUSED, bool read UNUSED, bool write UNUSED)
+{
+    return -EIO;
+}
+
 struct file *fd_get(int fd)
 {
     pthread_mutex_lock(&g_fds.lock);
@@ -708,4 +760,23 @@ void thr_host_signal(int number)
     __atomic_fetch_or(&thread_at(0)->block->signals, 1ull << (number - 1), __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&thread_at(0)->work, THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
     set_event(0);
+}
+
+/* --- memory shared between processes: none here -------------------------------------------------- */
+uint32_t g_dsm_mappings;
+
+bool dsm_word(const uint32_t *user UNUSED, struct dsm_word *ret UNUSED)
+{
+    return false;
+}
+
+int dsm_futex_wait(const struct dsm_word *word UNUSED, const uint32_t *user UNUSED, uint32_t value UNUSED,
+                   uint32_t bitset UNUSED, uint64_t deadline UNUSED)
+{
+    return -ENOSYS;
+}
+
+uint32_t dsm_futex_wake(const struct dsm_word *word UNUSED, uint32_t max UNUSED, uint32_t bitset UNUSED)
+{
+    return 0;
 }
