@@ -99,7 +99,7 @@ def parse_cpython(output):
         if match:
             module = match.group(1)
         # At the start of a line, or after what a test printed; not in the list of failures at the end.
-        match = re.match(r"(\w+) \(([\w.<>]+)\)(.*)$", line) or (
+        match = re.match(r"(\w+) \((\w+\.[\w.<>]+)\)(.*)$", line) or (
             not line.startswith(("FAIL:", "ERROR:")) and
             re.search(r"(?:^|\W)(\w+) \((test\.[\w.<>]+\.\1)\)(.*)$", line))
         if match:
