@@ -11,6 +11,7 @@
 #include "arch/thread.h"
 #include "border/border.h"
 #include "core/sha256.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/shared.h"
@@ -253,6 +254,8 @@ static NORETURN void end(int32_t wait, bool replaced)
             thread_park_hard();
     if (shared_any())
         shared_flush(NULL);
+    if (dsm_any())
+        dsm_exit();
     vfs_exit();
     if (g_stats)
         stats_print();
@@ -285,6 +288,8 @@ void process_exit(int status)
 
 void process_killed(int signal)
 {
+    if (g_strace)
+        log_note("[%d] killed by signal %d", process_pid(), signal);
     if (process_current()->vfork)
         vfork_end(signal);
     end(signal, false);

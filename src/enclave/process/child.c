@@ -192,7 +192,7 @@ static NORETURN void go_on(struct child *c)
     if (c->in.error)
         decline(c, c->in.error);
     cpu_state_sanitize(&state);
-    if (fork.tls != UINT64_MAX)
+    if (fork.tls)
         state.fs_base = fork.tls;
     thread->clear_child_tid = fork.child_cleartid;
     thread->signal.stack_base = fork.stack_base;

@@ -27,12 +27,22 @@ struct process {
     struct fs_state *fs;          /* vfs/open.c: cwd, umask */
     struct signal_actions *actions; /* signal/: dispositions */
     struct vfork *vfork;          /* NULL: an ordinary process */
+    int pdeathsig;                /* prctl(PR_SET_PDEATHSIG) */
+    bool nowait;                  /* SIGCHLD: children reap themselves; as the table has been told */
 };
 extern struct process g_process;
 /* current()->process; the enclave's own where that is not set yet. */
 struct process *process_current(void);
 /* Of the process that the calling thread plays. */
 int32_t process_pid(void);
+/* These ask the tree (sys/process.c), and so may make an OCALL where this is not the root. pid 0: the own one.
+ * -ESRCH. */
+int32_t process_ppid(void);
+int32_t process_pgid(int32_t pid);
+int32_t process_sid(int32_t pid);
+/* The terminal's foreground group. set: -ENOTTY, -EINVAL, -EPERM, -ESRCH. */
+int32_t process_tty_pgrp(void);
+MUST_CHECK int process_set_tty_pgrp(int32_t pgid);
 /* The enclave's own pid is known (the root's is, from the start; a child is told): before the program runs.
  * The main thread's tid is the same. */
 void process_set_pid(int32_t pid);

@@ -40,7 +40,7 @@ MUST_CHECK int32_t spawn_pid(void);
 /* A vfork child ends without exec. status as wait4 gives it. */
 void spawn_pid_exit(int32_t pid, int32_t status);
 /* fork(2): regs as the child is to go on with (rax 0). The child's pid; clone's CLONE_CHILD_SETTID,
- * CLONE_CHILD_CLEARTID addresses or 0; stack: a new rsp or 0. */
+ * CLONE_CHILD_CLEARTID addresses or 0; tls: a new FS base, stack: a new rsp, or 0. */
 MUST_CHECK int32_t spawn_fork(const struct regs *regs, uint64_t child_settid, uint64_t child_cleartid,
                               uint64_t tls, uint64_t stack);
 
