@@ -815,6 +815,180 @@ static void test_programs(void **state UNUSED)
     world_end(&w);
 }
 
+/* ---- two programs ---- */
+
+/* A parent and a child, and what each may do with a path that one or both touched. */
+static const struct {
+    const char *name, *before, *after;
+    uint32_t parent_bits, child_bits; /* 0: not touched */
+    uint32_t parent, parent_flags, child, child_flags;
+} shares[] = {
+    { "for both", "x", "x", R, R, MANIFEST_TRUSTED, 0, MANIFEST_TRUSTED, 0 },
+    { "for the parent", "x", "x", R, 0, MANIFEST_TRUSTED, 0, 0, 0 },
+    { "for the child", "x", "x", 0, R, 0, 0, MANIFEST_TRUSTED, 0 },
+    { "stat in the parent", "x", "x", TRACE_STAT, R, MANIFEST_NAMED, 0, MANIFEST_TRUSTED, 0 },
+    { "absent in the child", NULL, NULL, 0, TRACE_ABSENT, 0, 0, MANIFEST_ABSENT, 0 },
+    { "parent makes", NULL, "new", C, R, MANIFEST_ALLOWED, OUT, MANIFEST_ALLOWED, 0 },
+    { "child makes", NULL, "new", R, C, MANIFEST_ALLOWED, 0, MANIFEST_ALLOWED, OUT },
+    { "child makes, parent looked before", NULL, "new", TRACE_ABSENT, C, MANIFEST_ABSENT, 0,
+      MANIFEST_ALLOWED, OUT },
+    { "child overwrites", "old", "new", TRACE_STAT, T, MANIFEST_ALLOWED, 0, MANIFEST_ALLOWED, OUT },
+    { "parent makes, child appends", NULL, "new", C, W, MANIFEST_ALLOWED, OUT, MANIFEST_ALLOWED, 0 },
+    { "parent's temporary", NULL, NULL, C | TRACE_REMOVED, R, MANIFEST_SCRATCH, 0, MANIFEST_SCRATCH,
+      0 },
+    { "child's temporary", NULL, NULL, 0, C | TRACE_REMOVED, 0, 0, MANIFEST_SCRATCH, 0 },
+    { "made by one, removed by the other", NULL, NULL, C, TRACE_REMOVED, MANIFEST_SCRATCH, 0,
+      MANIFEST_SCRATCH, 0 },
+    { "temporary, only looked for", NULL, NULL, TRACE_ABSENT, C | TRACE_REMOVED, MANIFEST_ABSENT, 0,
+      MANIFEST_SCRATCH, 0 },
+    { "m/__pycache__/a.cpython-311.pyc", NULL, "pyc", R, C, 0, 0, 0, 0 },
+    { "script", "#!/bin/sh\n", "#!/bin/sh\n", TRACE_EXECUTED, R | TRACE_EXECUTED,
+      MANIFEST_NAMED, 0, MANIFEST_TRUSTED, MANIFEST_EXEC },
+};
+
+struct pair {
+    struct world w;
+    struct trace_process processes[3];
+    struct trace_access accesses[PATHS_MAX];
+};
+
+static void pair_start(struct pair *p)
+{
+    world_start(&p->w);
+    p->w.trace.processes = p->processes;
+}
+
+/* Processes 1 and 2 are the child, which runs /usr/bin/env. */
+static void pair_ends(struct pair *p)
+{
+    size_t count = p->processes[2].access_count;
+    p->processes[0] = p->processes[1] = p->processes[2] = p->w.process;
+    p->processes[1].parent = 0;
+    p->processes[1].how = TRACE_HOW_VFORK;
+    p->processes[1].access_count = 0;
+    p->processes[2].parent = 1;
+    p->processes[2].how = TRACE_HOW_EXEC;
+    p->processes[2].executable = p->processes[2].exec_name = "/usr/bin/env";
+    p->processes[2].accesses = p->accesses;
+    p->processes[2].access_count = count;
+    p->w.trace.process_count = 3;
+}
+
+static void expect_in(const struct cascade *c, size_t node, const char *path, const char *name,
+                      uint32_t class, uint32_t flags)
+{
+    const struct cascade_file *f = cascade_find(&c->nodes[node], path);
+    if ((f ? f->class : 0) != class || (f && f->flags != flags))
+        fail_msg("%s, node %zu: got %s, flags %x", name, node,
+                 f ? cascade_class_name(f->class) : "no record", f ? f->flags : 0);
+}
+
+static void test_shares(void **state UNUSED)
+{
+    struct pair p = { 0 };
+    pair_start(&p);
+    struct world *w = &p.w;
+    for (size_t i = 0; i < ARRAY_SIZE(shares); i++)
+        if (shares[i].before)
+            put(w, shares[i].name, shares[i].before);
+    /* touch() takes the root to have touched each path. */
+    for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
+        size_t kept = w->process.access_count;
+        uint32_t index = touch(w, shares[i].name, shares[i].parent_bits | shares[i].child_bits);
+        w->process.access_count = kept;
+        if (shares[i].parent_bits)
+            w->accesses[w->process.access_count++] =
+                (struct trace_access){ .path = index, .bits = shares[i].parent_bits };
+        if (shares[i].child_bits)
+            p.accesses[p.processes[2].access_count++] =
+                (struct trace_access){ .path = index, .bits = shares[i].child_bits };
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
+        if (shares[i].after && (!shares[i].before || strcmp(shares[i].after, shares[i].before) != 0))
+            put(w, shares[i].name, shares[i].after);
+        else if (!shares[i].after && shares[i].before)
+            assert_int_equal(unlink(at(w, shares[i].name)), 0);
+    }
+    run_ends(w);
+    pair_ends(&p);
+
+    struct cascade *c = must_build(w, NULL);
+    assert_int_equal(c->node_count, 2);
+    for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof(path), "%s", at(w, shares[i].name));
+        expect_in(c, 0, path, shares[i].name, shares[i].parent, shares[i].parent_flags);
+        expect_in(c, 1, path, shares[i].name, shares[i].child, shares[i].child_flags);
+    }
+    /* /tmp: the root always, others that use it. */
+    expect_in(c, 0, "/tmp", "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE);
+    expect_in(c, 1, "/tmp", "/tmp", 0, 0);
+    /* The hub's thread, and what only a root has. */
+    assert_int_equal(c->nodes[0].thread_count, c->nodes[1].thread_count + 1);
+    assert_int_equal(c->nodes[0].process_limit, 64);
+    assert_int_equal(c->nodes[1].process_limit, 0);
+    assert_int_equal(c->nodes[1].env_count, 0);
+    cascade_free(c);
+    world_end(w);
+}
+
+/* What a parent starts, it must find: scripts by content, programs by name, and the links on the way. */
+static void test_started(void **state UNUSED)
+{
+    struct pair p = { 0 };
+    pair_start(&p);
+    struct world *w = &p.w;
+    put(w, "bin/run", "#!/bin/sh -e\n");
+    assert_int_equal(symlink("bin", at(w, "link")), 0);
+    run_ends(w);
+    pair_ends(&p);
+    char name[PATH_MAX], script[PATH_MAX], dash[PATH_MAX];
+    snprintf(name, sizeof(name), "%s", at(w, "link/run"));
+    snprintf(script, sizeof(script), "%s", at(w, "bin/run"));
+    assert_non_null(realpath("/bin/sh", dash));
+    char *argv[] = { (char *)"/bin/sh", (char *)"-e", name, NULL };
+    p.processes[2].executable = dash;
+    p.processes[2].exec_name = "link/run";
+    p.processes[2].argv = argv;
+    p.processes[2].argc = 3;
+
+    struct cascade *c = must_build(w, NULL);
+    expect_in(c, 0, script, "the script", MANIFEST_TRUSTED, MANIFEST_EXEC);
+    expect_in(c, 0, at(w, "link"), "the link", MANIFEST_TRUSTED, 0);
+    expect_in(c, 0, dash, "the interpreter", MANIFEST_NAMED, 0);
+    expect_in(c, 1, dash, "the interpreter", MANIFEST_TRUSTED, MANIFEST_EXEC);
+    expect_in(c, 1, w->program, "the parent", 0, 0);
+    assert_int_equal(c->nodes[0].child_count, 1);
+    assert_string_equal(c->nodes[0].children[0].start.text, script);
+    cascade_free(c);
+    world_end(w);
+}
+
+/* Nobody may trust what another one writes. */
+static void test_written_elsewhere(void **state UNUSED)
+{
+    struct pair p = { 0 };
+    pair_start(&p);
+    struct world *w = &p.w;
+    put(w, "f", "x");
+    uint32_t f = touch(w, "f", R | W);
+    w->paths[f].read_before_written = true;
+    w->accesses[f].bits = R;
+    p.accesses[p.processes[2].access_count++] = (struct trace_access){ .path = f, .bits = T };
+    run_ends(w);
+    pair_ends(&p);
+    struct err err = { 0 };
+    assert_null(build(w, NULL, NULL, &err));
+    assert_non_null(strstr(err.text, "--allow"));
+    const char *allow = at(w, "f");
+    const struct manifest_rules rules = { .allow = &allow, .allow_count = 1 };
+    struct cascade *c = must_build(w, &rules);
+    expect_in(c, 0, allow, "f", MANIFEST_ALLOWED, 0);
+    expect_in(c, 1, allow, "f", MANIFEST_ALLOWED, 0);
+    cascade_free(c);
+    world_end(w);
+}
+
 static void test_several_traces(void **state UNUSED)
 {
     struct world a, b;
@@ -869,7 +1043,8 @@ int main(void)
         cmocka_unit_test(test_closure),        cmocka_unit_test(test_rules),
         cmocka_unit_test(test_environment),    cmocka_unit_test(test_limits),
         cmocka_unit_test(test_script),         cmocka_unit_test(test_programs),
-        cmocka_unit_test(test_several_traces),
+        cmocka_unit_test(test_shares),         cmocka_unit_test(test_started),
+        cmocka_unit_test(test_written_elsewhere), cmocka_unit_test(test_several_traces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
