@@ -1,0 +1,657 @@
+/*
+ * Files that the hub holds: client and server in one process. hub_ask() runs the handler right away, as the process
+ * that g_peer says; what waits gives others a turn (g_meanwhile) until it is told. Descriptors of each process are a
+ * table of their own.
+ */
+#include "vfs_fakes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "arch/thread.h"
+#include "ipc/pipe.h"
+#include "ipc/poll.h"
+#include "mm/vma.h"
+#include "process/process.h"
+#include "tree/attest.h"
+#include "tree/links.h"
+#include "vfs/fd.h"
+#include "vfs/node.h"
+#include "vfs/remote/remote.h"
+#include "vfs/share.h"
+
+extern sys_fn sys_pipe2, sys_socketpair, sys_eventfd2, sys_epoll_create1, sys_epoll_ctl, sys_epoll_wait,
+    sys_sendto, sys_recvfrom, sys_shutdown;
+
+static const uint8_t g_own[MANIFEST_HASH_SIZE] = "root", g_other[MANIFEST_HASH_SIZE] = "other";
+static struct peer g_a = { .pid = 200, .hello = true }, g_b = { .pid = 201, .parent = 200 };
+static struct peer *g_peer; /* who asks; NULL: the root's own program */
+static struct fd_table *g_tables[3];
+static bool g_serving;
+static void (*g_meanwhile)(void);
+static unsigned g_asked, g_told;
+
+
+/* --- the hub ----------------------------------------------------------------------------------- */
+
+bool hub_is_here(void)
+{
+    return g_serving || !g_peer;
+}
+
+void hub_wake(void)
+{
+}
+
+void **peer_files(struct peer *peer)
+{
+    return &peer->files;
+}
+
+int32_t peer_pid(const struct peer *peer)
+{
+    return peer->pid;
+}
+
+const uint8_t *peer_mrenclave(const struct peer *peer)
+{
+    return peer->mrenclave;
+}
+
+const uint8_t *attest_mrenclave(void)
+{
+    return g_own;
+}
+
+struct peer *peer_by_pid(int32_t pid)
+{
+    return pid == g_a.pid ? &g_a : pid == g_b.pid ? &g_b : NULL;
+}
+
+void hub_tell(int32_t pid UNUSED, const struct hub_event *event)
+{
+    CHECK_EQ(event->kind, HUB_EVENT_READY, "event");
+    g_told++;
+    remote_ready(event->a);
+}
+
+static void told(struct waiter *waiter)
+{
+    struct hub_job *job = (struct hub_job *)((uint8_t *)waiter - offsetof(struct hub_job, waiter));
+    job->told = true;
+}
+
+static int64_t ask(struct hub_ask *ask, bool may_wait)
+{
+    static uint8_t reply[HUB_DATA_MAX];
+    uint8_t *data = malloc(ask->size + 1);
+    struct hub_job job = { .peer = g_peer,
+                           .request = { .op = ask->op, .size = ask->size },
+                           .data = data,
+                           .first = true };
+    int64_t ret;
+    memcpy(data, ask->data, ask->size);
+    memcpy(job.request.args, ask->args, sizeof(ask->args));
+    job.waiter.notify = told;
+    g_asked++;
+    for (;;) {
+        job.reply = (struct hub_reply){ 0 };
+        job.reply_data = reply;
+        g_serving = true;
+        ret = hub_files(&job);
+        hub_files_told();
+        g_serving = false;
+        CHECK(!current()->never_block && !current()->kernel_buffers, "flags stay set");
+        if (ret != HUB_LATER)
+            break;
+        CHECK(may_wait, "operation %u waits on the control channel", ask->op - HUB_FILE_FIRST);
+        if (!g_meanwhile) { /* a signal comes */
+            waitq_remove(&job.waiter);
+            ret = job.progress ? (int64_t)job.progress : -EINTR;
+            break;
+        }
+        struct peer *self = g_peer;
+        struct fd_table *fds = g_process.fds;
+        g_meanwhile();
+        g_peer = self;
+        g_process.fds = fds;
+        CHECK(job.told, "not told");
+        job.told = false;
+        job.first = false;
+    }
+    CHECK(!job.waiter.queue, "still on a queue");
+    memcpy(ask->out, job.reply.out, sizeof(ask->out));
+    ask->reply_size = job.reply.size < ask->room ? job.reply.size : ask->room;
+    if (ask->reply)
+        memcpy(ask->reply, reply, ask->reply_size);
+    free(data);
+    return ret;
+}
+
+int64_t hub_ask(struct hub_ask *a)
+{
+    return ask(a, false);
+}
+
+int64_t hub_ask_blocking(struct hub_ask *a)
+{
+    return ask(a, true);
+}
+
+/* --- from one process to the next ---------------------------------------------------------------- */
+
+static struct {
+    uint8_t bytes[1 << 20];
+    uint32_t sizes[64], count, taken, at, from;
+} g_wire;
+
+int channel_send(struct channel *channel UNUSED, const void *data, uint32_t size)
+{
+    memcpy(g_wire.bytes + g_wire.at, data, size);
+    g_wire.at += size;
+    g_wire.sizes[g_wire.count++] = size;
+    return 0;
+}
+
+int64_t channel_receive(struct channel *channel UNUSED, void *buf, uint32_t room,
+                        bool interruptible UNUSED)
+{
+    if (g_wire.taken == g_wire.count)
+        return -EPIPE;
+    uint32_t size = g_wire.sizes[g_wire.taken++];
+    CHECK(size <= room, "message");
+    memcpy(buf, g_wire.bytes + g_wire.from, size);
+    g_wire.from += size;
+    return size;
+}
+
+static struct lock g_mm_lock;
+struct lock *mm_lock(void);
+struct lock *mm_lock(void)
+{
+    return &g_mm_lock;
+}
+
+static struct vma g_mapping;
+uint32_t vma_count(void)
+{
+    return g_mapping.file ? 1 : 0;
+}
+
+const struct vma *vma_at(uint32_t index UNUSED)
+{
+    return &g_mapping;
+}
+
+/* As the process: 0 the root, 1 A, 2 B. */
+static void as(int who)
+{
+    g_peer = who == 0 ? NULL : who == 1 ? &g_a : &g_b;
+    g_process.fds = g_tables[who];
+}
+
+/* who's descriptors go to B, its child. */
+static void start_b(int who, bool all)
+{
+    struct share *share;
+    struct tree_stream s;
+    uint32_t count;
+    g_b.parent = who == 0 ? 100 : g_a.pid;
+    g_b.spawning = true;
+    memset(&g_wire, 0, sizeof(g_wire));
+    as(who);
+    CHECK_EQ(share_prepare(g_b.pid, g_process.fds, all, &share), 0, "prepare");
+    (void)!share_handles(share, &count);
+    CHECK_EQ(tree_stream_open(&s, NULL), 0, "stream");
+    share_send(share, &s);
+    CHECK_EQ(tree_stream_done(&s), 0, "sent");
+    share_done(share, true);
+    g_b.spawning = false;
+    g_b.hello = true;
+    as(2);
+    CHECK_EQ(tree_stream_open(&s, NULL), 0, "stream");
+    share_receive(&s);
+    CHECK_EQ(tree_stream_done(&s), 0, "received");
+    share_received_done();
+}
+
+static void start(int who)
+{
+    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 01777, NULL, 0,
+                                    false });
+    fake_add(&(struct fake_record){ "/lib/a", MANIFEST_TRUSTED, 0, S_IFREG | 0644, "0123456789", 0,
+                                    false });
+    fake_start("/");
+    memcpy(g_a.mrenclave, g_own, sizeof(g_own));
+    memcpy(g_b.mrenclave, g_own, sizeof(g_own));
+    g_tables[0] = g_process.fds;
+    g_tables[1] = fd_table_new();
+    g_tables[2] = fd_table_new();
+    as(who);
+}
+
+static void end_b(void)
+{
+    g_serving = true;
+    hub_files_drop(&g_b);
+    hub_files_told();
+    g_serving = false;
+}
+
+#define READ(fd, size)      SYS(read, U(fd), U(g_buf), size)
+#define WRITE(fd, text)     SYS(write, U(fd), U(text), strlen(text))
+#define SAYS(n, text)                                                       \
+    do {                                                                    \
+        CHECK_EQ(n, strlen(text), text);                                    \
+        CHECK(memcmp(g_buf, text, strlen(text)) == 0, "%s: '%.20s'", text, g_buf); \
+    } while (0)
+static char g_buf[300000], g_much[300000];
+static int32_t g_fds[2];
+
+static bool is_shared(int fd)
+{
+    struct file *file = fd_get(fd);
+    bool shared = remote_handle(file) >= 0;
+    file_unref(file);
+    return shared;
+}
+
+/* --- pipes ------------------------------------------------------------------------------------- */
+
+static void pipe_body(void)
+{
+    start(1);
+    CHECK_EQ(SYS(pipe2, U(g_fds), 0), 0, "pipe");
+    CHECK_EQ(WRITE(g_fds[1], "hello, world"), 12, "write");
+    SAYS(READ(g_fds[0], 5), "hello");
+    CHECK_EQ(g_asked, 0, "a pipe of one process asks nobody");
+    start_b(1, true);
+    CHECK(is_shared(g_fds[0]) && is_shared(g_fds[1]), "moved");
+    SAYS(READ(g_fds[0], 2), ", "); /* what was in it */
+    as(1);
+    CHECK(is_shared(g_fds[0]) && is_shared(g_fds[1]), "moved");
+    SAYS(READ(g_fds[0], 3), "wor");
+    CHECK_EQ(WRITE(g_fds[1], "more"), 4, "write");
+    as(2);
+    SAYS(READ(g_fds[0], 100), "ldmore");
+    CHECK_EQ(SYS(close, U(g_fds[1])), 0, "close");
+    as(1);
+    CHECK_EQ(WRITE(g_fds[1], "last"), 4, "write");
+    CHECK_EQ(SYS(close, U(g_fds[1])), 0, "close");
+    CHECK_EQ(SYS(close, U(g_fds[0])), 0, "close");
+    as(2);
+    SAYS(READ(g_fds[0], 100), "last");
+    CHECK_EQ(READ(g_fds[0], 100), 0, "the end");
+}
+
+static void drain(void)
+{
+    as(2);
+    int64_t n = READ(g_fds[0], 300000);
+    CHECK(n > 0, "drain: %lld", (long long)n);
+}
+
+static void feed(void)
+{
+    as(1);
+    CHECK_EQ(WRITE(g_fds[1], "fed"), 3, "feed");
+}
+
+static void blocking_body(void)
+{
+    start(1);
+    CHECK_EQ(SYS(pipe2, U(g_fds), 0), 0, "pipe");
+    start_b(1, true);
+    g_meanwhile = feed;
+    SAYS(READ(g_fds[0], 10), "fed");
+    as(1);
+    g_meanwhile = drain;
+    CHECK_EQ(SYS(write, U(g_fds[1]), U(g_much), sizeof(g_much)), sizeof(g_much), "all of it");
+    /* A signal: what was written counts; nothing written is to be restarted. */
+    g_meanwhile = NULL;
+    int64_t n = SYS(write, U(g_fds[1]), U(g_much), sizeof(g_much));
+    CHECK(n > 0 && n <= 65536, "a part: %lld", (long long)n);
+    CHECK_EQ(SYS(write, U(g_fds[1]), U(g_much), 10), -512 /* ERESTARTSYS */, "full");
+    as(2);
+    CHECK_EQ(SYS(fcntl, U(g_fds[1]), F_SETFL, O_NONBLOCK), 0, "SETFL");
+    as(1);
+    CHECK(SYS(fcntl, U(g_fds[1]), F_GETFL, 0) & O_NONBLOCK, "one description");
+    CHECK_EQ(SYS(write, U(g_fds[1]), U(g_much), 10), -EAGAIN, "full");
+    as(2);
+    CHECK_EQ(SYS(close, U(g_fds[0])), 0, "close");
+    as(1);
+    CHECK_EQ(SYS(close, U(g_fds[0])), 0, "close");
+    CHECK_EQ(SYS(write, U(g_fds[1]), U(g_much), 10), -EPIPE, "nobody reads");
+}
+
+static void end_body(void)
+{
+    start(0);
+    CHECK_EQ(SYS(pipe2, U(g_fds), O_NONBLOCK), 0, "pipe");
+    start_b(0, true);
+    as(0);
+    CHECK(!is_shared(g_fds[0]), "the root has its files itself");
+    CHECK_EQ(SYS(close, U(g_fds[1])), 0, "close");
+    CHECK_EQ(READ(g_fds[0], 10), -EAGAIN, "the other process may write");
+    end_b();
+    CHECK_EQ(READ(g_fds[0], 10), 0, "it has ended");
+}
+
+static void cloexec_body(void)
+{
+    start(0);
+    CHECK_EQ(SYS(pipe2, U(g_fds), O_CLOEXEC), 0, "pipe");
+    CHECK_EQ(SYS(dup2, U(g_fds[1]), 20), 20, "dup2");
+    start_b(0, false);
+    CHECK_EQ(WRITE(g_fds[1], "x"), -EBADF, "close-on-exec");
+    CHECK_EQ(WRITE(20, "x"), 1, "the copy has no flag");
+}
+
+/* --- readiness ---------------------------------------------------------------------------------- */
+
+static unsigned g_notified;
+static void notified(struct waiter *waiter UNUSED)
+{
+    g_notified++;
+}
+
+static void poll_body(void)
+{
+    start(0);
+    CHECK_EQ(SYS(pipe2, U(g_fds), 0), 0, "pipe");
+    start_b(0, true);
+    struct waiter waiter = { .notify = notified };
+    struct file *file = fd_get(g_fds[0]);
+    CHECK_EQ(file->ops->poll(file, &waiter), 0, "empty");
+    as(0);
+    CHECK_EQ(WRITE(g_fds[1], "x"), 1, "write");
+    CHECK_EQ(WRITE(g_fds[1], "y"), 1, "write");
+    hub_files_told();
+    CHECK_EQ(g_told, 1, "told once");
+    CHECK_EQ(g_notified, 1, "the waiter");
+    as(2);
+    CHECK_EQ(file->ops->poll(file, NULL), EPOLLIN | EPOLLRDNORM, "ready; armed again");
+    SAYS(READ(g_fds[0], 10), "xy");
+    as(0);
+    CHECK_EQ(WRITE(g_fds[1], "z"), 1, "write");
+    hub_files_told();
+    CHECK_EQ(g_notified, 2, "the waiter");
+    waitq_remove(&waiter);
+    as(2);
+    (void)file->ops->poll(file, NULL);
+    as(0);
+    CHECK_EQ(WRITE(g_fds[1], "z"), 1, "write");
+    hub_files_told();
+    CHECK_EQ(g_notified, 2, "nobody waits");
+    as(2);
+    file_unref(file);
+}
+
+/* An epoll instance that watches a pipe which moves. */
+static void epoll_body(void)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.u64 = 7 }, got;
+    start(1);
+    CHECK_EQ(SYS(pipe2, U(g_fds), 0), 0, "pipe");
+    int64_t ep = SYS(epoll_create1, 0);
+    CHECK_EQ(SYS(epoll_ctl, U(ep), EPOLL_CTL_ADD, U(g_fds[0]), U(&event)), 0, "add");
+    start_b(1, true);
+    CHECK_EQ(WRITE(g_fds[1], "x"), 1, "write");
+    as(1);
+    hub_files_told();
+    CHECK_EQ(SYS(epoll_wait, U(ep), U(&got), 1, 0), 1, "ready");
+    CHECK_EQ(got.data.u64, 7, "data");
+    SAYS(READ(g_fds[0], 10), "x");
+    CHECK_EQ(SYS(epoll_wait, U(ep), U(&got), 1, 0), 0, "not ready");
+    as(2);
+    CHECK_EQ(WRITE(g_fds[1], "y"), 1, "write");
+    as(1);
+    hub_files_told();
+    CHECK_EQ(SYS(epoll_wait, U(ep), U(&got), 1, 0), 1, "ready again");
+}
+
+/* --- sockets, eventfds --------------------------------------------------------------------------- */
+
+static void socket_body(void)
+{
+    start(1);
+    CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
+    CHECK_EQ(WRITE(g_fds[0], "to b"), 4, "write");
+    CHECK_EQ(WRITE(g_fds[1], "to a"), 4, "write");
+    CHECK_EQ(SYS(shutdown, U(g_fds[1]), SHUT_WR), 0, "shutdown");
+    start_b(1, true);
+    SAYS(READ(g_fds[1], 10), "to b");
+    CHECK_EQ(SYS(sendto, U(g_fds[1]), U("x"), 1, MSG_NOSIGNAL, 0, 0), -EPIPE, "shut");
+    as(1);
+    SAYS(SYS(recvfrom, U(g_fds[0]), U(g_buf), 10, MSG_PEEK, 0, 0), "to a");
+    SAYS(READ(g_fds[0], 10), "to a");
+    CHECK_EQ(READ(g_fds[0], 10), 0, "the end");
+    CHECK_EQ(SYS(recvfrom, U(g_fds[1]), U(g_buf), 10, MSG_DONTWAIT, 0, 0), -EAGAIN, "nothing");
+    CHECK_EQ(WRITE(g_fds[0], "again"), 5, "write");
+    as(2);
+    SAYS(READ(g_fds[1], 10), "again");
+}
+
+static void eventfd_body(void)
+{
+    uint64_t value = 5;
+    start(1);
+    int64_t fd = SYS(eventfd2, 3, O_NONBLOCK);
+    start_b(1, true);
+    CHECK_EQ(SYS(write, U(fd), U(&value), 8), 8, "write");
+    as(1);
+    CHECK_EQ(SYS(read, U(fd), U(&value), 8), 8, "read");
+    CHECK_EQ(value, 8, "one counter");
+    CHECK_EQ(SYS(read, U(fd), U(&value), 8), -EAGAIN, "read");
+}
+
+/* --- offsets ------------------------------------------------------------------------------------- */
+
+static void position_body(int who)
+{
+    start(who);
+    int64_t fd = SYS(open, U("/lib/a"), O_RDONLY, 0);
+    SAYS(READ(fd, 2), "01");
+    start_b(who, true);
+    SAYS(READ(fd, 3), "234");
+    as(who);
+    SAYS(READ(fd, 2), "56");
+    CHECK_EQ(SYS(lseek, U(fd), U(-1ll), SEEK_END), 9, "seek");
+    as(2);
+    CHECK_EQ(SYS(lseek, U(fd), 0, SEEK_CUR), 9, "one offset");
+    SAYS(READ(fd, 100), "9");
+    CHECK_EQ(READ(fd, 100), 0, "the end");
+    SAYS(SYS(pread64, U(fd), U(g_buf), 3, 1), "123");
+}
+
+static void position_root_body(void)
+{
+    position_body(0);
+}
+
+static void position_child_body(void)
+{
+    position_body(1);
+}
+
+/* --- scratch ------------------------------------------------------------------------------------- */
+
+static int64_t make(const char *path, const char *text)
+{
+    int64_t fd = SYS(open, U(path), O_RDWR | O_CREAT | O_TRUNC, 0644);
+    CHECK(fd >= 0, "%s: %lld", path, (long long)fd);
+    CHECK_EQ(WRITE(fd, text), strlen(text), path);
+    return fd;
+}
+
+static unsigned names_in(const char *path, const char *wanted)
+{
+    int64_t fd = SYS(open, U(path), O_RDONLY | O_DIRECTORY, 0);
+    unsigned count = 0;
+    CHECK(fd >= 0, "%s: %lld", path, (long long)fd);
+    for (;;) {
+        int64_t n = SYS(getdents64, U(fd), U(g_buf), 4096);
+        CHECK(n >= 0, "getdents: %lld", (long long)n);
+        if (n == 0)
+            break;
+        for (int64_t at = 0; at < n; at += *(uint16_t *)(void *)(g_buf + at + 16))
+            count += !wanted || strcmp(g_buf + at + 19, wanted) == 0;
+    }
+    SYS(close, U(fd));
+    return count;
+}
+
+static void scratch_body(void)
+{
+    struct stat st, st2;
+    start(1);
+    int64_t fd = make("/tmp/x", "hello");
+    CHECK_EQ(SYS(lseek, U(fd), 1, SEEK_SET), 1, "seek");
+    SAYS(READ(fd, 10), "ello");
+    CHECK_EQ(SYS(fstat, U(fd), U(&st)), 0, "fstat");
+    CHECK_EQ(st.st_size, 5, "size");
+    as(2);
+    CHECK_EQ(SYS(stat, U("/tmp/x"), U(&st2)), 0, "stat");
+    CHECK_EQ(st.st_ino, st2.st_ino, "one file");
+    int64_t fd2 = SYS(open, U("/tmp/x"), O_RDONLY, 0);
+    SAYS(READ(fd2, 10), "hello");
+    CHECK_EQ(SYS(open, U("/tmp/x"), O_RDWR | O_CREAT | O_EXCL, 0600), -EEXIST, "O_EXCL");
+    CHECK_EQ(SYS(mkdir, U("/tmp/d"), 0755), 0, "mkdir");
+    CHECK_EQ(SYS(rename, U("/tmp/x"), U("/tmp/d/y")), 0, "rename");
+    CHECK_EQ(SYS(symlink, U("d/y"), U("/tmp/l")), 0, "symlink");
+    CHECK_EQ(SYS(link, U("/tmp/d/y"), U("/tmp/h")), 0, "link");
+    as(1);
+    CHECK_EQ(SYS(stat, U("/tmp/x"), U(&st)), -ENOENT, "renamed");
+    CHECK_EQ(SYS(readlink, U("/tmp/l"), U(g_buf), 10), 3, "readlink");
+    CHECK_EQ(SYS(stat, U("/tmp/l"), U(&st)), 0, "through the link");
+    CHECK_EQ(st.st_ino, st2.st_ino, "the same");
+    CHECK_EQ(st.st_nlink, 2, "links");
+    CHECK_EQ(names_in("/tmp", NULL), 5, "., .., d, l, h");
+    CHECK_EQ(names_in("/tmp/d", "y"), 1, "y");
+    CHECK_EQ(SYS(rmdir, U("/tmp/d")), -ENOTEMPTY, "rmdir");
+    CHECK_EQ(SYS(unlink, U("/tmp/d/y")), 0, "unlink");
+    CHECK_EQ(SYS(rmdir, U("/tmp/d")), 0, "rmdir");
+    CHECK_EQ(SYS(chmod, U("/tmp/h"), 0600), 0, "chmod");
+    CHECK_EQ(SYS(truncate, U("/tmp/h"), 2), 0, "truncate");
+    CHECK_EQ(SYS(setxattr, U("/tmp/h"), U("user.a"), U("value"), 5, 0), 0, "setxattr");
+    as(0);
+    CHECK_EQ(SYS(stat, U("/tmp/h"), U(&st)), 0, "the root's own");
+    CHECK_EQ(st.st_size, 2, "size");
+    CHECK_EQ(st.st_mode & 0777, 0600, "mode");
+    SAYS(SYS(getxattr, U("/tmp/h"), U("user.a"), U(g_buf), 10), "value");
+    as(2);
+    SAYS(SYS(pread64, U(fd2), U(g_buf), 10, 0), "he");
+    SAYS(SYS(getxattr, U("/tmp/h"), U("user.a"), U(g_buf), 10), "value");
+    CHECK_EQ(SYS(write, U(SYS(open, U("/tmp/big"), O_WRONLY | O_CREAT, 0600)), U(g_much), 200000), 200000,
+             "more than one message");
+    as(1);
+    CHECK_EQ(SYS(stat, U("/tmp/big"), U(&st)), 0, "stat");
+    CHECK_EQ(st.st_size, 200000, "size");
+    CHECK_EQ(SYS(read, U(SYS(open, U("/tmp/big"), O_RDONLY, 0)), U(g_buf), 300000), 200000, "read");
+    CHECK_EQ(SYS(stat, U("/tmp/none/x"), U(&st)), -ENOENT, "absent directory");
+    CHECK_EQ(SYS(stat, U("/tmp/h/x"), U(&st)), -ENOTDIR, "no directory");
+}
+
+static void shm_body(void)
+{
+    struct stat st;
+    start(2);
+    memcpy(g_b.mrenclave, g_other, sizeof(g_other));
+    int64_t fd = make("/dev/shm/sem.x", "1");
+    CHECK_EQ(SYS(stat, U("/dev/shm/sem.x"), U(&st)), 0, "stat");
+    CHECK_EQ(names_in("/dev/shm", "sem.x"), 1, "list");
+    as(0);
+    CHECK_EQ(SYS(stat, U("/dev/shm/sem.x"), U(&st)), 0, "the root sees it");
+    as(1);
+    CHECK_EQ(SYS(unlink, U("/dev/shm/sem.x")), 0, "unlink");
+    as(2);
+    CHECK_EQ(SYS(stat, U("/dev/shm/sem.x"), U(&st)), -ENOENT, "gone");
+    SAYS(SYS(pread64, U(fd), U(g_buf), 10, 0), "1");
+}
+
+/* A node reaches what it was granted and nothing else. */
+static void grant_body(void)
+{
+    static struct manifest_grant grants[1];
+    struct stat st;
+    start(2);
+    memcpy(g_b.mrenclave, g_other, sizeof(g_other));
+    CHECK_EQ(SYS(open, U("/tmp/x"), O_WRONLY | O_CREAT, 0600), -EACCES, "no grant");
+    for (uint32_t i = 0; i < g_manifest.file_count; i++)
+        if (strcmp(manifest_path(&g_manifest, i), "/tmp") == 0)
+            grants[0].path = g_manifest.files[i].path;
+    memcpy(grants[0].mrenclave, g_other, sizeof(g_other));
+    g_manifest.grants = grants;
+    g_manifest.grant_count = 1;
+    make("/tmp/x", "granted");
+    as(1);
+    CHECK_EQ(SYS(stat, U("/tmp/x"), U(&st)), 0, "one file system");
+}
+
+/* Requests that no library OS of ours would make. */
+static void hostile_body(void)
+{
+    static const char *const paths[] = { "",       "tmp",    "/tmp/",     "/tmp/../lib/a", "/tmp/./x",
+                                         "//tmp",  "/tmp//x", "/tmp/..",  "/..",           "/lib/a",
+                                         "/proc/1", "/" };
+    start(2);
+    memcpy(g_b.mrenclave, g_other, sizeof(g_other));
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        struct hub_ask a = { .op = HUB_FILE_FIRST + REMOTE_SCRATCH,
+                             .args = { SCRATCH_OPEN, O_RDONLY, 0, 0, UINT64_MAX },
+                             .data = paths[i],
+                             .size = (uint32_t)strlen(paths[i]) };
+        CHECK(hub_ask(&a) < 0, "'%s' was opened", paths[i]);
+    }
+    for (uint32_t op = 0; op < 64; op++) {
+        for (uint64_t what = 0; what < 32; what++) {
+            struct hub_ask a = { .op = HUB_FILE_FIRST + op,
+                                 .args = { what, 7, UINT64_MAX, UINT64_MAX, UINT64_MAX },
+                                 .data = "/dev/shm/x",
+                                 .size = (uint32_t)what % 12 };
+            (void)!hub_ask(&a);
+        }
+    }
+}
+
+#define BODY(name)                                \
+    static void test_##name(void **state UNUSED) \
+    {                                             \
+        vfs_child(name##_body);                   \
+    }
+BODY(pipe)
+BODY(blocking)
+BODY(end)
+BODY(cloexec)
+BODY(poll)
+BODY(epoll)
+BODY(socket)
+BODY(eventfd)
+BODY(position_root)
+BODY(position_child)
+BODY(scratch)
+BODY(shm)
+BODY(grant)
+BODY(hostile)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pipe),          cmocka_unit_test(test_blocking),
+        cmocka_unit_test(test_end),           cmocka_unit_test(test_cloexec),
+        cmocka_unit_test(test_poll),          cmocka_unit_test(test_epoll),
+        cmocka_unit_test(test_socket),        cmocka_unit_test(test_eventfd),
+        cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
+        cmocka_unit_test(test_scratch),       cmocka_unit_test(test_shm),
+        cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
