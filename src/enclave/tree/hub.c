@@ -19,6 +19,7 @@
 #include "border/border.h"
 #include "mm/heap.h"
 #include "process/process.h"
+#include "process/vfork.h"
 #include "signal/signal.h"
 #include "thread/threads.h"
 #include "tree/links.h"
@@ -236,6 +237,7 @@ static void doom(struct peer *peer, int32_t status)
 {
     if (peer->doomed)
         return;
+    log_note("DOOM %d %d from %lx", peer->pid, status, (uint64_t)__builtin_return_address(0));
     peer->doomed = true;
     peer->doom_status = status;
     if (peer->control_slot != TREE_NO_SLOT)
@@ -332,6 +334,8 @@ void hub_tell(int32_t pid, const struct hub_event *event)
 
 void ptable_tell(int32_t pid, const struct signal_info *info)
 {
+    if (vfork_signal(pid, info)) /* a child that a thread of the root plays */
+        return;
     if (info->number == SIGKILL) {
         mutex_take(&g_hub.mutex);
         struct peer *peer = peer_running(pid);
@@ -424,7 +428,7 @@ static void run(struct link *link)
         ret = -ENOMEM;
     }
     unkeep(link);
-    if (!peer->doomed || job->request.op == HUB_EXIT)
+    if (!peer->doomed)
         answer(link, ret);
 }
 

@@ -26,7 +26,7 @@ enum hub_op {
     HUB_OPEN,        /* (): a channel for a thread -> out[0] slot; data: secret */
     HUB_CANCEL,      /* (slot): the request waiting on that channel is to be answered now (-EINTR) */
     HUB_EVENTS,      /* (at most): data: struct hub_event[]; ret = count. Asked after a nudge */
-    HUB_EXIT,        /* (status as wait4 gives it): this process ended. Answered, then OCALL_TREE_BYE */
+    HUB_EXIT,        /* (status as wait4 gives it): this process ended. Not answered */
 
     /* Process table, see ptable.h; arguments as the system calls. */
     HUB_NEW_PID,     /* (): a child of this process that does not run yet -> pid */
@@ -42,6 +42,7 @@ enum hub_op {
     HUB_SETPGID, HUB_GETPGID, HUB_SETSID, HUB_GETSID, HUB_GETPPID,
     HUB_PDEATHSIG,   /* (signal) */
     HUB_TTY_PGRP,    /* (set: 0/1, pgrp): the terminal's foreground group */
+    HUB_NOWAIT,      /* (0/1): SIGCHLD is ignored or has SA_NOCLDWAIT */
 
     /* Files the hub holds, vfs/remote/remote.h. */
     HUB_FILE_FIRST = 64,

@@ -195,8 +195,11 @@ void hub_leave(int32_t status)
         user = border_out(0);
         system = border_out(1);
     }
-    (void)!hub_ask(&(struct hub_ask){ .op = HUB_EXIT,
-                                      .args = { (uint64_t)(int64_t)status, user, system } });
+    /* Not answered: the hub gives the channel's memory back at once. */
+    struct hub_line *line = g_client.control;
+    struct hub_ask ask = { .op = HUB_EXIT, .args = { (uint64_t)(int64_t)status, user, system } };
+    mutex_take(&g_client.mutex);
+    (void)!channel_send(&line->channel, &line->out, fill(line, &ask));
     for (;;)
         (void)!border_call0(OCALL_TREE_BYE, 0);
 }

@@ -95,6 +95,7 @@ static int64_t serve_exit(struct hub_job *job)
             waitq_remove(&g_hub.links[slot]->job.waiter);
     mutex_drop(&g_hub.mutex);
     hub_files_drop(peer);
+    log_note("EXIT %d %lx", peer->pid, args[0]);
     hub_process_exit(peer->pid, (int32_t)args[0], args[1], args[2]);
     hub_wake();
     return 0;
@@ -201,6 +202,7 @@ int64_t hub_serve(struct hub_job *job)
     case HUB_GETSID: return ptable_getsid(self, (int32_t)args[0]);
     case HUB_GETPPID: return ptable_getppid(self);
     case HUB_PDEATHSIG: return ptable_pdeathsig(self, (int)args[0]);
+    case HUB_NOWAIT: ptable_set_nowait(self, args[0]); return 0;
     case HUB_TTY_PGRP:
         return args[0] ? ptable_set_tty_pgrp(self, (int32_t)args[1]) : ptable_tty_pgrp();
     default: return -ENOSYS;

@@ -229,7 +229,11 @@ int32_t ptable_new(int32_t parent)
         ret = -EAGAIN;
     } else if (p && !p->zombie) {
         *e = (struct entry){
-            .pid = new_pid(), .parent = p->pid, .pgid = p->pgid, .sid = p->sid
+            .pid = new_pid(),
+            .parent = p->pid,
+            .pgid = p->pgid,
+            .sid = p->sid,
+            .nowait = p->nowait, /* with the dispositions */
         };
         ret = e->pid;
         add(TAKE_PTR(e));
