@@ -237,7 +237,6 @@ static void doom(struct peer *peer, int32_t status)
 {
     if (peer->doomed)
         return;
-    log_note("DOOM %d %d from %lx", peer->pid, status, (uint64_t)__builtin_return_address(0));
     peer->doomed = true;
     peer->doom_status = status;
     if (peer->control_slot != TREE_NO_SLOT)

@@ -95,7 +95,6 @@ static int64_t serve_exit(struct hub_job *job)
             waitq_remove(&g_hub.links[slot]->job.waiter);
     mutex_drop(&g_hub.mutex);
     hub_files_drop(peer);
-    log_note("EXIT %d %lx", peer->pid, args[0]);
     hub_process_exit(peer->pid, (int32_t)args[0], args[1], args[2]);
     hub_wake();
     return 0;
