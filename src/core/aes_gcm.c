@@ -90,39 +90,48 @@ static inline v2l encrypt(const struct aes_gcm *gcm, v2l block)
     return __builtin_ia32_aesenclast128(block, key(gcm, ROUNDS));
 }
 
-/* A sum of products, not reduced: 256 bits in three overlapping parts. */
+/* A hash key's power: itself, and the sum of its halves in the low half. */
+struct power {
+    v2l whole, folded;
+};
+
+static inline struct power power(const struct aes_gcm *gcm, unsigned n)
+{
+    return (struct power){ *(const v2l *)gcm->powers[WIDE - n], *(const v2l *)gcm->folded[WIDE - n] };
+}
+
+static inline v2l swap_halves(v2l a)
+{
+    return __builtin_shufflevector(a, a, 1, 0);
+}
+
+/* A sum of products, not reduced (Karatsuba): middle still holds low and high too. */
 struct product {
     v2l low, middle, high;
 };
 
-static inline void product_add(struct product *p, v2l a, v2l b)
+static inline void product_add(struct product *p, v2l a, struct power b)
 {
-    p->low ^= __builtin_ia32_pclmulqdq128(a, b, 0x00);
-    p->middle ^= __builtin_ia32_pclmulqdq128(a, b, 0x01) ^ __builtin_ia32_pclmulqdq128(a, b, 0x10);
-    p->high ^= __builtin_ia32_pclmulqdq128(a, b, 0x11);
+    p->low ^= __builtin_ia32_pclmulqdq128(a, b.whole, 0x00);
+    p->high ^= __builtin_ia32_pclmulqdq128(a, b.whole, 0x11);
+    p->middle ^= __builtin_ia32_pclmulqdq128(a ^ swap_halves(a), b.folded, 0x00);
 }
 
 /* Modulo x^128 + x^7 + x^2 + x + 1, reflected: 64 bits at a time from the low end. */
 static inline v2l product_reduce(struct product p)
 {
     const v2l poly = { 0, (long long)0xc200000000000000ull };
-    p.middle ^= __builtin_shufflevector(p.low, p.low, 1, 0);
-    p.middle ^= __builtin_ia32_pclmulqdq128(poly, p.low, 0x01);
-    p.high ^= __builtin_shufflevector(p.middle, p.middle, 1, 0);
+    p.middle ^= p.low ^ p.high;
+    p.middle ^= swap_halves(p.low) ^ __builtin_ia32_pclmulqdq128(poly, p.low, 0x01);
+    p.high ^= swap_halves(p.middle);
     return p.high ^ __builtin_ia32_pclmulqdq128(poly, p.middle, 0x01);
 }
 
-static inline v2l multiply(v2l a, v2l b)
+static inline v2l multiply(v2l a, struct power b)
 {
     struct product p = { 0 };
     product_add(&p, a, b);
     return product_reduce(p);
-}
-
-/* powers[i] is for the block that has i more behind it, counted from the end: H^(8-i). */
-static inline v2l power(const struct aes_gcm *gcm, unsigned n)
-{
-    return *(const v2l *)gcm->powers[WIDE - n];
 }
 
 void aes_gcm_init(struct aes_gcm *gcm, const uint8_t secret[static AES_GCM_KEY_SIZE])
@@ -135,10 +144,12 @@ void aes_gcm_init(struct aes_gcm *gcm, const uint8_t secret[static AES_GCM_KEY_S
     high = high << 1 | low >> 63;
     low = low << 1;
     v2l h1 = { (long long)(low ^ (carry & 1)), (long long)(high ^ (carry & 0xc200000000000000ull)) };
+    struct power first = { h1, h1 ^ swap_halves(h1) };
     v2l at = h1;
     for (unsigned n = 1; n <= WIDE; n++) {
         *(v2l *)gcm->powers[WIDE - n] = at;
-        at = multiply(at, h1);
+        *(v2l *)gcm->folded[WIDE - n] = at ^ swap_halves(at);
+        at = multiply(at, first);
     }
 }
 
@@ -192,82 +203,85 @@ static inline v2l counter_add(v2l counter, unsigned n)
 #define EACH(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7)
 
 /*
- * The bulk: count blocks, a multiple of eight. opening is a constant where this is inlined. text: the eight
- * blocks of ciphertext that are hashed with this turn's AES rounds: this turn's own when opening, the turn
- * before's when sealing.
+ * One turn of the bulk: eight blocks. opening and hashing are constants where this is inlined. text holds
+ * the ciphertext that is hashed between the AES rounds: this turn's own when opening, the turn's before when
+ * sealing, which leaves its own there.
  */
-static inline __attribute__((always_inline)) const uint8_t *
-bulk(const struct aes_gcm *gcm, v2l *counter_io, v2l *sum_io, const uint8_t *from, uint8_t *to,
-     uint64_t count, bool opening)
+static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm, v2l *counter, v2l *sum,
+                                                       v2l text[static WIDE], const uint8_t *from,
+                                                       uint8_t *to, bool opening, bool hashing)
 {
-    v2l counter = *counter_io, sum = *sum_io;
-    v2l text[WIDE];
-    bool hashing = opening;
-    for (; count; count -= WIDE, from += WIDE * BLOCK, to += WIDE * BLOCK) {
-        v2l s0 = swap(counter) ^ key(gcm, 0);
-#define START(n) v2l s##n = swap(counter_add(counter, n)) ^ key(gcm, 0);
-        START(1) START(2) START(3) START(4) START(5) START(6) START(7)
-#undef START
-        counter = counter_add(counter, WIDE);
-        struct product p = { 0 };
+    v2l k = key(gcm, 0);
+#define START(n) v2l s##n = swap(counter_add(*counter, n)) ^ k;
+    EACH(START)
+    *counter = counter_add(*counter, WIDE);
+    struct product p = { 0 };
+
 #define ROUND_ONE(n) s##n = __builtin_ia32_aesenc128(s##n, k);
-#define ROUND(round)             \
-    do {                         \
-        v2l k = key(gcm, round); \
-        EACH(ROUND_ONE)          \
+#define ROUND(round)         \
+    do {                     \
+        k = key(gcm, round); \
+        EACH(ROUND_ONE)      \
     } while (0)
-#define ROUND_HASH(round, n)                                                   \
-    do {                                                                       \
-        if (opening)                                                           \
-            text[n] = load(from + (n) * BLOCK);                                \
-        v2l k = key(gcm, round);                                               \
-        s0 = __builtin_ia32_aesenc128(s0, k);                                  \
-        s1 = __builtin_ia32_aesenc128(s1, k);                                  \
-        s2 = __builtin_ia32_aesenc128(s2, k);                                  \
-        s3 = __builtin_ia32_aesenc128(s3, k);                                  \
-        if (hashing)                                                           \
-            product_add(&p, (n) ? swap(text[n]) : swap(text[n]) ^ sum, power(gcm, WIDE - (n))); \
-        s4 = __builtin_ia32_aesenc128(s4, k);                                  \
-        s5 = __builtin_ia32_aesenc128(s5, k);                                  \
-        s6 = __builtin_ia32_aesenc128(s6, k);                                  \
-        s7 = __builtin_ia32_aesenc128(s7, k);                                  \
+#define ROUND_HASH(round, n)                                   \
+    do {                                                       \
+        if (opening)                                           \
+            text[n] = load(from + (n) * BLOCK);                \
+        ROUND(round);                                          \
+        if (hashing) {                                         \
+            v2l block = swap(text[n]);                         \
+            if ((n) == 0)                                      \
+                block ^= *sum;                                 \
+            product_add(&p, block, power(gcm, WIDE - (n)));    \
+        }                                                      \
     } while (0)
-        ROUND_HASH(1, 0);
-        ROUND_HASH(2, 1);
-        ROUND_HASH(3, 2);
-        ROUND_HASH(4, 3);
-        ROUND_HASH(5, 4);
-        ROUND_HASH(6, 5);
-        ROUND_HASH(7, 6);
-        ROUND_HASH(8, 7);
-        ROUND(9);
-        if (hashing)
-            sum = product_reduce(p);
-        ROUND(10);
-        ROUND(11);
-        ROUND(12);
-        ROUND(13);
-        v2l k = key(gcm, ROUNDS);
-#define FINISH(n)                                                    \
-    {                                                                \
-        v2l pad = __builtin_ia32_aesenclast128(s##n, k);             \
-        v2l out = pad ^ (opening ? text[n] : load(from + (n) * BLOCK)); \
-        if (!opening)                                                \
-            text[n] = out;                                           \
-        store(to + (n) * BLOCK, out);                                \
+    ROUND_HASH(1, 0);
+    ROUND_HASH(2, 1);
+    ROUND_HASH(3, 2);
+    ROUND_HASH(4, 3);
+    ROUND_HASH(5, 4);
+    ROUND_HASH(6, 5);
+    ROUND_HASH(7, 6);
+    ROUND_HASH(8, 7);
+    ROUND(9);
+    if (hashing)
+        *sum = product_reduce(p);
+    ROUND(10);
+    ROUND(11);
+    ROUND(12);
+    ROUND(13);
+    k = key(gcm, ROUNDS);
+#define FINISH(n)                                                                   \
+    s##n = __builtin_ia32_aesenclast128(s##n, k);                                   \
+    s##n ^= opening ? text[n] : load(from + (n) * BLOCK);                           \
+    if (!opening)                                                                   \
+        text[n] = s##n;                                                             \
+    store(to + (n) * BLOCK, s##n);
+    EACH(FINISH)
+}
+
+/* count blocks, a multiple of eight and not zero. */
+static inline __attribute__((always_inline)) void bulk(const struct aes_gcm *gcm, v2l *counter, v2l *sum,
+                                                       const uint8_t *from, uint8_t *to,
+                                                       uint64_t count, bool opening)
+{
+    v2l text[WIDE], at = *counter, hashed = *sum;
+    if (!opening) {
+        turn(gcm, &at, &hashed, text, from, to, false, false);
+        from += WIDE * BLOCK;
+        to += WIDE * BLOCK;
+        count -= WIDE;
     }
-        EACH(FINISH)
-        hashing = true;
-    }
-    if (!opening && hashing) {
+    for (; count; count -= WIDE, from += WIDE * BLOCK, to += WIDE * BLOCK)
+        turn(gcm, &at, &hashed, text, from, to, opening, true);
+    if (!opening) {
         struct product p = { 0 };
         for (unsigned n = 0; n < WIDE; n++)
-            product_add(&p, n ? swap(text[n]) : swap(text[n]) ^ sum, power(gcm, WIDE - n));
-        sum = product_reduce(p);
+            product_add(&p, n ? swap(text[n]) : swap(text[n]) ^ hashed, power(gcm, WIDE - n));
+        hashed = product_reduce(p);
     }
-    *counter_io = counter;
-    *sum_io = sum;
-    return from;
+    *counter = at;
+    *sum = hashed;
 }
 
 /* The text and what it hashes to; ret_tag whole. */

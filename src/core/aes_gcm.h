@@ -20,6 +20,7 @@
 struct aes_gcm {
     uint8_t ALIGNED(16) round_keys[15][16];
     uint8_t ALIGNED(16) powers[8][16]; /* H^8..H^1, as the implementation likes them */
+    uint8_t ALIGNED(16) folded[8][16]; /* the sums of their halves */
 };
 
 void aes_gcm_init(struct aes_gcm *gcm, const uint8_t key[static AES_GCM_KEY_SIZE]);
