@@ -1,12 +1,12 @@
 /*
- * AES-256-GCM with the CPU's AES and carry-less multiplication. Built with -maes -mpclmul -mssse3 and never
- * with -mavx, as sha256_ni.c; compiler builtins instead of immintrin.h.
+ * AES-256-GCM with the CPU's AES and carry-less multiplication. Built with -maes -mpclmul -mssse3
+ * and never with -mavx, as sha256_ni.c; compiler builtins instead of immintrin.h.
  *
- * GHASH (SP 800-38D, 6.4) works on byte-reversed blocks. The hash key is kept times x, so that a product
- * of two reflected numbers needs no shift, and eight products are summed before one reduction (Gueron,
- * Kounavis: "Intel Carry-Less Multiplication Instruction and its Usage for Computing the GCM Mode").
- * The bulk does eight blocks at a time: their AES rounds and the GHASH of eight blocks (when sealing, the
- * eight before) share the loop, for neither fills the CPU alone.
+ * GHASH (SP 800-38D, 6.4) works on byte-reversed blocks. The hash key is kept times x, so that a
+ * product of two reflected numbers needs no shift, and eight products are summed before one
+ * reduction (Gueron, Kounavis: "Intel Carry-Less Multiplication Instruction and its Usage for
+ * Computing the GCM Mode"). The bulk does eight blocks at a time: their AES rounds and the GHASH of
+ * eight blocks (when sealing, the eight before) share the loop, for neither fills the CPU alone.
  */
 #include "core/aes_gcm.h"
 
@@ -52,14 +52,14 @@ static inline v2l key(const struct aes_gcm *gcm, unsigned round)
 }
 
 /* FIPS 197, 5.2. */
-#define EXPAND(at, constant, lane)                                                   \
-    do {                                                                                     \
-        v4i help = (v4i)__builtin_ia32_aeskeygenassist128(k[(at) - 1], (constant));          \
+#define EXPAND(at, constant, lane)                                                             \
+    do {                                                                                       \
+        v4i help = (v4i)__builtin_ia32_aeskeygenassist128(k[(at)-1], (constant));              \
         v2l spread = (v2l)__builtin_shufflevector(help, help, (lane), (lane), (lane), (lane)); \
-        v2l word = k[(at) - 2];                                                              \
-        word ^= (v2l)__builtin_ia32_pslldqi128(word, 32);                                    \
-        word ^= (v2l)__builtin_ia32_pslldqi128(word, 64);                                    \
-        k[at] = word ^ spread;                                                               \
+        v2l word = k[(at)-2];                                                                  \
+        word ^= (v2l)__builtin_ia32_pslldqi128(word, 32);                                      \
+        word ^= (v2l)__builtin_ia32_pslldqi128(word, 64);                                      \
+        k[at] = word ^ spread;                                                                 \
     } while (0)
 
 static void expand(struct aes_gcm *gcm, const uint8_t secret[static AES_GCM_KEY_SIZE])
@@ -97,7 +97,8 @@ struct power {
 
 static inline struct power power(const struct aes_gcm *gcm, unsigned n)
 {
-    return (struct power){ *(const v2l *)gcm->powers[WIDE - n], *(const v2l *)gcm->folded[WIDE - n] };
+    return (struct power){ *(const v2l *)gcm->powers[WIDE - n],
+                           *(const v2l *)gcm->folded[WIDE - n] };
 }
 
 static inline v2l swap_halves(v2l a)
@@ -143,7 +144,8 @@ void aes_gcm_init(struct aes_gcm *gcm, const uint8_t secret[static AES_GCM_KEY_S
     uint64_t low = (uint64_t)h[0], high = (uint64_t)h[1], carry = 0 - (high >> 63);
     high = high << 1 | low >> 63;
     low = low << 1;
-    v2l h1 = { (long long)(low ^ (carry & 1)), (long long)(high ^ (carry & 0xc200000000000000ull)) };
+    v2l h1 = { (long long)(low ^ (carry & 1)),
+               (long long)(high ^ (carry & 0xc200000000000000ull)) };
     struct power first = { h1, h1 ^ swap_halves(h1) };
     v2l at = h1;
     for (unsigned n = 1; n <= WIDE; n++) {
@@ -203,13 +205,14 @@ static inline v2l counter_add(v2l counter, unsigned n)
 #define EACH(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7)
 
 /*
- * One turn of the bulk: eight blocks. opening and hashing are constants where this is inlined. text holds
- * the ciphertext that is hashed between the AES rounds: this turn's own when opening, the turn's before when
- * sealing, which leaves its own there.
+ * One turn of the bulk: eight blocks. opening and hashing are constants where this is inlined. text
+ * holds the ciphertext that is hashed between the AES rounds: this turn's own when opening, the
+ * turn's before when sealing, which leaves its own there.
  */
-static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm, v2l *counter, v2l *sum,
-                                                       v2l text[static WIDE], const uint8_t *from,
-                                                       uint8_t *to, bool opening, bool hashing)
+static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm, v2l *counter,
+                                                       v2l *sum, v2l text[static WIDE],
+                                                       const uint8_t *from, uint8_t *to,
+                                                       bool opening, bool hashing)
 {
     v2l k = key(gcm, 0);
 #define START(n) v2l s##n = swap(counter_add(*counter, n)) ^ k;
@@ -223,17 +226,17 @@ static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm
         k = key(gcm, round); \
         EACH(ROUND_ONE)      \
     } while (0)
-#define ROUND_HASH(round, n)                                   \
-    do {                                                       \
-        if (opening)                                           \
-            text[n] = load(from + (n) * BLOCK);                \
-        ROUND(round);                                          \
-        if (hashing) {                                         \
-            v2l block = swap(text[n]);                         \
-            if ((n) == 0)                                      \
-                block ^= *sum;                                 \
-            product_add(&p, block, power(gcm, WIDE - (n)));    \
-        }                                                      \
+#define ROUND_HASH(round, n)                                \
+    do {                                                    \
+        if (opening)                                        \
+            text[n] = load(from + (n)*BLOCK);               \
+        ROUND(round);                                       \
+        if (hashing) {                                      \
+            v2l block = swap(text[n]);                      \
+            if ((n) == 0)                                   \
+                block ^= *sum;                              \
+            product_add(&p, block, power(gcm, WIDE - (n))); \
+        }                                                   \
     } while (0)
     ROUND_HASH(1, 0);
     ROUND_HASH(2, 1);
@@ -251,18 +254,18 @@ static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm
     ROUND(12);
     ROUND(13);
     k = key(gcm, ROUNDS);
-#define FINISH(n)                                                                   \
-    s##n = __builtin_ia32_aesenclast128(s##n, k);                                   \
-    s##n ^= opening ? text[n] : load(from + (n) * BLOCK);                           \
-    if (!opening)                                                                   \
-        text[n] = s##n;                                                             \
-    store(to + (n) * BLOCK, s##n);
+#define FINISH(n)                                       \
+    s##n = __builtin_ia32_aesenclast128(s##n, k);       \
+    s##n ^= opening ? text[n] : load(from + (n)*BLOCK); \
+    if (!opening)                                       \
+        text[n] = s##n;                                 \
+    store(to + (n)*BLOCK, s##n);
     EACH(FINISH)
 }
 
 /* count blocks, a multiple of eight and not zero. */
-static inline __attribute__((always_inline)) void bulk(const struct aes_gcm *gcm, v2l *counter, v2l *sum,
-                                                       const uint8_t *from, uint8_t *to,
+static inline __attribute__((always_inline)) void bulk(const struct aes_gcm *gcm, v2l *counter,
+                                                       v2l *sum, const uint8_t *from, uint8_t *to,
                                                        uint64_t count, bool opening)
 {
     v2l text[WIDE], at = *counter, hashed = *sum;
@@ -285,10 +288,10 @@ static inline __attribute__((always_inline)) void bulk(const struct aes_gcm *gcm
 }
 
 /* The text and what it hashes to; ret_tag whole. */
-static inline __attribute__((always_inline)) void
-crypt(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE], const void *aad,
-      uint64_t aad_size, const uint8_t *from, uint64_t size, uint8_t *to,
-      uint8_t ret_tag[static AES_GCM_TAG_SIZE], bool opening, enum edge edge)
+static inline __attribute__((always_inline)) void crypt(
+    const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE], const void *aad,
+    uint64_t aad_size, const uint8_t *from, uint64_t size, uint8_t *to,
+    uint8_t ret_tag[static AES_GCM_TAG_SIZE], bool opening, enum edge edge)
 {
     uint8_t ALIGNED(16) first[BLOCK] = { [BLOCK - 1] = 1 };
     __builtin_memcpy(first, nonce, AES_GCM_NONCE_SIZE);
@@ -338,8 +341,8 @@ static int check(const uint8_t expected[static AES_GCM_TAG_SIZE],
 }
 
 void aes_gcm_seal(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
-                  const void *aad, uint64_t aad_size, const void *plain, uint64_t size, void *cipher,
-                  uint8_t tag[static AES_GCM_TAG_SIZE])
+                  const void *aad, uint64_t aad_size, const void *plain, uint64_t size,
+                  void *cipher, uint8_t tag[static AES_GCM_TAG_SIZE])
 {
     crypt(gcm, nonce, aad, aad_size, plain, size, cipher, tag, false, EDGE_EXACT);
 }

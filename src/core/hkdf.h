@@ -14,8 +14,9 @@
 void hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
                  uint8_t ret[static SHA256_SIZE]);
 
-/* Extract and expand. salt and info may be NULL if their size is 0 (no salt: as 32 zeros). info_size is at
- * most HKDF_INFO_MAX, size at most HKDF_SIZE_MAX: larger ones are our own bug and trap. */
+/* Extract and expand. salt and info may be NULL if their size is 0 (no salt: as 32 zeros).
+ * info_size is at most HKDF_INFO_MAX, size at most HKDF_SIZE_MAX: larger ones are our own bug and
+ * trap. */
 #define HKDF_INFO_MAX 128u
 #define HKDF_SIZE_MAX (255u * SHA256_SIZE)
 void hkdf_sha256(const void *salt, size_t salt_size, const void *secret, size_t secret_size,

@@ -88,13 +88,15 @@ void island_cmac(const uint8_t key[static 16], const void *data, uint64_t size,
     xmm_load(&save);
 }
 
-/* --- BearSSL ---------------------------------------------------------------------------------------- */
+/* --- BearSSL
+ * ---------------------------------------------------------------------------------------- */
 
 /*
- * Debian builds it for ordinary programs: it uses SSE registers (legacy encodings: check_islands.py) and
- * compares a canary at %fs:0x28. So FS points at the thread block meanwhile, whose canary stands at just
- * that offset. What comes in between does no harm: stage 1 leaves library OS code where it is, an AEX
- * saves FS and ERESUME puts it back, and there is no OCALL in here.
+ * Debian builds it for ordinary programs: it uses SSE registers (legacy encodings:
+ * check_islands.py) and compares a canary at %fs:0x28. So FS points at the thread block meanwhile,
+ * whose canary stands at just that offset. What comes in between does no harm: stage 1 leaves
+ * library OS code where it is, an AEX saves FS and ERESUME puts it back, and there is no OCALL in
+ * here.
  */
 static_assert(THREAD_CANARY == 0x28, "the canary of foreign objects");
 

@@ -1,5 +1,5 @@
-/* xmm0-xmm15 around an island: code built with legacy SSE encodings, which touches nothing else of the
- * extended state. Tier: enclave. */
+/* xmm0-xmm15 around an island: code built with legacy SSE encodings, which touches nothing else of
+ * the extended state. Tier: enclave. */
 #pragma once
 
 #include <stdint.h>

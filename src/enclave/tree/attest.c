@@ -1,20 +1,20 @@
 /*
- * Admission by local attestation (attest.h). Tier: enclave. Sources: SDM vol. 3D, EREPORT, EGETKEY, "REPORT"
- * and "KEYREQUEST"; RFC 7748 (X25519), RFC 5869 (HKDF).
+ * Admission by local attestation (attest.h). Tier: enclave. Sources: SDM vol. 3D, EREPORT, EGETKEY,
+ * "REPORT" and "KEYREQUEST"; RFC 7748 (X25519), RFC 5869 (HKDF).
  *
  * What is said, and what binds it
  *   M0  key of the child
  *   M1  key of the parent, edge, spawn number, REPORT(parent -> child)
  *   M2  REPORT(child -> parent), what the child confirms
  *   M3  what the parent confirms
- * Both REPORTs hold the SHA-256 of all that precedes them (keys, edge, cascade, number) and of the role of who
- * made them; and MACs that only the named target can check. The keys are drawn for this spawn alone, so a
- * REPORT of another spawn, or one's own come back, does not fit. Keys and confirmations are
- *   HKDF(salt SHA-256(M0, M1, REPORT of M2), X25519(...), "SXPYTREE attest")
- * so they agree only if every byte arrived as it was sent.
+ * Both REPORTs hold the SHA-256 of all that precedes them (keys, edge, cascade, number) and of the
+ * role of who made them; and MACs that only the named target can check. The keys are drawn for this
+ * spawn alone, so a REPORT of another spawn, or one's own come back, does not fit. Keys and
+ * confirmations are HKDF(salt SHA-256(M0, M1, REPORT of M2), X25519(...), "SXPYTREE attest") so
+ * they agree only if every byte arrived as it was sent.
  *
- * Nothing is used before its check: of M0 and M1 only keys and target identity enter computations, and only
- * such as fail later if they were wrong.
+ * Nothing is used before its check: of M0 and M1 only keys and target identity enter computations,
+ * and only such as fail later if they were wrong.
  */
 #include "tree/attest.h"
 
@@ -54,8 +54,8 @@ enum role { ROLE_PARENT = 1, ROLE_CHILD = 2 };
 #define TAG_SIZE     32
 #define CONFIRM_SIZE 32
 
-/* First in the hash, and the second half of REPORTDATA: no program gets a REPORT with it (/dev/attestation
- * takes REPORTDATA from programs, and must refuse this half). */
+/* First in the hash, and the second half of REPORTDATA: no program gets a REPORT with it
+ * (/dev/attestation takes REPORTDATA from programs, and must refuse this half). */
 static const uint8_t g_tag[TAG_SIZE] = "SXPYTREE";
 
 struct message0 {
@@ -103,9 +103,11 @@ const uint8_t *attest_mrenclave(void)
     return g_self.mrenclave;
 }
 
-/* --- the CPU's part ----------------------------------------------------------------------------------- */
+/* --- the CPU's part
+ * ----------------------------------------------------------------------------------- */
 
-/* REPORT for an enclave of that identity; signer and versions of the target do not enter its key. */
+/* REPORT for an enclave of that identity; signer and versions of the target do not enter its key.
+ */
 static void report_for(const uint8_t mrenclave[static SGX_HASH_SIZE],
                        const struct sgx_report *identity,
                        const uint8_t data[static SGX_REPORTDATA_SIZE], struct sgx_report *ret)
@@ -167,11 +169,13 @@ void attest_self(void)
         panic("this enclave runs with attributes %lx, its manifest asks for %lx",
               g_self.attributes.flags, flags);
     if (!xfrm_right(g_self.attributes.xfrm) || g_self.misc_select != PROFILE_MISC_SELECT)
-        panic("this enclave runs with XFRM %lx and MISCSELECT %x, which its library OS does not know",
-              g_self.attributes.xfrm, g_self.misc_select);
+        panic(
+            "this enclave runs with XFRM %lx and MISCSELECT %x, which its library OS does not know",
+            g_self.attributes.xfrm, g_self.misc_select);
 }
 
-/* --- what both sides do --------------------------------------------------------------------------------- */
+/* --- what both sides do
+ * --------------------------------------------------------------------------------- */
 
 static void report_data(const struct exchange *e, enum role role,
                         uint8_t ret[static SGX_REPORTDATA_SIZE])
@@ -193,9 +197,10 @@ static void report_data(const struct exchange *e, enum role role,
     memcpy(ret + SGX_HASH_SIZE, g_tag, sizeof(g_tag));
 }
 
-/* NULL, or why the REPORT of who claims that role is refused. mrenclave: NULL: any of the cascade. */
-static const char *refusal(const struct exchange *e, enum role role, const struct sgx_report *report,
-                           const uint8_t *mrenclave)
+/* NULL, or why the REPORT of who claims that role is refused. mrenclave: NULL: any of the cascade.
+ */
+static const char *refusal(const struct exchange *e, enum role role,
+                           const struct sgx_report *report, const uint8_t *mrenclave)
 {
     uint8_t data[SGX_REPORTDATA_SIZE];
     report_data(e, role, data);
@@ -232,8 +237,8 @@ static void draw_key(struct exchange *e, uint8_t ret_public[static X25519_SIZE])
     island_x25519(e->scalar, NULL, ret_public);
 }
 
-/* What both sides can compute from both keys. False if the peer's point is one of those that make it zero
- * whatever the scalar. */
+/* What both sides can compute from both keys. False if the peer's point is one of those that make
+ * it zero whatever the scalar. */
 static bool agree(struct exchange *e, const uint8_t peer[static X25519_SIZE])
 {
     island_x25519(e->scalar, peer, e->shared);
@@ -261,12 +266,14 @@ static void derive(struct exchange *e)
     bytes_wipe(e->shared, sizeof(e->shared));
 }
 
-static bool confirmed(const uint8_t got[static CONFIRM_SIZE], const uint8_t want[static CONFIRM_SIZE])
+static bool confirmed(const uint8_t got[static CONFIRM_SIZE],
+                      const uint8_t want[static CONFIRM_SIZE])
 {
     return !ATTEST_CHECKS(CHECK_CONFIRM) || bytes_equal_ct(got, want, CONFIRM_SIZE);
 }
 
-/* --- the parent ------------------------------------------------------------------------------------------ */
+/* --- the parent
+ * ------------------------------------------------------------------------------------------ */
 
 static void hex(const uint8_t *bytes, size_t size, char *ret)
 {
@@ -283,8 +290,8 @@ static int refused(const char *why, const struct exchange *e)
     char want[2 * SGX_HASH_SIZE + 1], got[2 * SGX_HASH_SIZE + 1];
     hex(e->m1.edge.mrenclave, SGX_HASH_SIZE, want);
     hex(e->m2.report.mrenclave, SGX_HASH_SIZE, got);
-    log_error("a child was not admitted: %s; the manifest names MRENCLAVE %s, it said %s", why, want,
-              got);
+    log_error("a child was not admitted: %s; the manifest names MRENCLAVE %s, it said %s", why,
+              want, got);
     audit(OCALL_AUDIT_CHILD, EACCES, e->m1.edge.spawn_number, want, sizeof(want) - 1);
     return -EACCES;
 }
@@ -297,11 +304,13 @@ static int parent_side(struct exchange *e, const struct attest_edge *edge, struc
         return -EPIPE;
     e->m1.edge = *edge;
     report_data(e, ROLE_PARENT, data);
-    /* The child is expected to have this enclave's attributes; otherwise it cannot read it, and need not. */
+    /* The child is expected to have this enclave's attributes; otherwise it cannot read it, and
+     * need not. */
     report_for(edge->mrenclave, &g_self, data, &e->m1.report);
     if (channel_send_plain(channel, &e->m1, sizeof(e->m1)) < 0)
         return -EPIPE;
-    bool agreed = agree(e, e->m0.key); /* while the child does the same; used only if it is admitted */
+    bool agreed =
+        agree(e, e->m0.key); /* while the child does the same; used only if it is admitted */
     if (channel_receive_plain(channel, &e->m2, sizeof(e->m2)) < 0)
         return -EPIPE;
 
@@ -331,7 +340,8 @@ int attest_child(uint32_t slot, const struct attest_edge *edge, struct channel *
     return 0;
 }
 
-/* --- the child ------------------------------------------------------------------------------------------- */
+/* --- the child
+ * ------------------------------------------------------------------------------------------- */
 
 /* NULL, or why there is no parent. */
 static const char *child_side(struct exchange *e, struct channel *channel)
@@ -357,7 +367,8 @@ static const char *child_side(struct exchange *e, struct channel *channel)
     if (channel_send_plain(channel, &e->m2, sizeof(e->m2)) < 0 ||
         channel_receive_plain(channel, &e->m3, sizeof(e->m3)) < 0)
         return "it is gone";
-    return confirmed(e->m3.confirm, e->keys.by_parent) ? NULL : "its messages were changed on the way";
+    return confirmed(e->m3.confirm, e->keys.by_parent) ? NULL
+                                                       : "its messages were changed on the way";
 }
 
 void attest_parent(uint32_t slot, struct channel *ret, bool *ret_self)

@@ -1,17 +1,17 @@
 /*
  * Channels between enclaves (channel.h). Tier: enclave.
  *
- * A message in its cell: size = AES_GCM_TAG_SIZE + n; the tag first, then n bytes of ciphertext, so that
- * both are 16-byte aligned. Nonce: the sequence number. Associated data: direction, slot, sequence number;
- * n is authenticated as the ciphertext's length.
+ * A message in its cell: size = AES_GCM_TAG_SIZE + n; the tag first, then n bytes of ciphertext, so
+ * that both are 16-byte aligned. Nonce: the sequence number. Associated data: direction, slot,
+ * sequence number; n is authenticated as the ciphertext's length.
  *
- * All that is read of the region: the counters (when to look), a cell's size (bounded), its tag (copied)
- * and its ciphertext, each once. What they say is either what the peer sealed as this very message, or
- * ends the channel.
+ * All that is read of the region: the counters (when to look), a cell's size (bounded), its tag
+ * (copied) and its ciphertext, each once. What they say is either what the peer sealed as this very
+ * message, or ends the channel.
  *
- * The counters run modulo 2^32 beside the sequence numbers. A host that runs them ahead makes the receiver
- * open a cell that does not hold the message, or the sender overwrite one that was not taken: both end the
- * channel.
+ * The counters run modulo 2^32 beside the sequence numbers. A host that runs them ahead makes the
+ * receiver open a cell that does not hold the message, or the sender overwrite one that was not
+ * taken: both end the channel.
  */
 #include "tree/channel.h"
 
@@ -68,7 +68,8 @@ static struct counters counters(uint32_t slot, uint8_t direction)
     return (struct counters){ (uint32_t)word, (uint32_t)(word >> 32) };
 }
 
-static volatile uint64_t *cell_at(const struct channel *channel, uint8_t direction, uint64_t sequence)
+static volatile uint64_t *cell_at(const struct channel *channel, uint8_t direction,
+                                  uint64_t sequence)
 {
     uint64_t cell = channel->ping ? 0 : sequence % TREE_CELLS;
     return (volatile uint64_t *)(slot_at(channel->slot) + TREE_SLOT_HEAD +
@@ -144,9 +145,9 @@ static int64_t break_off(struct channel *channel)
 }
 
 /*
- * One wait in the host, with the dance of thread/wait.c: no signal is lost between the look and the sleep,
- * and none is waited for in vain. 0: look again (also for nothing); -EPIPE; -EINTR only if interruptible,
- * without having asked the host. OCALL_TREE_CALL has posted after all but -EINTR.
+ * One wait in the host, with the dance of thread/wait.c: no signal is lost between the look and the
+ * sleep, and none is waited for in vain. 0: look again (also for nothing); -EPIPE; -EINTR only if
+ * interruptible, without having asked the host. OCALL_TREE_CALL has posted after all but -EINTR.
  */
 static int64_t wait_host(enum ocall_nr nr, uint32_t slot, uint64_t direction, uint32_t seen,
                          bool interruptible)
@@ -249,8 +250,8 @@ static bool has_come(const struct channel *channel)
 static void taken(struct channel *channel)
 {
     channel->received++;
-    /* Asked and answered: the answer says that the question was taken. A peer that is gone does not want
-     * to know, but what it said before still counts. */
+    /* Asked and answered: the answer says that the question was taken. A peer that is gone does not
+     * want to know, but what it said before still counts. */
     if (!channel->ping)
         (void)border_call2(OCALL_TREE_TAKEN, 0, channel->slot, channel->in);
 }

@@ -1,9 +1,9 @@
 /*
  * Streams over channels (stream.h). Tier: enclave.
  *
- * The same object writes and reads, never both at once: while it writes, size is 0 and at is what the buffer
- * holds; while it reads, at of size bytes are used up. Turning round sends what was written; turning round
- * before everything was read is a protocol error. Bulk goes past the buffer.
+ * The same object writes and reads, never both at once: while it writes, size is 0 and at is what
+ * the buffer holds; while it reads, at of size bytes are used up. Turning round sends what was
+ * written; turning round before everything was read is a protocol error. Bulk goes past the buffer.
  */
 #include "tree/stream.h"
 

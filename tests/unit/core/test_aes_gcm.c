@@ -1,4 +1,5 @@
-/* AES-256-GCM: published vectors, BearSSL as oracle, damage, and how often memory outside is touched. */
+/* AES-256-GCM: published vectors, BearSSL as oracle, damage, and how often memory outside is
+ * touched. */
 #include "core/aes_gcm.h"
 
 #include <setjmp.h>
@@ -34,12 +35,12 @@ static size_t unhex(const char *text, uint8_t *ret)
 }
 
 /* McGrew, Viega: "The Galois/Counter Mode of Operation (GCM)", appendix B, test cases 13 to 16. */
-#define KEY_15   "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"
-#define ZERO_16  "00000000000000000000000000000000"
-#define PLAIN_16 \
+#define KEY_15  "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"
+#define ZERO_16 "00000000000000000000000000000000"
+#define PLAIN_16                                                       \
     "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72" \
     "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
-#define CIPHER_16 \
+#define CIPHER_16                                                      \
     "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa" \
     "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
 static const struct {
@@ -185,15 +186,19 @@ static void test_damage(void **state UNUSED)
                          0);
         /* Cut, longer, and bytes that moved from the associated data to the text. */
         assert_int_equal(
-            aes_gcm_open(&gcm, nonce, aad, sizeof(aad), g_cipher, size - 1, tag, g_opened), -EBADMSG);
+            aes_gcm_open(&gcm, nonce, aad, sizeof(aad), g_cipher, size - 1, tag, g_opened),
+            -EBADMSG);
         assert_int_equal(
-            aes_gcm_open(&gcm, nonce, aad, sizeof(aad), g_cipher, size + 1, tag, g_opened), -EBADMSG);
+            aes_gcm_open(&gcm, nonce, aad, sizeof(aad), g_cipher, size + 1, tag, g_opened),
+            -EBADMSG);
         assert_int_equal(
-            aes_gcm_open(&gcm, nonce, aad, sizeof(aad) - 1, g_cipher, size, tag, g_opened), -EBADMSG);
+            aes_gcm_open(&gcm, nonce, aad, sizeof(aad) - 1, g_cipher, size, tag, g_opened),
+            -EBADMSG);
     }
 }
 
-/* --- how memory outside is touched -------------------------------------------------------------------- */
+/* --- how memory outside is touched
+ * -------------------------------------------------------------------- */
 
 /* Every access to a guarded range faults, is noted, and is then stepped over. */
 #define GUARDED 8192u
@@ -239,7 +244,8 @@ static void test_outside_is_touched_once(void **state UNUSED)
             int r = 0;
             mprotect(g_guarded, GUARDED, PROT_NONE);
             if (opening)
-                r = aes_gcm_open_in(&gcm, nonce, aad, sizeof(aad), g_guarded, sizes[i], tag, g_opened);
+                r = aes_gcm_open_in(&gcm, nonce, aad, sizeof(aad), g_guarded, sizes[i], tag,
+                                    g_opened);
             else
                 aes_gcm_seal_out(&gcm, nonce, aad, sizeof(aad), g_plain, sizes[i], g_guarded, tag);
             mprotect(g_guarded, GUARDED, PROT_READ | PROT_WRITE);

@@ -2,4 +2,4 @@
 #pragma once
 #include <stdint.h>
 extern uint32_t g_attest_checks;
-#define ATTEST_CHECKS(check) (g_attest_checks >> (check) & 1)
+#define ATTEST_CHECKS(check) (g_attest_checks >> (check)&1)

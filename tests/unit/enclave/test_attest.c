@@ -1,10 +1,10 @@
 /*
- * Admission: a parent and a child, each a process of its own with a CPU that signs REPORTs for whatever
- * identity the case gives it, and between them this process, the host, which carries the messages from one
- * region to the other and does to them what the case says.
+ * Admission: a parent and a child, each a process of its own with a CPU that signs REPORTs for
+ * whatever identity the case gives it, and between them this process, the host, which carries the
+ * messages from one region to the other and does to them what the case says.
  *
- * Each attack runs twice: refused, and then with the one check that refuses it switched off in the victim,
- * where it must succeed. An evil side is the same code with all its own checks off.
+ * Each attack runs twice: refused, and then with the one check that refuses it switched off in the
+ * victim, where it must succeed. An evil side is the same code with all its own checks off.
  */
 #include "tree/attest.h"
 
@@ -54,9 +54,9 @@ enum {
     CONFIRM = 1 << 11,
     POINT = 1 << 12,
 };
-#define M0_SIZE 32u
-#define M1_SIZE (32u + 40u + 432u)
-#define M2_SIZE (432u + 32u)
+#define M0_SIZE   32u
+#define M1_SIZE   (32u + 40u + 432u)
+#define M2_SIZE   (432u + 32u)
 #define M1_REPORT 72u
 
 enum reports { REAL, REFLECTED, OLD };
@@ -65,17 +65,17 @@ enum reports { REAL, REFLECTED, OLD };
 struct side {
     struct sgx_report is; /* what its CPU writes into REPORTs */
     uint8_t cascade;
-    uint8_t cpu;          /* another one: another root key */
-    bool evil;            /* all its checks are off */
+    uint8_t cpu; /* another one: another root key */
+    bool evil;   /* all its checks are off */
     bool zero_key;
-    bool target_child;    /* REPORTs are for the child, whatever the edge says */
+    bool target_child; /* REPORTs are for the child, whatever the edge says */
     enum reports reports;
-    uint32_t without;     /* checks that are off */
+    uint32_t without; /* checks that are off */
 };
 
 struct outcome {
-    int parent;           /* of attest_child; 1: it never came to that */
-    bool child;           /* attest_parent came back */
+    int parent; /* of attest_child; 1: it never came to that */
+    bool child; /* attest_parent came back */
     bool self, talked;
     unsigned audits, errors;
     char why[256];
@@ -92,7 +92,8 @@ static struct manifest_node g_node;
 static jmp_buf g_boot;
 static bool g_booting;
 
-/* --- what the library OS asks for -------------------------------------------------------------------- */
+/* --- what the library OS asks for
+ * -------------------------------------------------------------------- */
 
 const struct manifest_node *process_node(void)
 {
@@ -144,10 +145,12 @@ void island_x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t *poin
     memcpy(ret, at, sizeof(at));
 }
 
-/* --- the CPU ----------------------------------------------------------------------------------------- */
+/* --- the CPU
+ * ----------------------------------------------------------------------------------------- */
 
-static void report_key(uint8_t cpu, const uint8_t *mrenclave, const struct sgx_attributes *attributes,
-                       uint32_t misc_select, const uint8_t *key_id, uint8_t ret[static 32])
+static void report_key(uint8_t cpu, const uint8_t *mrenclave,
+                       const struct sgx_attributes *attributes, uint32_t misc_select,
+                       const uint8_t *key_id, uint8_t ret[static 32])
 {
     struct sha256 hash;
     sha256_init(&hash);
@@ -199,7 +202,8 @@ uint64_t enclu_egetkey(const struct sgx_keyrequest *request, uint8_t *ret_key)
     return 0;
 }
 
-/* --- the two processes ---------------------------------------------------------------------------------- */
+/* --- the two processes
+ * ---------------------------------------------------------------------------------- */
 
 static void become(const struct side *side, uint8_t *region)
 {
@@ -245,7 +249,8 @@ static void child_main(const struct side *side)
     _exit(0);
 }
 
-/* --- the host ------------------------------------------------------------------------------------------- */
+/* --- the host
+ * ------------------------------------------------------------------------------------------- */
 
 typedef void change(unsigned message, struct tree_cell *cell);
 static change *g_change;
@@ -325,7 +330,8 @@ static void run(const struct side *parent, const struct side *child, const struc
             carry(1, done);
         }
         /* A side that was let in talks to nobody then. */
-        if (!left && ((!child && *posted(0, TREE_TO_SERVER) > 2) || (!parent && g_outcome->child))) {
+        if (!left &&
+            ((!child && *posted(0, TREE_TO_SERVER) > 2) || (!parent && g_outcome->child))) {
             dead(!child ? 0 : 1);
             left = true;
         }
@@ -344,7 +350,8 @@ static void run(const struct side *parent, const struct side *child, const struc
     }
 }
 
-/* --- identities ------------------------------------------------------------------------------------------ */
+/* --- identities
+ * ------------------------------------------------------------------------------------------ */
 
 static struct side side_new(uint8_t mrenclave)
 {
@@ -420,13 +427,16 @@ static void key_zero(struct side *s)
     s->zero_key = true;
 }
 
-/* --- tests ------------------------------------------------------------------------------------------------ */
+/* --- tests
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static int setup(void **state)
 {
     if (tree_setup(state) < 0)
         return -1;
-    g_outcome = mmap(NULL, sizeof(*g_outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    g_outcome =
+        mmap(NULL, sizeof(*g_outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     g_regions[0] = tree_region_new();
     g_regions[1] = tree_region_new();
     return g_outcome == MAP_FAILED ? -1 : 0;
@@ -452,7 +462,8 @@ static void test_honest(void **state UNUSED)
     for (unsigned m = 0; m < MESSAGES; m++)
         assert_memory_not_equal(g_outcome->sent[m], g_before.sent[m], g_before.sizes[m]);
 
-    /* A program that starts itself; a newer child; a child without AVX-512 fails as its REPORT key differs. */
+    /* A program that starts itself; a newer child; a child without AVX-512 fails as its REPORT key
+     * differs. */
     struct side self = side_new(PARENT);
     edge = edge_to(PARENT);
     run(&parent, &self, &edge, NULL);
@@ -550,7 +561,8 @@ static void test_parents(void **state UNUSED)
     }
 }
 
-/* --- the messages --------------------------------------------------------------------------------------- */
+/* --- the messages
+ * --------------------------------------------------------------------------------------- */
 
 static unsigned g_message, g_at;
 static void flip(unsigned message, struct tree_cell *cell)
@@ -682,7 +694,8 @@ static void test_alone(void **state UNUSED)
     run(&parent, &child, &edge, die_at_once);
     assert_false(g_outcome->child);
     assert_int_equal(g_outcome->parent, 1);
-    assert_non_null(strstr(g_outcome->why, "this enclave starts only under its parent: it is gone"));
+    assert_non_null(
+        strstr(g_outcome->why, "this enclave starts only under its parent: it is gone"));
 }
 
 /* Each enclave looks at itself first. */
@@ -716,7 +729,8 @@ static void test_self(void **state UNUSED)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct side side = side_new(PARENT);
-        g_node = (struct manifest_node){ .flags = cases[i].manifest_debug ? MANIFEST_INSECURE_DEBUG : 0 };
+        g_node = (struct manifest_node){ .flags = cases[i].manifest_debug ? MANIFEST_INSECURE_DEBUG
+                                                                          : 0 };
         memcpy(g_node.mrsigner, side.is.mrsigner, sizeof(g_node.mrsigner));
         if (cases[i].how)
             cases[i].how(&side);

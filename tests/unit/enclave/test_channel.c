@@ -75,7 +75,8 @@ static void test_region(void **state UNUSED)
     assert_int_equal(tree_region(), before);
 }
 
-/* --- attacks ---------------------------------------------------------------------------------------------- */
+/* --- attacks
+ * ---------------------------------------------------------------------------------------------- */
 
 static struct tree_cell *sent(unsigned n)
 {
@@ -236,11 +237,11 @@ static void test_attacks_would_work(void **state UNUSED)
     static const struct {
         const char *name;
         void (*attack)(void);
-        unsigned cell;      /* where the receiver looks */
-        const char *text;   /* what it would have taken */
-        uint64_t sequence;  /* had it not insisted on its own count */
-        uint32_t slot;      /* ... its own slot */
-        uint8_t direction;  /* ... its own direction */
+        unsigned cell;     /* where the receiver looks */
+        const char *text;  /* what it would have taken */
+        uint64_t sequence; /* had it not insisted on its own count */
+        uint32_t slot;     /* ... its own slot */
+        uint8_t direction; /* ... its own direction */
     } cases[] = {
         { "replayed", replay, 1, "one", 0, SLOT, TREE_TO_SERVER },
         { "reordered", reorder, 0, "two", 1, SLOT, TREE_TO_SERVER },
@@ -308,7 +309,8 @@ static void test_nonces(void **state UNUSED)
     }
 }
 
-/* --- waiting ---------------------------------------------------------------------------------------------- */
+/* --- waiting
+ * ---------------------------------------------------------------------------------------------- */
 
 static unsigned g_idle_count;
 
@@ -434,7 +436,8 @@ static void test_room(void **state UNUSED)
     }
 }
 
-/* --- streams ---------------------------------------------------------------------------------------------- */
+/* --- streams
+ * ---------------------------------------------------------------------------------------------- */
 
 static struct tree_stream g_reader;
 static uint8_t g_got[600000];

@@ -71,7 +71,8 @@ static void test_x25519(void **state UNUSED)
     assert_memory_equal(got, zero, 32);
 }
 
-/* Callers that do not touch the registers themselves: as the library OS, unlike the rest of this test. */
+/* Callers that do not touch the registers themselves: as the library OS, unlike the rest of this
+ * test. */
 #define GENERAL __attribute__((noinline, target("general-regs-only")))
 
 static uint8_t g_key[32], g_bytes[400] ALIGNED(16), g_tag[16];
@@ -115,8 +116,9 @@ GENERAL static void x25519(void)
     island_x25519(g_key, NULL, g_bytes);
 }
 
-#define EACH(op) \
-    op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
+#define EACH(op)                                                                                   \
+    op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) \
+        op(15)
 #define LOAD(n)  "movups 16*" #n "(%0), %%xmm" #n "\n"
 #define STORE(n) "movups %%xmm" #n ", 16*" #n "(%0)\n"
 
@@ -133,9 +135,11 @@ static void test_registers(void **state UNUSED)
         const char *name;
         void (*call)(void);
     } islands[] = {
-        { "gcm_init", init },         { "gcm_seal", seal },       { "gcm_open", open_again },
-        { "gcm_seal_out", seal_out }, { "gcm_open_in", open_in }, { "sha256", hash },
-        { "hkdf", hkdf },             { "cmac", cmac },           { "x25519", x25519 },
+        { "gcm_init", init },       { "gcm_seal", seal },
+        { "gcm_open", open_again }, { "gcm_seal_out", seal_out },
+        { "gcm_open_in", open_in }, { "sha256", hash },
+        { "hkdf", hkdf },           { "cmac", cmac },
+        { "x25519", x25519 },
     };
     for (size_t i = 0; i < sizeof(g_before); i++)
         g_before[i] = (uint8_t)(i * 7 + 1);

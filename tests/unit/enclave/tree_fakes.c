@@ -31,7 +31,8 @@ static struct {
     ALIGNED(4096) uint8_t page[4096];
 } g_thread;
 
-/* --- the library OS's other parts ------------------------------------------------------------------- */
+/* --- the library OS's other parts
+ * ------------------------------------------------------------------- */
 
 bool process_ending(void)
 {
@@ -62,7 +63,8 @@ void heap_free(void *p)
     free(p);
 }
 
-/* --- islands ------------------------------------------------------------------------------------------ */
+/* --- islands
+ * ------------------------------------------------------------------------------------------ */
 
 void island_gcm_init(struct aes_gcm *gcm, const uint8_t key[static AES_GCM_KEY_SIZE])
 {
@@ -100,7 +102,8 @@ void island_cmac(const uint8_t key[static 16], const void *data, uint64_t size,
     aes_cmac(key, data, size, ret_mac);
 }
 
-/* --- the host ----------------------------------------------------------------------------------------- */
+/* --- the host
+ * ----------------------------------------------------------------------------------------- */
 
 static struct tree_slot *slot_here(uint64_t slot)
 {
@@ -157,14 +160,17 @@ int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t a0, uint64_t
     }
 }
 
-/* --- the tests' side ------------------------------------------------------------------------------------ */
+/* --- the tests' side
+ * ------------------------------------------------------------------------------------ */
 
 struct tree_slot *tree_slot_of(uint8_t *region, uint32_t slot)
 {
-    return (struct tree_slot *)(void *)(region + TREE_REGION_HEAD + (uint64_t)slot * TREE_SLOT_SIZE);
+    return (struct tree_slot *)(void *)(region + TREE_REGION_HEAD +
+                                        (uint64_t)slot * TREE_SLOT_SIZE);
 }
 
-struct tree_cell *tree_cell_of(uint8_t *region, uint32_t slot, enum tree_direction way, unsigned cell)
+struct tree_cell *tree_cell_of(uint8_t *region, uint32_t slot, enum tree_direction way,
+                               unsigned cell)
 {
     return (struct tree_cell *)(void *)((uint8_t *)tree_slot_of(region, slot) + TREE_SLOT_HEAD +
                                         ((unsigned)way * TREE_CELLS + cell) * TREE_CELL_SIZE);
@@ -172,7 +178,8 @@ struct tree_cell *tree_cell_of(uint8_t *region, uint32_t slot, enum tree_directi
 
 uint8_t *tree_region_new(void)
 {
-    void *region = mmap(NULL, TREE_FAKE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *region =
+        mmap(NULL, TREE_FAKE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (region == MAP_FAILED)
         abort();
     return region;
