@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/program_key.h"
 #include "manifest/cascade.h"
 #include "manifest_builder.h"
 #include "util/fs.h"
@@ -217,12 +219,101 @@ static void test_path_valid(void **state UNUSED)
     assert_false(cascade_path_valid(longest));
 }
 
+/* ---- several nodes ---- */
+
+static char *golden(size_t *ret_size)
+{
+    char *text;
+    struct err err = { 0 };
+    if (file_load(AT_FDCWD, TEST_TREE, 1 << 20, &text, ret_size, &err) < 0)
+        fail_msg("%s", err.text);
+    return text;
+}
+
+static void test_tree(void **state UNUSED)
+{
+    size_t size, again_size;
+    CLEANUP(free_p) char *text = golden(&size);
+    CLEANUP(cascade_free_p) struct cascade *c = NULL;
+    struct err err = { 0 };
+    if (cascade_parse("tree.json", text, size, &c, &err) < 0)
+        fail_msg("%s", err.text);
+    CLEANUP(free_p) char *again = print(c, &again_size);
+    assert_string_equal(again, text);
+
+    assert_int_equal(c->node_count, 3);
+    assert_int_equal(c->nodes[0].process_limit, 64);
+    assert_int_equal(c->nodes[0].child_count, 2);
+    assert_string_equal(c->nodes[0].children[0].start.text, "x #");
+    assert_int_equal(c->nodes[0].children[0].start.kind, PROGRAM_COMMAND);
+    assert_int_equal(c->nodes[1].entry_count, 2);
+    assert_null(c->nodes[1].entries[1].start.text);
+    size_t order[3];
+    assert_int_equal(cascade_order(c, order), 0);
+    assert_int_equal(order[0], 2);
+    assert_int_equal(order[1], 1);
+    assert_int_equal(order[2], 0);
+}
+
+static const struct {
+    const char *name, *from, *to;
+    const char *want;
+} bad_trees[] = {
+    { "no such node", "\"node\": 2, \"text\": \"/srv/w.py\"",
+      "\"node\": 3, \"text\": \"/srv/w.py\"", "nodes[0].children[1].node: has no such entry" },
+    { "no such entry", "\"node\": 2, \"text\": \"/srv/w.py\"",
+      "\"node\": 2, \"text\": \"/srv/x.py\"", "nodes[0].children[1].node: has no such entry" },
+    { "the root is nobody's child", "\"kind\": \"plain\", \"node\": 1",
+      "\"kind\": \"plain\", \"node\": 0", "the root is started by nobody else" },
+    { "a loop", "\"label\": \"python w.py\"",
+      "\"children\": [{\"executable\": \"/bin/true\", \"kind\": \"plain\", \"node\": 1}], "
+      "\"label\": \"python w.py\"",
+      "nodes: programs that start each other" },
+    { "children out of order", "{\"executable\": \"/bin/true\", \"kind\": \"plain\", \"node\": 1}",
+      "{\"executable\": \"/bin/a\", \"kind\": \"plain\", \"node\": 1}", "children[2].executable" },
+    { "entry twice", "\"executable\": \"/bin/true\", \"kind\": \"plain\"}",
+      "\"executable\": \"/bin/dash\", \"kind\": \"command\", \"text\": \"x #\"}",
+      "entries[1].executable: repeats" },
+    { "text of none", "\"kind\": \"plain\"}", "\"kind\": \"plain\", \"text\": \"x\"}",
+      "entries[1].text" },
+    { "unknown kind", "\"kind\": \"plain\"", "\"kind\": \"plane\"", "'plane' is no known word" },
+    { "two roots", "\"flags\": [\"forks\"]", "\"flags\": [\"root\"]", "nodes[1].flags" },
+    { "limit elsewhere", "\"label\": \"python w.py\"",
+      "\"label\": \"python w.py\", \"processes\": 5", "nodes[2].processes" },
+    { "limit too high", "\"processes\": 64", "\"processes\": 2049", "processes: 2049" },
+    { "empty list of children", "\"label\": \"python w.py\"",
+      "\"children\": [], \"label\": \"python w.py\"", "left out where it is empty" },
+    { "entry without path", "\"executable\": \"/bin/true\", \"kind\": \"plain\"}",
+      "\"executable\": \"true\", \"kind\": \"plain\"}", "entries[1].executable" },
+};
+
+static void test_strict_trees(void **state UNUSED)
+{
+    size_t size;
+    CLEANUP(free_p) char *text = golden(&size);
+    for (size_t i = 0; i < ARRAY_SIZE(bad_trees); i++) {
+        const char *from = strstr(text, bad_trees[i].from);
+        if (!from)
+            fail_msg("%s: the text has no '%s'", bad_trees[i].name, bad_trees[i].from);
+        CLEANUP(free_p) char *changed = NULL;
+        int n = asprintf(&changed, "%.*s%s%s", (int)(from - text), text, bad_trees[i].to,
+                         from + strlen(bad_trees[i].from));
+        struct cascade *got = NULL;
+        struct err err = { 0 };
+        int r = cascade_parse("the-file", changed, (size_t)n, &got, &err);
+        if (r != -EBADMSG || !strstr(err.text, bad_trees[i].want))
+            fail_msg("%s: got %d '%s', want '%s'", bad_trees[i].name, r, err.text,
+                     bad_trees[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_id),
         cmocka_unit_test(test_strict),     cmocka_unit_test(test_torn),
-        cmocka_unit_test(test_path_valid),
+        cmocka_unit_test(test_path_valid), cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_strict_trees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

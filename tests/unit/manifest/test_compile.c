@@ -12,6 +12,7 @@
 
 #include "core/manifest_leaf.h"
 #include "core/manifest_view.h"
+#include "core/program_key.h"
 #include "manifest/compile.h"
 #include "manifest/hash.h"
 #include "manifest_builder.h"
@@ -179,12 +180,102 @@ static void test_identity(void **state UNUSED)
     free(data);
 }
 
+/* ---- several nodes ---- */
+
+static void load_tree(struct cascade **ret)
+{
+    struct err err = { 0 };
+    if (cascade_load(TEST_TREE, ret, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void pack(const struct cascade *c, size_t node, const uint8_t (*mrenclaves)[32], void **ret,
+                 struct manifest_view *ret_view)
+{
+    static const uint8_t hash[MANIFEST_HASH_SIZE];
+    const struct manifest_identity id = { hash, hash, mrenclaves };
+    struct err err = { 0 };
+    size_t size;
+    if (manifest_pack(c, node, &id, zero_leaves, NULL, ret, &size, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(manifest_view_open(*ret, size, ret_view, NULL), 0);
+}
+
+/* Whether row i of the children is this start of this node. */
+static bool is_child(const struct manifest_view *v, uint32_t i, const struct cascade_child *c,
+                     uint8_t first_byte)
+{
+    const struct manifest_child *m = &v->children[i];
+    uint8_t key[MANIFEST_HASH_SIZE];
+    cascade_start_key(&c->start, key);
+    return strcmp(manifest_str_ptr(v, m->executable), c->start.executable) == 0 &&
+           m->kind == c->start.kind && memcmp(m->key, key, sizeof(key)) == 0 &&
+           m->mrenclave[0] == first_byte &&
+           !(m->flags & MANIFEST_CHILD_SELF) == (first_byte != 0);
+}
+
+static void test_tree(void **state UNUSED)
+{
+    CLEANUP(cascade_free_p) struct cascade *c = NULL;
+    load_tree(&c);
+    uint8_t mrenclaves[3][MANIFEST_HASH_SIZE] = { { 0 }, { 0x22 }, { 0x11 } };
+    const uint8_t(*given)[MANIFEST_HASH_SIZE] = (const void *)mrenclaves;
+    struct manifest_view v;
+    void *data;
+
+    pack(c, 2, given, &data, &v);
+    assert_int_equal(v.child_count, 0);
+    assert_int_equal(v.entry_count, 1);
+    assert_int_equal(v.entries[0].kind, PROGRAM_SCRIPT);
+    assert_int_equal(v.grant_count, 0);
+    free(data);
+
+    pack(c, 1, given, &data, &v);
+    assert_int_equal(v.entry_count, 2);
+    assert_int_equal(v.child_count, 3);
+    assert_true(is_child(&v, 0, &c->nodes[1].children[0], 0));
+    assert_true(is_child(&v, 1, &c->nodes[1].children[1], 0x11));
+    assert_true(is_child(&v, 2, &c->nodes[1].children[2], 0));
+    assert_string_equal(manifest_str_ptr(&v, v.children[1].label), "python w.py");
+    free(data);
+
+    /* By MRENCLAVE, then path; what is below a granted folder goes with it. */
+    pack(c, 0, given, &data, &v);
+    assert_int_equal(v.node->process_limit, 64);
+    static const struct {
+        uint8_t mrenclave;
+        const char *path;
+    } grants[] = { { 0x11, "/tmp" }, { 0x22, "/srv/lock" }, { 0x22, "/srv/work" } };
+    assert_int_equal(v.grant_count, ARRAY_SIZE(grants));
+    for (uint32_t i = 0; i < v.grant_count; i++) {
+        assert_int_equal(v.grants[i].mrenclave[0], grants[i].mrenclave);
+        assert_string_equal(manifest_str_ptr(&v, v.grants[i].path), grants[i].path);
+    }
+    free(data);
+}
+
+/* A child that was not measured is no child. */
+static void test_unmeasured_child(void **state UNUSED)
+{
+    CLEANUP(cascade_free_p) struct cascade *c = NULL;
+    load_tree(&c);
+    static const uint8_t hash[MANIFEST_HASH_SIZE];
+    const struct manifest_identity id = { hash, hash, NULL };
+    struct err err = { 0 };
+    void *data = NULL;
+    size_t size;
+    assert_int_equal(manifest_pack(c, 1, &id, zero_leaves, NULL, &data, &size, &err), -EBADMSG);
+    assert_non_null(strstr(err.text, "measurement"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hashes),
         cmocka_unit_test(test_contradictions),
         cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_unmeasured_child),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
