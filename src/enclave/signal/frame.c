@@ -177,7 +177,7 @@ void signal_info_to_user(const struct signal_info *info, uint8_t ret[static 128]
     memcpy(ret, head, sizeof(head));
     if (info->code == SI_KERNEL)
         return;
-    if (info->code > 0) { /* a fault, or what the program sent itself as one */
+    if (info->code > 0 && info->number != SIGCHLD) { /* a fault, or what the program sent as one */
         memcpy(ret + 16, &info->address, sizeof(info->address));
     } else {
         memcpy(ret + 16, &info->pid, sizeof(info->pid));

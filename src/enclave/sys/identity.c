@@ -17,28 +17,21 @@
 #include "mm/mm.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "sys/process.h"
 #include "sys/sys.h"
 #include "thread/threads.h"
 #include "vfs/fd.h"
 
-sys_fn sys_getpid, sys_getppid, sys_getuid, sys_geteuid, sys_getgid, sys_getegid, sys_getresuid,
+sys_fn sys_getpid, sys_getuid, sys_geteuid, sys_getgid, sys_getegid, sys_getresuid,
     sys_getresgid, sys_setuid, sys_setgid, sys_setreuid, sys_setregid, sys_setresuid, sys_setresgid,
-    sys_setfsuid, sys_setfsgid, sys_getgroups, sys_setgroups, sys_getpgrp, sys_getpgid, sys_setpgid,
-    sys_getsid, sys_setsid, sys_uname, sys_sethostname, sys_setdomainname, sys_getrlimit, sys_setrlimit,
-    sys_prlimit64, sys_sysinfo, sys_prctl, sys_arch_prctl, sys_getrandom, sys_personality, sys_capget,
-    sys_capset, sys_wait4, sys_waitid, sys_ptrace, sys_seccomp, sys_syslog;
+    sys_setfsuid, sys_setfsgid, sys_getgroups, sys_setgroups, sys_uname, sys_sethostname,
+    sys_setdomainname, sys_getrlimit, sys_setrlimit, sys_prlimit64, sys_sysinfo, sys_prctl, sys_arch_prctl, sys_getrandom, sys_personality, sys_capget,
+    sys_capset, sys_ptrace, sys_seccomp, sys_syslog;
 
 int64_t sys_getpid(const struct sysargs *args)
 {
     (void)args;
     return process_pid();
-}
-
-/* The tree's root has no parent inside. */
-int64_t sys_getppid(const struct sysargs *args)
-{
-    (void)args;
-    return 1;
 }
 
 int64_t sys_getuid(const struct sysargs *args)
@@ -148,40 +141,6 @@ int64_t sys_getgroups(const struct sysargs *args)
 }
 
 int64_t sys_setgroups(const struct sysargs *args)
-{
-    (void)args;
-    return -EPERM;
-}
-
-int64_t sys_getpgrp(const struct sysargs *args)
-{
-    (void)args;
-    return process_pid();
-}
-
-static int64_t own_group(uint64_t pid)
-{
-    return pid == 0 || (int32_t)pid == process_pid() ? process_pid() : -ESRCH;
-}
-
-int64_t sys_getpgid(const struct sysargs *args)
-{
-    return own_group(args->a[0]);
-}
-
-int64_t sys_getsid(const struct sysargs *args)
-{
-    return own_group(args->a[0]);
-}
-
-/* The one process leads its own session and group: Linux says EPERM to both. */
-int64_t sys_setpgid(const struct sysargs *args)
-{
-    int64_t r = own_group(args->a[0]);
-    return r < 0 ? r : -EPERM;
-}
-
-int64_t sys_setsid(const struct sysargs *args)
 {
     (void)args;
     return -EPERM;
@@ -301,7 +260,6 @@ int64_t sys_sysinfo(const struct sysargs *args)
 /* --- prctl and friends -------------------------------------------------------------------------- */
 
 static bool g_dumpable = true;
-static int g_death_signal;
 
 int64_t sys_prctl(const struct sysargs *args)
 {
@@ -324,11 +282,8 @@ int64_t sys_prctl(const struct sysargs *args)
         g_dumpable = args->a[1] != 0;
         return 0;
     case PR_SET_PDEATHSIG:
-        if (args->a[1] > 64)
-            return -EINVAL;
-        g_death_signal = (int)args->a[1];
-        return 0;
-    case PR_GET_PDEATHSIG: return PUT_USER((int *)args->a[1], &g_death_signal);
+        return args->a[1] > 64 ? -EINVAL : process_pdeathsig((int)args->a[1]);
+    case PR_GET_PDEATHSIG: return PUT_USER((int *)args->a[1], &process_current()->pdeathsig);
     case PR_SET_NO_NEW_PRIVS: return args->a[1] == 1 ? 0 : -EINVAL;
     case PR_GET_NO_NEW_PRIVS: return 1;
     case PR_GET_SECCOMP: return 0;
@@ -405,19 +360,6 @@ int64_t sys_capset(const struct sysargs *args)
 {
     (void)args;
     return -EPERM;
-}
-
-/* No children: processes of a tree are a later step. */
-int64_t sys_wait4(const struct sysargs *args)
-{
-    (void)args;
-    return -ECHILD;
-}
-
-int64_t sys_waitid(const struct sysargs *args)
-{
-    (void)args;
-    return -ECHILD;
 }
 
 int64_t sys_ptrace(const struct sysargs *args)

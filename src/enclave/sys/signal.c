@@ -11,6 +11,7 @@
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "signal/state.h"
+#include "sys/process.h"
 #include "sys/sys.h"
 #include "thread/clock.h"
 #include "thread/threads.h"
@@ -63,6 +64,8 @@ int64_t sys_rt_sigaction(const struct sysargs *args)
     }
     lock_drop(&g_signal.lock);
     signal_entries_free(dropped);
+    if (args->a[1] && number == SIGCHLD)
+        process_set_nowait(new.handler == HANDLER_IGNORE || new.flags & SA_NOCLDWAIT);
     return args->a[2] ? PUT_USER((struct signal_action *)user_ptr(args->a[2]), &old) : 0;
 }
 
@@ -184,28 +187,26 @@ static struct signal_info own_info(int number, int code)
     };
 }
 
-static bool pid_is_ours(int32_t pid)
+/* To the calling process itself. */
+static int64_t send_self(int number, const struct signal_info *info)
 {
-    return pid == process_pid() || pid == 0 || pid == -1 || pid == -process_pid();
+    if (number == SIGKILL)
+        process_killed(SIGKILL);
+    if (!number)
+        return 0;
+    /* A vfork child is this thread. */
+    return signal_queue(process_current()->vfork ? current() : NULL, info);
 }
 
 int64_t sys_kill(const struct sysargs *args)
 {
-    int number = (int)args->a[1];
-    if (number && !number_ok(number))
+    int32_t pid = (int32_t)args->a[0];
+    struct signal_info info = own_info((int)args->a[1], SI_USER);
+    if (info.number && !number_ok(info.number))
         return -EINVAL;
-    if (!pid_is_ours((int32_t)args->a[0]))
-        return -ESRCH;
-    /* kill(-1) leaves out the caller, and there is nobody else. */
-    if ((int32_t)args->a[0] == -1)
-        return -ESRCH;
-    if (number == SIGKILL)
-        process_killed(SIGKILL);
-    struct signal_info info = own_info(number, SI_USER);
-    if (number && process_current()->vfork)
-        return signal_queue(current(), &info); /* the child is this thread */
-    if (number)
-        signal_send_process(&info);
+    if (pid != process_pid())
+        return process_kill(pid, &info);
+    (void)!send_self(info.number, &info);
     return 0;
 }
 
@@ -271,11 +272,13 @@ int64_t sys_rt_sigqueueinfo(const struct sysargs *args)
         return ret;
     if (number && !number_ok(number))
         return -EINVAL;
-    if ((int32_t)args->a[0] != process_pid())
-        return -ESRCH;
-    if (number == SIGKILL)
-        process_killed(SIGKILL);
-    return number ? signal_queue(NULL, &info) : 0;
+    int32_t pid = (int32_t)args->a[0];
+    if (pid == process_pid())
+        return send_self(number, &info);
+    /* Others are not told what only the kernel says. */
+    if (info.code >= 0 || info.code == SI_TKILL)
+        return -EPERM;
+    return pid > 0 ? process_kill(pid, &info) : -ESRCH;
 }
 
 int64_t sys_rt_tgsigqueueinfo(const struct sysargs *args)

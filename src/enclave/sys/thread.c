@@ -17,7 +17,9 @@
 #include "process/process.h"
 #include "process/spawn.h"
 #include "process/vfork.h"
+#include "signal/state.h"
 #include "sys/files.h"
+#include "sys/process.h"
 #include "sys/sys.h"
 #include "thread/threads.h"
 #include "vfs/linux.h"
@@ -255,8 +257,12 @@ static int64_t do_exec(int dirfd, uint64_t user_path, uint32_t walk, uint64_t ar
     int r = program_resolve(dirfd, user_path, walk, argv, envp, &program);
     if (r < 0)
         return r;
-    bool played = process_current()->vfork;
-    r = played ? spawn_exec(process_current(), &program, false) : exec_here(&program);
+    struct process *process = process_current();
+    bool played = process->vfork;
+    /* What is handled now is not afterwards; what is ignored stays so. */
+    if (process->nowait && process->actions->of[SIGCHLD].handler != HANDLER_IGNORE)
+        process_set_nowait(false);
+    r = played ? spawn_exec(process, &program, false) : exec_here(&program);
     program_done(&program);
     if (r == 0 && played)
         vfork_return();

@@ -8,6 +8,7 @@
 #include "border/border.h"
 #include "mm/uaccess.h"
 #include "signal/signal.h"
+#include "sys/process.h"
 #include "sys/sys.h"
 #include "thread/clock.h"
 #include "thread/restart.h"
@@ -175,6 +176,14 @@ int64_t sys_clock_nanosleep(const struct sysargs *args)
 
 /* --- what was used ---------------------------------------------------------------------------- */
 
+static void put_times(struct rusage *usage, uint64_t user_us, uint64_t system_us)
+{
+    usage->ru_utime.tv_sec = (int64_t)(user_us / 1000000);
+    usage->ru_utime.tv_usec = (int64_t)(user_us % 1000000);
+    usage->ru_stime.tv_sec = (int64_t)(system_us / 1000000);
+    usage->ru_stime.tv_usec = (int64_t)(system_us % 1000000);
+}
+
 int64_t sys_getrusage(const struct sysargs *args)
 {
     int who = (int)args->a[0];
@@ -182,12 +191,13 @@ int64_t sys_getrusage(const struct sysargs *args)
     if (who != RUSAGE_SELF && who != RUSAGE_THREAD && who != RUSAGE_CHILDREN)
         return -EINVAL;
     if (who != RUSAGE_CHILDREN && border_call1(OCALL_RUSAGE, 0, (uint64_t)(uint32_t)who) >= 0) {
-        uint64_t user = border_out(0), system = border_out(1);
-        usage.ru_utime.tv_sec = (int64_t)(user / 1000000);
-        usage.ru_utime.tv_usec = (int64_t)(user % 1000000);
-        usage.ru_stime.tv_sec = (int64_t)(system / 1000000);
-        usage.ru_stime.tv_usec = (int64_t)(system % 1000000);
+        put_times(&usage, border_out(0), border_out(1));
         usage.ru_maxrss = (int64_t)(border_out(2) & INT64_MAX);
+    }
+    if (who == RUSAGE_CHILDREN) {
+        uint64_t user, system;
+        process_children_times(&user, &system);
+        put_times(&usage, user, system);
     }
     return PUT_USER((struct rusage *)user_ptr(args->a[1]), &usage);
 }
@@ -200,6 +210,10 @@ int64_t sys_times(const struct sysargs *args)
             tms.tms_utime = (int64_t)(border_out(0) / (1000000 / TICKS_PER_SEC));
             tms.tms_stime = (int64_t)(border_out(1) / (1000000 / TICKS_PER_SEC));
         }
+        uint64_t user, system;
+        process_children_times(&user, &system);
+        tms.tms_cutime = (int64_t)(user / (1000000 / TICKS_PER_SEC));
+        tms.tms_cstime = (int64_t)(system / (1000000 / TICKS_PER_SEC));
         int ret = PUT_USER((struct tms *)user_ptr(args->a[0]), &tms);
         if (ret < 0)
             return ret;

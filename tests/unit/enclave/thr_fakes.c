@@ -31,6 +31,7 @@
 #include "thread/clock.h"
 #include "thread/threads.h"
 #include "tree/hub.h"
+#include "tree/ptable.h"
 #include "vfs/file.h"
 #include "vfs/node.h"
 #include "vfs/remote/remote.h"
@@ -414,6 +415,11 @@ void *heap_alloc(size_t size)
     return calloc(1, size);
 }
 
+void *heap_realloc(void *p, size_t size)
+{
+    return realloc(p, size);
+}
+
 void heap_free(void *p)
 {
     free(p);
@@ -584,6 +590,21 @@ void hub_events_fetch(void)
 
 void hub_thread_done(void)
 {
+}
+
+void ptable_tell(int32_t pid, const struct signal_info *info)
+{
+    if (pid == PTABLE_ROOT_PID) {
+        signal_send_process(info);
+        return;
+    }
+    g_thr_spawns.told_pid = pid;
+    g_thr_spawns.told = info->number;
+}
+
+int64_t hub_ask_blocking(struct hub_ask *ask UNUSED)
+{
+    return -ENOSYS;
 }
 
 /* --- processes ----------------------------------------------------------------------------------- */

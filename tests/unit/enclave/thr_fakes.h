@@ -61,6 +61,7 @@ extern struct thr_spawns {
     int32_t exec_pid;
     bool exec_replaced;
     uint64_t fork_args[4];
+    int32_t told_pid, told; /* the last signal for another process */
     int copies;           /* tables alive */
     unsigned state_loads; /* of what had been saved */
     jmp_buf back;         /* where full_restore goes, */

@@ -196,6 +196,31 @@ int32_t process_pid(void)
     return 42;
 }
 
+int32_t process_ppid(void)
+{
+    return 1;
+}
+
+int32_t process_pgid(int32_t pid UNUSED)
+{
+    return 42;
+}
+
+int32_t process_sid(int32_t pid UNUSED)
+{
+    return 42;
+}
+
+int32_t process_tty_pgrp(void)
+{
+    return 42;
+}
+
+int process_set_tty_pgrp(int32_t pgid UNUSED)
+{
+    return 0;
+}
+
 static struct thread g_thread = { .tid = 42 };
 
 struct thread *thread_by_tid(int32_t tid)

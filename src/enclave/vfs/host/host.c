@@ -2,12 +2,12 @@
 
 #include "arch/string.h"
 #include "border/border.h"
-#include "core/bytes.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "signal/signal.h"
 #include "thread/threads.h"
+#include "tree/ptable.h"
 #include "vfs/host/outputs.h"
 #include "vfs/linux.h"
 
@@ -404,8 +404,33 @@ static int64_t stream_lseek(struct file *file, int64_t offset, int whence)
     return at > FILE_SIZE_MAX ? -EIO : (int64_t)at;
 }
 
+#define TIOCGPGRP 0x540fu
+#define TIOCSPGRP 0x5410u
+#define TIOCGSID  0x5429u
+
+/* Groups and sessions are the tree's; of the host we only ask whether this is a terminal. */
+static int64_t stream_job_control(struct file *file, uint64_t request, uint64_t arg)
+{
+    int64_t status = border_call4(OCALL_IOCTL, 0, (uint64_t)host_of(file)->handle, TIOCGPGRP, 0, 4);
+    if (status < 0)
+        return status;
+    int32_t id = 0;
+    if (request == TIOCSPGRP) {
+        status = GET_USER(&id, (const int32_t *)arg);
+        return status < 0 ? status : process_set_tty_pgrp(id);
+    }
+    /* The terminal is the first session's. */
+    int32_t session = process_sid(0);
+    if (session != PTABLE_ROOT_PID)
+        return -ENOTTY;
+    id = request == TIOCGSID ? session : process_tty_pgrp();
+    return PUT_USER((int32_t *)arg, &id);
+}
+
 static int64_t stream_ioctl(struct file *file, uint64_t request, uint64_t arg)
 {
+    if (request == TIOCGPGRP || request == TIOCSPGRP || request == TIOCGSID)
+        return stream_job_control(file, request, arg);
     static const struct {
         uint32_t request;
         uint8_t in, out;
@@ -414,7 +439,6 @@ static int64_t stream_ioctl(struct file *file, uint64_t request, uint64_t arg)
         { 0x5402, 36, 0 }, { 0x5403, 36, 0 }, { 0x5404, 36, 0 }, /* TCSETS, W, F */
         { 0x5413, 0, 8 },                                        /* TIOCGWINSZ */
         { 0x541b, 0, 4 },                                        /* FIONREAD */
-        { 0x540f, 0, 4 },                                        /* TIOCGPGRP */
     };
     for (uint32_t i = 0; i < ARRAY_SIZE(known); i++) {
         if (known[i].request != (uint32_t)request)
@@ -433,8 +457,6 @@ static int64_t stream_ioctl(struct file *file, uint64_t request, uint64_t arg)
         if (!known[i].out)
             return 0;
         border_get(data, 0, known[i].out);
-        if (known[i].request == 0x540f)
-            store_le32(data, (uint32_t)process_pid());
         return copy_to_user((void *)arg, data, known[i].out);
     }
     return -ENOTTY;

@@ -171,7 +171,8 @@ static void text_status(struct text *t, int tid)
     format(name, sizeof(name), "%s", comm(tid));
     text_add(t, "Name:\t%s\nUmask:\t0%d%d%d\nState:\tR (running)\n", name, umask_get() >> 6 & 7,
              umask_get() >> 3 & 7, umask_get() & 7);
-    text_add(t, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t1\nTracerPid:\t0\n", process_pid(), tid);
+    text_add(t, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", process_pid(), tid,
+             process_ppid());
     text_add(t, "Uid:\t%u\t%u\t%u\t%u\n", node->uid, node->uid, node->uid, node->uid);
     text_add(t, "Gid:\t%u\t%u\t%u\t%u\n", node->gid, node->gid, node->gid, node->gid);
     text_add(t, "FDSize:\t64\nGroups:\t%u \n", node->gid);
@@ -197,8 +198,9 @@ static void text_stat(struct text *t, int tid)
     mm_usage(&mapped, &accepted, &limit);
     char name[16];
     format(name, sizeof(name), "%s", comm(tid));
-    text_add(t, "%d (%s) R 1 %d %d 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 %u 0 0 %lu %lu %lu", tid, name,
-             process_pid(), process_pid(), threads_used(), mapped, accepted / 4096, UINT64_MAX);
+    text_add(t, "%d (%s) R %d %d %d 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 %u 0 0 %lu %lu %lu", tid, name,
+             process_ppid(), process_pgid(0), process_sid(0), threads_used(), mapped, accepted / 4096,
+             UINT64_MAX);
     for (int i = 0; i < 27; i++)
         text_add(t, " 0");
     text_add(t, "\n");

@@ -1,0 +1,279 @@
+/*
+ * Other processes of the tree: wait4(2), waitid(2), kill's targets, groups, sessions, the parent, what children
+ * have used. The root asks its table (tree/ptable.h), everybody else the hub. What a process needs to know of
+ * itself alone costs no question. Tier: enclave.
+ */
+#include <asm/errno.h>
+#include <linux/resource.h>
+#include <linux/signal.h>
+#include <linux/wait.h>
+
+#include "arch/string.h"
+#include "mm/uaccess.h"
+#include "process/process.h"
+#include "process/vfork.h"
+#include "sys/process.h"
+#include "sys/sys.h"
+#include "thread/wait.h"
+#include "tree/hub.h"
+#include "tree/ptable.h"
+
+sys_fn sys_getppid, sys_getpgrp, sys_getpgid, sys_setpgid, sys_getsid, sys_setsid, sys_wait4,
+    sys_waitid;
+
+/* As struct process's pid: a vfork child's questions are its own. */
+static int32_t self(void)
+{
+    return process_current()->pid;
+}
+
+static int64_t ask(enum hub_op op, int64_t a, int64_t b)
+{
+    return hub_ask(&(struct hub_ask){ .op = op, .args = { (uint64_t)a, (uint64_t)b } });
+}
+
+/* --- who is who ------------------------------------------------------------------------------------ */
+
+int32_t process_ppid(void)
+{
+    const struct process *process = process_current();
+    if (process->vfork)
+        return process->vfork->parent->pid;
+    /* The root's parent is outside. */
+    return hub_is_here() ? 1 : (int32_t)ask(HUB_GETPPID, 0, 0);
+}
+
+int32_t process_pgid(int32_t pid)
+{
+    return hub_is_here() ? ptable_getpgid(self(), pid) : (int32_t)ask(HUB_GETPGID, pid, 0);
+}
+
+int32_t process_sid(int32_t pid)
+{
+    return hub_is_here() ? ptable_getsid(self(), pid) : (int32_t)ask(HUB_GETSID, pid, 0);
+}
+
+int64_t sys_getppid(const struct sysargs *args UNUSED)
+{
+    return process_ppid();
+}
+
+int64_t sys_getpgrp(const struct sysargs *args UNUSED)
+{
+    return process_pgid(0);
+}
+
+int64_t sys_getpgid(const struct sysargs *args)
+{
+    return process_pgid((int32_t)args->a[0]);
+}
+
+int64_t sys_getsid(const struct sysargs *args)
+{
+    return process_sid((int32_t)args->a[0]);
+}
+
+int64_t sys_setpgid(const struct sysargs *args)
+{
+    int32_t pid = (int32_t)args->a[0], pgid = (int32_t)args->a[1];
+    return hub_is_here() ? ptable_setpgid(self(), pid, pgid) : ask(HUB_SETPGID, pid, pgid);
+}
+
+int64_t sys_setsid(const struct sysargs *args UNUSED)
+{
+    return hub_is_here() ? ptable_setsid(self()) : ask(HUB_SETSID, 0, 0);
+}
+
+int process_pdeathsig(int signal)
+{
+    int64_t r = hub_is_here() ? ptable_pdeathsig(self(), signal) : ask(HUB_PDEATHSIG, signal, 0);
+    if (r == 0)
+        process_current()->pdeathsig = signal;
+    return (int)r;
+}
+
+int32_t process_tty_pgrp(void)
+{
+    return hub_is_here() ? ptable_tty_pgrp() : (int32_t)ask(HUB_TTY_PGRP, 0, 0);
+}
+
+int process_set_tty_pgrp(int32_t pgid)
+{
+    return hub_is_here() ? ptable_set_tty_pgrp(self(), pgid) : (int)ask(HUB_TTY_PGRP, 1, pgid);
+}
+
+/* --- kill ------------------------------------------------------------------------------------------- */
+
+int process_kill(int32_t pid, const struct signal_info *info)
+{
+    /* A thread of this process may be playing it. */
+    if (pid > 0 && info->number && vfork_signal(pid, info))
+        return 0;
+    if (hub_is_here())
+        return ptable_kill(self(), pid, info);
+    int64_t r = hub_ask(&(struct hub_ask){ .op = HUB_KILL,
+                                           .args = { (uint64_t)(int64_t)pid,
+                                                     (uint64_t)(int64_t)info->number,
+                                                     (uint64_t)(int64_t)info->code,
+                                                     info->value } });
+    /* What is meant for this process too is there before kill returns (kill(2)). */
+    if (r == 0 && pid <= 0)
+        hub_events_fetch();
+    return (int)r;
+}
+
+/* --- children's ends --------------------------------------------------------------------------------- */
+
+static uint64_t g_children_user_us, g_children_system_us;
+
+void process_children_times(uint64_t *ret_user_us, uint64_t *ret_system_us)
+{
+    bool child = process_current()->vfork;
+    *ret_user_us = child ? 0 : __atomic_load_n(&g_children_user_us, __ATOMIC_RELAXED);
+    *ret_system_us = child ? 0 : __atomic_load_n(&g_children_system_us, __ATOMIC_RELAXED);
+}
+
+void process_set_nowait(bool nowait)
+{
+    struct process *process = process_current();
+    if (__atomic_exchange_n(&process->nowait, nowait, __ATOMIC_RELAXED) == nowait)
+        return;
+    if (hub_is_here())
+        ptable_set_nowait(process->pid, nowait);
+    else
+        (void)!ask(HUB_NOWAIT, nowait, 0);
+}
+
+static int wait_here(int idtype, int32_t id, int options, struct ptable_waited *ret)
+{
+    for (;;) {
+        struct waiter waiter = { .thread = current() };
+        waitq_add(ptable_queue(self()), &waiter);
+        int r = ptable_wait(self(), idtype, id, options, ret), parked = 0;
+        if (r == -EAGAIN)
+            parked = thread_park(OCALL_NEVER);
+        waitq_remove(&waiter);
+        if (r != -EAGAIN)
+            return r;
+        if (parked < 0)
+            return -ERESTARTSYS;
+    }
+}
+
+static int wait_at_hub(int idtype, int32_t id, int options, struct ptable_waited *ret)
+{
+    struct hub_ask ask = { .op = HUB_WAIT,
+                           .args = { (uint64_t)(int64_t)idtype, (uint64_t)(int64_t)id,
+                                     (uint64_t)(int64_t)options } };
+    int64_t pid = options & WNOHANG ? hub_ask(&ask) : hub_ask_blocking(&ask);
+    if (pid == -EINTR)
+        return -ERESTARTSYS;
+    if (pid < 0)
+        return (int)pid;
+    *ret = (struct ptable_waited){
+        .pid = (int32_t)pid,
+        .status = (int32_t)ask.out[0],
+        .user_us = ask.out[2],
+        .system_us = ask.out[3],
+    };
+    return 0;
+}
+
+/* 0: *ret is a child that has ended; pid 0: none has, and WNOHANG. -ECHILD, -ERESTARTSYS. */
+static int wait_for(int idtype, int32_t id, int options, struct ptable_waited *ret)
+{
+    if (process_current()->vfork) /* it has made none */
+        return -ECHILD;
+    if (idtype == P_PGID && id == 0) {
+        id = process_pgid(0);
+        if (id < 0)
+            return id;
+    }
+    int r = hub_is_here() ? wait_here(idtype, id, options, ret)
+                          : wait_at_hub(idtype, id, options, ret);
+    if (r == 0 && ret->pid && !(options & WNOWAIT)) {
+        __atomic_fetch_add(&g_children_user_us, ret->user_us, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&g_children_system_us, ret->system_us, __ATOMIC_RELAXED);
+    }
+    return r;
+}
+
+static int put_usage(uint64_t user, const struct ptable_waited *waited)
+{
+    struct rusage usage = {
+        .ru_utime = { (int64_t)(waited->user_us / 1000000), (int64_t)(waited->user_us % 1000000) },
+        .ru_stime = { (int64_t)(waited->system_us / 1000000),
+                      (int64_t)(waited->system_us % 1000000) },
+    };
+    return PUT_USER((struct rusage *)(uintptr_t)user, &usage);
+}
+
+int64_t sys_wait4(const struct sysargs *args)
+{
+    int32_t pid = (int32_t)args->a[0];
+    uint32_t options = (uint32_t)args->a[2];
+    if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (uint32_t)__WNOTHREAD | __WCLONE | __WALL))
+        return -EINVAL;
+    if (pid == INT32_MIN)
+        return -ESRCH;
+    int idtype = pid == -1 ? P_ALL : pid > 0 ? P_PID : P_PGID;
+    struct ptable_waited waited = { 0 };
+    int r = wait_for(idtype, pid == -1 ? 0 : pid < 0 ? -pid : pid, (int)(options | WEXITED), &waited);
+    if (r < 0 || !waited.pid)
+        return r;
+    if (args->a[1] && PUT_USER((int32_t *)(uintptr_t)args->a[1], &waited.status) < 0)
+        return -EFAULT;
+    if (args->a[3] && put_usage(args->a[3], &waited) < 0)
+        return -EFAULT;
+    return waited.pid;
+}
+
+/* The parts of siginfo that waitid writes: number, error, code at 0; pid, uid, status at 16. */
+static int put_info(uint64_t user, const struct ptable_waited *waited)
+{
+    int32_t head[3] = { 0 }, rest[3] = { 0 };
+    if (waited->pid) {
+        int32_t status = waited->status;
+        bool killed = status & 0x7f;
+        head[0] = SIGCHLD;
+        head[2] = !killed ? CLD_EXITED : status & 0x80 ? CLD_DUMPED : CLD_KILLED;
+        rest[0] = waited->pid;
+        rest[1] = (int32_t)process_node()->uid;
+        rest[2] = killed ? status & 0x7f : status >> 8 & 0xff;
+    }
+    uint8_t *info = (uint8_t *)(uintptr_t)user;
+    int r = copy_to_user(info, head, sizeof(head));
+    return r < 0 ? r : copy_to_user(info + 16, rest, sizeof(rest));
+}
+
+int64_t sys_waitid(const struct sysargs *args)
+{
+    int idtype = (int)args->a[0];
+    int32_t id = (int32_t)args->a[1];
+    uint32_t options = (uint32_t)args->a[3];
+    if (options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | (uint32_t)__WNOTHREAD |
+                    __WCLONE | __WALL) ||
+        !(options & (WEXITED | WSTOPPED | WCONTINUED)))
+        return -EINVAL;
+    switch (idtype) {
+    case P_ALL: break;
+    case P_PID:
+        if (id <= 0)
+            return -EINVAL;
+        break;
+    case P_PGID:
+        if (id < 0)
+            return -EINVAL;
+        break;
+    case P_PIDFD: return id < 0 ? -EINVAL : -EBADF; /* there are none: pidfd_open is ENOSYS */
+    default: return -EINVAL;
+    }
+    struct ptable_waited waited = { 0 };
+    int r = wait_for(idtype, id, (int)options, &waited);
+    if (r == 0 && waited.pid && args->a[4] && put_usage(args->a[4], &waited) < 0)
+        return -EFAULT;
+    /* As Linux: written also where there was none. */
+    if (args->a[2] && put_info(args->a[2], &waited) < 0)
+        return -EFAULT;
+    return r;
+}
