@@ -76,6 +76,11 @@ struct tree_region {
     uint64_t announced[TREE_SLOTS / 64]; /* bit: node of the bundle whose unprotected files were named */
     uint64_t absent_count;               /* paths not in the manifest, of processes that ended */
     uint64_t tsc_hz;                     /* the root's calibration; 0: unknown */
+    uint32_t last_node;                  /* of the bundle, + 1: the last one started */
+    uint32_t spare_turn;                 /* futex: the root is to look at spare_state */
+    uint32_t spare_state;                /* a host process made in advance: host/spare.c */
+    uint32_t spare_pid, spare_node;
+    uint32_t reserved;
 };
 
 static_assert(sizeof(struct tree_slot_direction) == 64, "slot direction");

@@ -29,19 +29,22 @@ static bool number(const char **at, uint32_t max, char ends, uint32_t *ret)
 
 static bool parse_numbers(const char *text, struct tree_child *c, struct host_options *o)
 {
-    uint32_t region, log, device;
+    uint32_t region, log, out, in, device;
     if (!number(&text, INT_MAX, ',', &region) || !number(&text, INT_MAX, ',', &log) ||
+        !number(&text, INT_MAX, ',', &out) || !number(&text, INT_MAX, ',', &in) ||
         !number(&text, TREE_SLOTS - 1, ',', &c->spawn_slot) ||
         !number(&text, TREE_SLOTS - 1, ',', &c->control_slot) ||
         !number(&text, DEVICE_SOFT, '\0', &device))
         return false;
     c->region_fd = (int)region;
     c->log_fd = (int)log;
+    c->spare_out = (int)out;
+    c->spare_in = (int)in;
     o->device = (enum device_kind)device;
     return true;
 }
 
-static bool parse_flags(const char *text, struct host_options *o)
+static bool parse_flags(const char *text, struct tree_child *c, struct host_options *o)
 {
     for (; *text; text++) {
         switch (*text) {
@@ -50,6 +53,7 @@ static bool parse_flags(const char *text, struct host_options *o)
         case 's': o->strace = true; break;
         case 't': o->stats = true; break;
         case '1': o->single_step = true; break;
+        case 'r': c->spare = true; break;
         default: return false;
         }
     }
@@ -87,7 +91,7 @@ int tree_child_parse(int argc, char **argv, struct tree_child *ret, struct host_
     char *path = NULL;
     const char *digits = argc == ARGUMENTS ? argv[NODE] + strlen(nodes) : "";
     if (argc != ARGUMENTS || !parse_numbers(argv[NUMBERS], ret, o) ||
-        !parse_flags(argv[FLAGS], o) || parse_handles(argv[HANDLES], ret) < 0 ||
+        !parse_flags(argv[FLAGS], ret, o) || parse_handles(argv[HANDLES], ret) < 0 ||
         strncmp(argv[NODE], nodes, strlen(nodes)) != 0 ||
         !number(&digits, BUNDLE_NODES_MAX - 1, '\0', &ret->node) ||
         asprintf(&path, "%s/%s", argv[BUNDLE], argv[NODE]) < 0)
@@ -110,7 +114,8 @@ int tree_child_main(int argc, char **argv)
         log_line("%s", err.text);
         return 2;
     }
-    /* Again theirs only: the next exec is not of their own choosing. */
+    if (child.spare && tree_spare_prepare(&child) < 0)
+        return HOST_EXIT_NO_START;
     log_redirect(child.log_fd);
     if (options.hostile) {
         struct hostile_options hostile;
@@ -122,6 +127,8 @@ int tree_child_main(int argc, char **argv)
         }
     }
     host_run(&options, &err);
+    if (child.spare) /* nobody asked for it; whoever asks next will hear of it */
+        return HOST_EXIT_NO_START;
     log_line("starting a process of the tree: %s", err.text);
     /* What is not what was signed stops the program, all of it. */
     return err.exit_code == HOST_EXIT_INTEGRITY ? TREE_EXIT_STOPS + HOST_EXIT_INTEGRITY

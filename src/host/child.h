@@ -1,11 +1,12 @@
 /*
  * Where a further host process of a tree begins: the command line that spawn.c made,
  *
- *   sgxpy --tree-child REGION,LOG,SPAWN,CONTROL,DEVICE FLAGS HANDLES IMAGE BUNDLE NODE AUDIT
+ *   sgxpy --tree-child REGION,LOG,OUT,IN,SPAWN,CONTROL,DEVICE FLAGS HANDLES IMAGE BUNDLE NODE AUDIT
  * HOSTILE PROGRAM
  *
- * REGION and LOG are descriptors (the shared region; where messages go), SPAWN and CONTROL slots,
- * DEVICE enum device_kind. FLAGS: p poison, q quiet, s strace, t stats, 1 single step. HANDLES: the
+ * REGION, LOG, OUT and IN are descriptors (the shared region; where messages go; the sockets of
+ * spare.c), SPAWN and CONTROL slots, DEVICE enum device_kind. FLAGS: p poison, q quiet, s strace,
+ * t stats, 1 single step, r made in advance (spare.c). HANDLES: the
  * inherited ones, "0,1,2", or "-". NODE: folder below BUNDLE. The last three may be "". Not for
  * people: nothing but a process of the tree can use it. Tier: hosted, untrusted.
  */

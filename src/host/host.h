@@ -49,7 +49,7 @@ struct host {
     host_tamper_fn *tamper;               /* NULL: an honest host */
     void *tamper_arg;
     const struct host_options *options;
-    const struct tree_child *child; /* a process that another one of its tree started; else NULL */
+    struct tree_child *child; /* a process that another one of its tree started; else NULL */
     struct tree *tree;              /* tree.h; NULL: none (yet) */
     uint64_t elrange_size;          /* ELRANGE is [0, elrange_size) */
     uint64_t tsc_at_start; /* 0: this machine's counter is not to be used */

@@ -70,10 +70,12 @@ static void *reap(void *arg)
             continue;
         }
         tree_reaper_lock();
+        bool unasked = tree_spare_ended(host->tree, (uint32_t)info.si_pid);
         tree_mark_dead(host->tree, (uint32_t)info.si_pid);
         waitid(P_PID, (id_t)info.si_pid, &info, WEXITED);
         tree_reaper_unlock();
-        judge(host, &info);
+        if (!unasked)
+            judge(host, &info);
     }
     return NULL;
 }

@@ -209,6 +209,8 @@ static int start(const struct host_options *o, struct host *host, struct loaded 
         return fail(err, 2);
     if (thread_pool_init(host, l->view.node->thread_count, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
+    if (o->child && o->child->spare && tree_spare_wait(host->tree, o->child, err) < 0)
+        return fail(err, HOST_EXIT_NO_START);
     if (!o->quiet)
         announce(o, host, l);
     thread_run_main(host, err);

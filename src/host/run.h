@@ -41,7 +41,7 @@ struct host_options {
     void *tamper_arg;
     const char *hostile; /* how it was asked for: processes of the tree do the same; NULL: honest */
 
-    const struct tree_child *child; /* child.c: a process of a tree that is not its root */
+    struct tree_child *child; /* child.c: a process of a tree that is not its root */
 };
 
 /*

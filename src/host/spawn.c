@@ -31,7 +31,7 @@ extern char **environ;
 
 struct spawn {
     const struct tree *tree;
-    struct tree_slot *spawn_slot, *control_slot;
+    struct tree_slot *spawn_slot, *control_slot; /* NULL: made in advance */
     const int32_t *handles;
     size_t handle_count;
     int log_fd;
@@ -59,14 +59,19 @@ static int child_main(void *arg)
         _exit(0); /* the root has died meanwhile */
     /* Before it can end: the reaper finds it in its slots. */
     uint32_t pid = (uint32_t)getpid();
-    __atomic_store_n(&s->spawn_slot->server_pid, pid, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&s->control_slot->client_pid, pid, __ATOMIC_SEQ_CST);
+    if (s->spawn_slot) {
+        __atomic_store_n(&s->spawn_slot->server_pid, pid, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&s->control_slot->client_pid, pid, __ATOMIC_SEQ_CST);
+    } else {
+        __atomic_store_n(&s->tree->region->spare_pid, pid, __ATOMIC_SEQ_CST);
+    }
 
     /* The other dispositions become the default by exec, as our handlers do, or stay ignored. */
     for (size_t i = 0; i < ARRAY_SIZE(from_terminal); i++)
         sigaction(from_terminal[i], &ignore, NULL);
     bool failed = syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ||
-                  keep(s->tree->fd) < 0 || keep(s->log_fd) < 0;
+                  keep(s->tree->fd) < 0 || keep(s->log_fd) < 0 || keep(s->tree->spare_out) < 0 ||
+                  keep(s->tree->spare_in) < 0;
     for (size_t i = 0; i < s->handle_count; i++)
         failed |= keep(s->handles[i]) < 0;
     if (!failed) {
@@ -165,29 +170,26 @@ static int find_node(const char *bundle, const uint8_t mrenclave[static 32],
     return r < 0 ? -ENOENT : 0;
 }
 
-int tree_spawn(struct host *host, const uint8_t mrenclave[static 32], uint32_t spawn_slot,
-               uint32_t control_slot, const int32_t *handles, size_t handle_count)
+/* Starts s->program for the node in folder, from s->handles on all is set. */
+static int start(struct host *host, struct spawn *s, const char *folder, const char *more_flags,
+                 uint32_t spawn_slot, uint32_t control_slot)
 {
-    struct tree *tree = host->tree;
+    const struct tree *tree = host->tree;
     const struct host_options *o = host->options;
-    char folder[BUNDLE_FOLDER_MAX], numbers[128], flags[8];
-    int r = find_node(o->bundle_path, mrenclave, folder);
-    if (r < 0)
-        return r;
-
-    CLEANUP(free_p) char *list = malloc(handle_count * 12 + 2);
+    char numbers[128], flags[16];
+    CLEANUP(free_p) char *list = malloc(s->handle_count * 12 + 2);
     if (!list)
         return -ENOMEM;
     char *at = list;
-    for (size_t i = 0; i < handle_count; i++)
-        at += sprintf(at, "%s%d", i ? "," : "", handles[i]);
-    if (handle_count == 0)
+    for (size_t i = 0; i < s->handle_count; i++)
+        at += sprintf(at, "%s%d", i ? "," : "", s->handles[i]);
+    if (s->handle_count == 0)
         strcpy(list, "-");
 
-    snprintf(flags, sizeof(flags), "%s%s%s%s%s", o->poison ? "p" : "", o->quiet ? "q" : "",
-             o->strace ? "s" : "", o->stats ? "t" : "", o->single_step ? "1" : "");
-    snprintf(numbers, sizeof(numbers), "%d,%d,%u,%u,%d", tree->fd, log_fd(), spawn_slot,
-             control_slot, (int)o->device);
+    snprintf(flags, sizeof(flags), "%s%s%s%s%s%s", o->poison ? "p" : "", o->quiet ? "q" : "",
+             o->strace ? "s" : "", o->stats ? "t" : "", o->single_step ? "1" : "", more_flags);
+    snprintf(numbers, sizeof(numbers), "%d,%d,%d,%d,%u,%u,%d", tree->fd, log_fd(), tree->spare_out,
+             tree->spare_in, spawn_slot, control_slot, (int)o->device);
     char *const argv[] = {
         (char[]){ "sgxpy" },
         (char[]){ TREE_CHILD_VERB },
@@ -196,28 +198,51 @@ int tree_spawn(struct host *host, const uint8_t mrenclave[static 32], uint32_t s
         list,
         (char *)o->image_path,
         (char *)o->bundle_path,
-        folder,
+        (char *)folder,
         (char *)(o->audit_path ? o->audit_path : ""),
         (char *)(o->hostile ? o->hostile : ""),
         (char *)(o->child_program ? o->child_program : ""),
         NULL,
     };
-    struct spawn s = {
-        .tree = tree,
-        .spawn_slot = tree_slot_at(tree, spawn_slot),
-        .control_slot = tree_slot_at(tree, control_slot),
-        .handles = handles,
-        .handle_count = handle_count,
-        .log_fd = log_fd(),
-        .program = o->child_program ? o->child_program : "/proc/self/exe",
-        .argv = argv,
-    };
-    tree_slot_use(tree, spawn_slot, TREE_SLOT_SPAWN, tree->pid, 0);
-    tree_slot_use(tree, control_slot, TREE_SLOT_CONTROL, 0, 0);
-    r = tree->is_root ? ask_spawner(&s) : clone_child(&s, CLONE_PARENT | SIGCHLD);
-    if (r < 0) {
-        log_line("starting a process of the tree: '%s': %s", s.program, strerror(-r));
-        return r == -ENOMEM ? r : -EAGAIN;
+    s->tree = tree;
+    s->log_fd = log_fd();
+    s->program = o->child_program ? o->child_program : "/proc/self/exe";
+    s->argv = argv;
+    return tree->is_root ? ask_spawner(s) : clone_child(s, CLONE_PARENT | SIGCHLD);
+}
+
+int tree_spawn(struct host *host, const uint8_t mrenclave[static 32], uint32_t spawn_slot,
+               uint32_t control_slot, const int32_t *handles, size_t handle_count)
+{
+    struct tree *tree = host->tree;
+    char folder[BUNDLE_FOLDER_MAX];
+    int r = find_node(host->options->bundle_path, mrenclave, folder);
+    if (r < 0)
+        return r;
+    uint32_t node = (uint32_t)strtoul(strchr(folder, '/') + 1, NULL, 10);
+    if (!tree_spare_take(tree, node, spawn_slot, control_slot, handles, handle_count)) {
+        struct spawn s = {
+            .spawn_slot = tree_slot_at(tree, spawn_slot),
+            .control_slot = tree_slot_at(tree, control_slot),
+            .handles = handles,
+            .handle_count = handle_count,
+        };
+        tree_slot_use(tree, spawn_slot, TREE_SLOT_SPAWN, tree->pid, 0);
+        tree_slot_use(tree, control_slot, TREE_SLOT_CONTROL, 0, 0);
+        r = start(host, &s, folder, "", spawn_slot, control_slot);
+        if (r < 0) {
+            log_line("starting a process of the tree: '%s': %s", s.program, strerror(-r));
+            return r == -ENOMEM ? r : -EAGAIN;
+        }
     }
+    tree_spare_note(host, node);
     return 0;
+}
+
+int tree_spawn_spare(struct host *host, uint32_t node)
+{
+    char folder[BUNDLE_FOLDER_MAX];
+    struct spawn s = { 0 };
+    snprintf(folder, sizeof(folder), "nodes/%u", node);
+    return start(host, &s, folder, "r", 0, 0);
 }

@@ -64,7 +64,7 @@ static struct tree *tree_new(void)
     if (!tree)
         return NULL;
     cpu_set_t cpus;
-    tree->fd = -1;
+    tree->fd = tree->spare_out = tree->spare_in = -1;
     tree->pid = (uint32_t)getpid();
     tree->spins = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
     return tree;
@@ -112,6 +112,8 @@ int tree_open(struct host *host)
         r = tree_spawner_start(host->tree);
     if (r == 0)
         r = tree_reaper_start(host);
+    if (r == 0)
+        r = tree_spare_start(host);
     if (r < 0)
         host->tree = NULL;
     return r;
@@ -126,6 +128,8 @@ int tree_attach(struct host *host, const struct tree_child *child, struct err *e
     tree->fd = child->region_fd;
     tree->spawn_slot = child->spawn_slot;
     tree->control_slot = child->control_slot;
+    tree->spare_out = child->spare_out;
+    tree->spare_in = child->spare_in;
     int r = fstat(tree->fd, &st) < 0 ? -errno : 0;
     if (r == 0 && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != TREE_REGION_SIZE))
         r = -EBADMSG;
@@ -168,6 +172,7 @@ void tree_slot_use(struct tree *tree, uint32_t index, uint32_t kind, uint32_t cl
                    uint32_t server_pid)
 {
     struct tree_slot *slot = tree_slot_at(tree, index);
+    slot->dead = 0;
     __atomic_store_n(&slot->client_pid, client_pid, __ATOMIC_SEQ_CST);
     __atomic_store_n(&slot->server_pid, server_pid, __ATOMIC_SEQ_CST);
     __atomic_store_n(&slot->kind, kind, __ATOMIC_SEQ_CST);

@@ -2,7 +2,8 @@
  * This host process's part in a tree of them: the shared region (abi/tree.h), waiting and waking
  * across processes, starting further ones and learning of their end. Tier: hosted, untrusted.
  * Internal to src/host. The files: tree.c (region, waits, wakes), spawn.c (new host processes),
- * reaper.c (their end), child.c (the new one's beginning), ocalls_tree.c.
+ * spare.c (one made in advance), reaper.c (their end), child.c (the new one's beginning),
+ * ocalls_tree.c.
  *
  * Nothing here is lost, by the rule of thread.h: the sender writes and then looks whether somebody
  * sleeps; the sleeper says that it sleeps and then looks at the word. A wait on a slot is case C
@@ -41,16 +42,18 @@ struct tree {
     uint32_t pid; /* of this host process */
     bool is_root;
     bool spins;                        /* more than one CPU */
+    int spare_out, spare_in;           /* sockets, see spare.c; -1: none */
     uint32_t spawn_slot, control_slot; /* a child's */
 };
 
 /* What a child's command line says (child.c). */
 struct tree_child {
-    int region_fd, log_fd;
+    int region_fd, log_fd, spare_out, spare_in;
     uint32_t spawn_slot, control_slot;
     uint32_t node; /* its number in the bundle */
     int32_t *handles;
     size_t handle_count;
+    bool spare; /* nobody has asked for it yet: slots and handles come later */
 };
 
 /* The region, made by the root; with its two threads. host->tree is set. Again: 0. After the
@@ -94,8 +97,22 @@ MUST_CHECK int tree_signal(struct tree *tree, uint32_t index, int signal);
 MUST_CHECK int tree_spawn(struct host *host, const uint8_t mrenclave[static 32],
                           uint32_t spawn_slot, uint32_t control_slot, const int32_t *handles,
                           size_t handle_count);
+/* Starts one in advance for this node. The root only. */
+MUST_CHECK int tree_spawn_spare(struct host *host, uint32_t node);
 /* The root's thread that clones. */
 MUST_CHECK int tree_spawner_start(struct tree *tree);
+
+/* spare.c. The root's part, and what every process does before and after a start of node. */
+MUST_CHECK int tree_spare_start(struct host *host);
+/* True: the spare one was given these slots and handles. */
+bool tree_spare_take(struct tree *tree, uint32_t node, uint32_t spawn_slot, uint32_t control_slot,
+                     const int32_t *handles, size_t handle_count);
+void tree_spare_note(struct host *host, uint32_t node);
+/* The reaper's: whether it was this one, and nobody had asked for it yet. */
+bool tree_spare_ended(struct tree *tree, uint32_t pid);
+/* The spare one's: its own descriptors out of the way; then until it is asked for. */
+MUST_CHECK int tree_spare_prepare(struct tree_child *child);
+MUST_CHECK int tree_spare_wait(struct tree *tree, struct tree_child *child, struct err *err);
 
 /* reaper.c. */
 MUST_CHECK int tree_reaper_start(struct host *host);

@@ -120,6 +120,8 @@ static volatile uint64_t g_other;
  * slot, 2 n its spawn slot.
  */
 
+#define ASKS 20000
+
 static uint8_t *g_region;
 static uint8_t g_mrenclave[32];
 
@@ -220,6 +222,10 @@ static void child(uint32_t spawn_slot, uint32_t control_slot)
                      slot_at(control_slot)->way[TREE_TO_CLIENT].posted);
             what = (uint8_t)(r < 0 ? 0 : cell(control_slot, TREE_TO_CLIENT)[0]);
             break;
+        case 'H': /* many of them */
+            for (uint32_t i = 0; i < ASKS; i++)
+                call(OCALL_TREE_CALL, control_slot, TREE_TO_SERVER, i);
+            break;
         default: break;
         }
         cell(spawn_slot, TREE_TO_CLIENT)[0] = (uint8_t)(what + 1);
@@ -227,10 +233,43 @@ static void child(uint32_t spawn_slot, uint32_t control_slot)
     }
 }
 
+/* Waits until that is the state of the process made in advance (host/spare.c). */
+static void spare_is(volatile struct tree_region *region, uint32_t state)
+{
+    while (region->spare_state != state)
+        call(OCALL_YIELD, 0, 0, 0);
+}
+
 static void print_time(const char *what, uint64_t ns)
 {
     size_t at = put_number(put(0, what), ns, 0);
     call(OCALL_LOG, OCALL_LOG_STATS, put(at, "\n"), 0);
+}
+
+/* 50 processes one after the other, in slots from first on. */
+static void time_starts(const char *what, uint32_t first, uint64_t pause_ns)
+{
+    uint64_t sums[3] = { 0 }, t[4];
+    for (uint32_t i = first; i < first + 50; i++) {
+        if (pause_ns)
+            call(OCALL_PARK, clock() + pause_ns, 0, 0);
+        t[0] = clock();
+        if (spawn(i, -1) != 0)
+            quit(86);
+        t[1] = clock();
+        if (ask(i, 1) != 2)
+            quit(86);
+        t[2] = clock();
+        if (ask(i, 'b') != -32)
+            quit(86);
+        t[3] = clock();
+        for (int k = 0; k < 3; k++)
+            sums[k] += (t[k + 1] - t[k]) / 50;
+    }
+    call(OCALL_LOG, OCALL_LOG_STATS, put(put(put(0, "starts, "), what), ":\n"), 0);
+    print_time("  OCALL_TREE_SPAWN, ns: ", sums[0]);
+    print_time("  from there to the first answer, ns: ", sums[1]);
+    print_time("  from BYE to dead, ns: ", sums[2]);
 }
 
 static void tree(char what)
@@ -312,25 +351,51 @@ static void tree(char what)
         for (int i = 0; i < 20000; i++)
             ask(1, 1);
         print_time("round trip, ns: ", (clock() - before) / 20000);
-        uint64_t spawned = 0, answered = 0, ended = 0, t[4];
-        for (uint32_t i = 2; i < 102; i++) {
-            t[0] = clock();
-            if (spawn(i, -1) != 0)
-                quit(86);
-            t[1] = clock();
-            if (ask(i, 1) != 2)
-                quit(86);
-            t[2] = clock();
-            if (ask(i, 'b') != -32)
-                quit(86);
-            t[3] = clock();
-            spawned += t[1] - t[0];
-            answered += t[2] - t[1];
-            ended += t[3] - t[2];
+        before = clock();
+        cell(2, TREE_TO_SERVER)[0] = 'H';
+        uint32_t asked = 0, seen = slot_at(2)->way[TREE_TO_CLIENT].posted;
+        call(OCALL_TREE_POST, 2, TREE_TO_SERVER, 0);
+        while (asked < ASKS) {
+            call(OCALL_TREE_SERVE, OCALL_NEVER, 0, 0);
+            if (slot_at(3)->way[TREE_TO_SERVER].posted != asked) {
+                asked++;
+                call(OCALL_TREE_POST, 3, TREE_TO_CLIENT, 0);
+            }
         }
-        print_time("OCALL_TREE_SPAWN, ns: ", spawned / 100);
-        print_time("from there to the first answer, ns: ", answered / 100);
-        print_time("from BYE to dead, ns: ", ended / 100);
+        print_time("round trip with the hub, ns: ", (clock() - before) / ASKS);
+        if (call4(OCALL_TREE_WAIT, 2, TREE_TO_CLIENT, seen, OCALL_NEVER) != 0)
+            quit(88);
+        time_starts("at once", 2, 0);
+        time_starts("each after 5 ms", 52, 5000000);
+        quit(0);
+        break;
+    }
+    case 's': { /* one made in advance: used, used by another process, killed unused */
+        volatile struct tree_region *region = (volatile struct tree_region *)g_region;
+        if (spawn(2, -1) != 0 || ask(2, 7) != 8)
+            quit(90);
+        spare_is(region, 3);
+        uint32_t pid = region->spare_pid;
+        if (spawn(3, 1) != 0 || slot_at(7)->client_pid != pid || ask(3, 7) != 8)
+            quit(91);
+        cell(6, TREE_TO_SERVER)[1] = (uint8_t)file;
+        if (ask(3, 'w') != 1)
+            quit(92);
+        cell(6, TREE_TO_SERVER)[1] = 0; /* not inherited */
+        if (ask(3, 'w') != 0 || ask(3, 'b') != -32)
+            quit(93);
+        spare_is(region, 3);
+        pid = region->spare_pid;
+        if (ask(2, 'g') != 'g' + 1 || slot_at(2 * (5 + 10) + 1)->client_pid != pid)
+            quit(94);
+        spare_is(region, 3);
+        slot_at(60)->client_pid = region->spare_pid;
+        if (call(OCALL_TREE_KILL, 60, 0, 0) != 0)
+            quit(95);
+        spare_is(region, 0);
+        if (spawn(30, -1) != 0 || ask(30, 7) != 8)
+            quit(96);
+        spare_is(region, 3);
         quit(0);
         break;
     }
