@@ -166,7 +166,8 @@ static int64_t wait_host(enum ocall_nr nr, uint32_t slot, uint64_t direction, ui
     __atomic_store_n(&thread->parked, 1, __ATOMIC_SEQ_CST);
     if (!interruptible || !(__atomic_load_n(&thread->work, __ATOMIC_SEQ_CST) &
                             (THREAD_WORK_SIGNAL | THREAD_WORK_EXIT))) {
-        uint64_t deadline = thread->index == 0 ? timer_next() : OCALL_NEVER;
+        /* A due timer ends a wait only where it is looked at afterwards (thread/wait.c). */
+        uint64_t deadline = interruptible && thread->index == 0 ? timer_next() : OCALL_NEVER;
         r = nr == OCALL_TREE_CALL ? border_call3(nr, 0, slot, direction, seen)
                                   : border_call4(nr, 0, slot, direction, seen, deadline);
     } else if (nr == OCALL_TREE_CALL) {

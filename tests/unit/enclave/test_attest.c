@@ -462,8 +462,7 @@ static void test_honest(void **state UNUSED)
     for (unsigned m = 0; m < MESSAGES; m++)
         assert_memory_not_equal(g_outcome->sent[m], g_before.sent[m], g_before.sizes[m]);
 
-    /* A program that starts itself; a newer child; a child without AVX-512 fails as its REPORT key
-     * differs. */
+    /* A program that starts itself. */
     struct side self = side_new(PARENT);
     edge = edge_to(PARENT);
     run(&parent, &self, &edge, NULL);
