@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/manifest_view.h"
 #include "manifest/hash.h"
@@ -823,14 +824,17 @@ static int hash_files(struct cascade *c, size_t index, struct err *err)
 /* Whether a process of the node touched the path or something below it. */
 static bool touches(const struct plan *plan, size_t node, const char *path)
 {
-    char canonical[PATH_MAX];
+    char canonical[PATH_MAX], cwd[PATH_MAX];
     if (!realpath(path, canonical)) {
-        size_t size = strlen(path);
-        if (path[0] != '/' || size >= sizeof(canonical))
+        /* "x/": a folder that is not there yet. */
+        if (!getcwd(cwd, sizeof(cwd)))
             return false;
-        memcpy(canonical, path, size + 1);
-        while (size > 1 && canonical[size - 1] == '/')
-            canonical[--size] = '\0';
+        int n = path[0] == '/' ? snprintf(canonical, sizeof(canonical), "%s", path)
+                               : snprintf(canonical, sizeof(canonical), "%s/%s", cwd, path);
+        if (n < 0 || (size_t)n >= sizeof(canonical))
+            return false;
+        for (size_t size = (size_t)n; size > 1 && canonical[size - 1] == '/'; size--)
+            canonical[size - 1] = '\0';
     }
     for (size_t i = 0; i < plan->tree.trace_count; i++)
         for (size_t k = 0; k < plan->traces[i]->process_count; k++) {

@@ -35,7 +35,8 @@ static char *script_path(const struct trace_process *p, const char *name)
                            : snprintf(joined, sizeof(joined), "%s/%s", p->cwd, name);
     if (n < 0 || (size_t)n >= sizeof(joined))
         return strdup(name);
-    if ((resolved = realpath(joined, NULL)))
+    /* /dev/stdin would be ours. */
+    if (!path_built_in(joined) && (resolved = realpath(joined, NULL)))
         return resolved;
     char *rest = strdup(joined), *walk = rest;
     if (!rest)
@@ -200,6 +201,23 @@ static bool made_by_run(const struct trace *trace, const struct trace_process *p
     return !trace_existed_before(path) && (path->bits & (TRACE_CREATED | TRACE_RENAMED_TO));
 }
 
+/* Its name is its key, and one that was made up at run time will be another next time. */
+static void note_script(struct builder *b, const struct trace *trace,
+                        const struct cascade_start *start)
+{
+    for (size_t i = 0; i < trace->path_count; i++) {
+        const struct trace_path *p = &trace->paths[i];
+        if (strcmp(p->path, start->text) != 0)
+            continue;
+        if (!trace_existed_before(p) && (p->bits & (TRACE_CREATED | TRACE_RENAMED_TO)))
+            manifest_note(b->report,
+                          "'%s' is a script that the run made; if its name is another each time: "
+                          "'--merge %s'",
+                          start->text, base_name(start->executable));
+        return;
+    }
+}
+
 static int take_process(struct builder *b, size_t trace, size_t index)
 {
     const struct trace *t = b->traces[trace];
@@ -236,11 +254,15 @@ static int take_process(struct builder *b, size_t trace, size_t index)
         start.text = NULL;
         start.kind = PROGRAM_ANY;
     }
+    size_t known = b->tree->program_count;
     r = find_program(b, &start, t, p, &program_of[index]);
     if (r < 0) {
         cascade_start_done(&start);
         return r;
     }
+    const struct cascade_start *found = &b->tree->programs[program_of[index]].start;
+    if (b->tree->program_count > known && found->kind == PROGRAM_SCRIPT)
+        note_script(b, t, found);
     return index > 0 ? add_edge(b, parent, program_of[index]) : 0;
 }
 
