@@ -67,6 +67,7 @@ static void handler(int number)
 
 int main(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     printf("chain %d\n", chain(10));
     printf("tree %d\n", tree(3));
     printf("global %d\n", global);

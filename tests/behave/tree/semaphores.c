@@ -34,6 +34,7 @@ struct shared {
 
 int main(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     char name[64];
     snprintf(name, sizeof(name), "/sgxpy-test-%d", (int)getpid());
     sem_t *named = sem_open(name, O_CREAT | O_EXCL, 0600, 1);

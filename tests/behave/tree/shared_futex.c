@@ -70,6 +70,7 @@ static void play(const char *what, unsigned char *memory)
 
 int main(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     unsigned char *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return 1;

@@ -38,6 +38,7 @@ static void in_child(void)
 
 int main(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     char cwd[200], again[200];
     if (!getcwd(cwd, sizeof(cwd)))
         return 1;
