@@ -130,7 +130,7 @@ int tree_child_main(int argc, char **argv)
     if (child.spare) /* nobody asked for it; whoever asks next will hear of it */
         return HOST_EXIT_NO_START;
     log_line("starting a process of the tree: %s", err.text);
-    /* What is not what was signed stops the program, all of it. */
-    return err.exit_code == HOST_EXIT_INTEGRITY ? TREE_EXIT_STOPS + HOST_EXIT_INTEGRITY
-                                                : HOST_EXIT_NO_START;
+    /* A bundle that is broken, or not what was signed, stops the program, all of it. */
+    return err.exit_code && err.exit_code != HOST_EXIT_NO_START ? TREE_EXIT_STOPS + err.exit_code
+                                                                : HOST_EXIT_NO_START;
 }
