@@ -23,6 +23,7 @@
 #include "process/process.h"
 #include "thread/futex.h"
 #include "thread/mutex.h"
+#include "thread/threads.h"
 #include "thread/timer.h"
 #include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
@@ -684,8 +685,40 @@ void dsm_give_collected(void)
     mutex_drop(&g_dsm.giving);
 }
 
+/* What the threads' robust lists say that they hold: other processes wait for it (set_robust_list(2)). */
+struct robust {
+    uint32_t count, room;
+    struct {
+        uint64_t list;
+        uint32_t tid;
+    } of[];
+};
+
+static void robust_add(struct thread *thread, void *arg)
+{
+    struct robust *robust = arg;
+    if (!thread->robust_list || robust->count == robust->room)
+        return;
+    robust->of[robust->count].list = thread->robust_list;
+    robust->of[robust->count++].tid = (uint32_t)thread->tid;
+}
+
+static void robust_exit(void)
+{
+    uint32_t room = PARAMS->thread_count;
+    struct robust *robust = heap_alloc(sizeof(*robust) + room * sizeof(robust->of[0]));
+    if (!robust)
+        return;
+    robust->room = room;
+    threads_each(robust_add, robust);
+    for (uint32_t i = 0; i < robust->count; i++)
+        futex_robust_exit(robust->of[i].list, robust->of[i].tid);
+    heap_free(robust);
+}
+
 void dsm_exit(void)
 {
+    robust_exit();
     lock_take(mm_lock());
     for (uint32_t i = 0; i < vma_count(); i++)
         if (vma_at(i)->flags & VMA_DSM)

@@ -167,6 +167,8 @@ int thread_park(uint64_t deadline)
     }
     return 0;
 }
+void threads_each(void (*fn)(struct thread *thread, void *arg) UNUSED, void *arg UNUSED) {}
+void futex_robust_exit(uint64_t list UNUSED, uint32_t tid UNUSED) {}
 void futex_wake_range(uint64_t start UNUSED, uint64_t end UNUSED) {}
 
 /* --- files: one scratch file at the hub; in the others a handle ------------------------------------- */
