@@ -585,11 +585,13 @@ static void old(unsigned message, struct tree_cell *cell)
         memcpy(cell->bytes, g_before.sent[message], 512);
 }
 
-/* Nobody ever talks, and whoever can still notice refuses: after M3 only the child can. */
-static void expect_refused(const char *name, change *how)
+/* Nobody ever talks, and whoever can still notice refuses: after M3 only the child can. without:
+ * checks that are off on both sides. */
+static void expect_refused(const char *name, change *how, uint32_t without)
 {
     struct side parent = side_new(PARENT), child = side_new(CHILD);
     struct attest_edge edge = edge_to(CHILD);
+    parent.without = child.without = without;
     run(&parent, &child, &edge, how);
     if (g_outcome->talked || g_outcome->child || (g_outcome->parent == 0 && g_message < 3))
         fail_msg("%s, message %u, byte %u: parent %d, child %d", name, g_message, g_at,
@@ -601,6 +603,7 @@ static void test_messages(void **state UNUSED)
     static const struct {
         const char *name;
         unsigned message, at;
+        uint32_t without;
     } flips[] = {
         { "child's key", 0, 0 },
         { "child's key, end", 0, 30 },
@@ -621,17 +624,25 @@ static void test_messages(void **state UNUSED)
         { "child's REPORT: MAC", 2, 416 },
         { "child's confirmation", 2, 432 },
         { "parent's confirmation", 3, 31 },
+        /* REPORTs bind what precedes them also where nothing is confirmed, and the reverse. */
+        { "child's key, REPORT alone", 0, 0, CONFIRM },
+        { "parent's key, REPORT alone", 1, 5, CONFIRM },
+        { "edge, REPORT alone", 1, 32, CONFIRM | EDGE },
+        { "spawn number, REPORT alone", 1, 64, CONFIRM },
+        { "spawn number, confirmation alone", 1, 64, DATA },
+        { "parent's REPORT, confirmation alone", 1, M1_REPORT + 416, MAC },
+        { "child's REPORT, confirmation alone", 2, 416, MAC },
     };
     for (size_t i = 0; i < ARRAY_SIZE(flips); i++) {
         g_message = flips[i].message;
         g_at = flips[i].at;
-        expect_refused(flips[i].name, flip);
+        expect_refused(flips[i].name, flip, flips[i].without);
     }
     g_at = 0;
     for (g_message = 0; g_message < MESSAGES; g_message++) {
-        expect_refused("cut", cut);
-        expect_refused("lengthened", lengthen);
-        expect_refused("from another spawn", old);
+        expect_refused("cut", cut, 0);
+        expect_refused("lengthened", lengthen, 0);
+        expect_refused("from another spawn", old, 0);
     }
 
     /* The victim without the checks would go on: the flip is what they see. */

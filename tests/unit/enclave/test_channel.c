@@ -273,6 +273,28 @@ static void test_attacks_would_work(void **state UNUSED)
     assert_string_equal(text, "kne");
 }
 
+/* Rooms and sizes as they are, without an attack: to the byte. */
+static void test_sizes(void **state UNUSED)
+{
+    static uint8_t data[TREE_MESSAGE_MAX], got[TREE_MESSAGE_MAX + 1];
+    static const uint32_t sizes[] = { 0, 1, 15, 16, 17, 100, 4096, TREE_MESSAGE_MAX };
+    memset(data, 0x3c, sizeof(data));
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        start(false);
+        memset(got, 0x55, sizeof(got));
+        assert_int_equal(channel_send(&g_client, data, sizes[i]), 0);
+        assert_int_equal(channel_receive(&g_server, got, sizes[i], false), sizes[i]);
+        assert_memory_equal(got, data, sizes[i]);
+        assert_int_equal(got[sizes[i]], 0x55);
+        if (!sizes[i])
+            continue;
+        memset(got, 0x55, sizeof(got));
+        assert_int_equal(channel_send(&g_client, data, sizes[i]), 0);
+        assert_int_equal(channel_receive(&g_server, got, sizes[i] - 1, false), -EPIPE);
+        assert_int_equal(got[0], 0x55);
+    }
+}
+
 static void test_keys_differ(void **state UNUSED)
 {
     start(false);
@@ -380,9 +402,19 @@ static void peer_dies(void)
     tree_slot_of(g_region, SLOT)->dead = 1;
 }
 
+static void peer_speaks_and_dies(void)
+{
+    assert_int_equal(channel_send(&g_client, "last", 5), 0);
+    peer_dies();
+}
+
 static void test_death(void **state UNUSED)
 {
     char text[64];
+    start(false);
+    g_tree_idle = peer_speaks_and_dies;
+    assert_int_equal(channel_receive(&g_server, text, sizeof(text), false), 5);
+    assert_int_equal(channel_receive(&g_server, text, sizeof(text), false), -EPIPE);
     start(false);
     assert_int_equal(channel_send(&g_client, "last", 5), 0);
     peer_dies();
@@ -527,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_region),
         cmocka_unit_test(test_attacks),
         cmocka_unit_test(test_attacks_would_work),
+        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_keys_differ),
         cmocka_unit_test(test_nonces),
         cmocka_unit_test(test_call),

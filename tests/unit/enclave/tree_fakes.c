@@ -124,7 +124,9 @@ static int64_t wait_for(uint64_t slot, const uint32_t *word, uint64_t seen)
             return value(word) == (uint32_t)seen ? -EPIPE : 0;
         if (g_tree_idle) {
             g_tree_idle();
-            return value(word) == (uint32_t)seen && !value(&slot_here(slot)->dead) ? -EINTR : 0;
+            if (value(&slot_here(slot)->dead)) /* a host may say so whatever came before */
+                return -EPIPE;
+            return value(word) == (uint32_t)seen ? -EINTR : 0;
         }
         usleep(20);
     }
