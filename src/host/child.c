@@ -54,6 +54,7 @@ static bool parse_flags(const char *text, struct tree_child *c, struct host_opti
         case 't': o->stats = true; break;
         case '1': o->single_step = true; break;
         case 'r': c->spare = true; break;
+        case 'a': o->spare_always = true; break;
         default: return false;
         }
     }

@@ -6,7 +6,7 @@
  *
  * REGION, LOG, OUT and IN are descriptors (the shared region; where messages go; the sockets of
  * spare.c), SPAWN and CONTROL slots, DEVICE enum device_kind. FLAGS: p poison, q quiet, s strace,
- * t stats, 1 single step, r made in advance (spare.c). HANDLES: the
+ * t stats, 1 single step, r made in advance, a always so (spare.c). HANDLES: the
  * inherited ones, "0,1,2", or "-". NODE: folder below BUNDLE. The last three may be "". Not for
  * people: nothing but a process of the tree can use it. Tier: hosted, untrusted.
  */

@@ -209,7 +209,7 @@ static int start(const struct host_options *o, struct host *host, struct loaded 
         return fail(err, 2);
     if (thread_pool_init(host, l->view.node->thread_count, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
-    if (o->child && o->child->spare && tree_spare_wait(host->tree, o->child, err) < 0)
+    if (o->child && o->child->spare && tree_spare_wait(host, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
     if (!o->quiet)
         announce(o, host, l);

@@ -41,6 +41,8 @@ struct host_options {
     void *tamper_arg;
     const char *hostile; /* how it was asked for: processes of the tree do the same; NULL: honest */
 
+    bool spare_always;   /* tests: a process made in advance (spare.c) also on a busy machine */
+
     struct tree_child *child; /* child.c: a process of a tree that is not its root */
 };
 

@@ -11,7 +11,7 @@
  *   WANTED -> STARTED    the root's thread, which starts it
  *   STARTED -> READY     the spare one, before it waits on the socket
  *   READY -> TAKEN       whoever starts that node, from any process; then sends the message
- *   TAKEN -> WANTED      the spare one has the message
+ *   TAKEN -> WANTED      the spare one has the message (-> NONE on a busy machine)
  *   READY -> DROPPED     another node was started twice; the root's thread kills it
  *   any -> NONE          the reaper: it has ended
  *
@@ -31,6 +31,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -159,6 +160,19 @@ bool tree_spare_ended(struct tree *tree, uint32_t pid)
     return state != TAKEN;
 }
 
+/* Only with a CPU to spare: on a busy machine it takes time from those who run. And a hostile
+ * host's lies are to be the same in each run. */
+static bool worthwhile(const struct host *host)
+{
+    struct sysinfo now;
+    if (host->options->hostile || host->tree->spare_out < 0)
+        return false;
+    if (host->options->spare_always)
+        return true;
+    return host->tree->cpu_count > 1 && sysinfo(&now) == 0 &&
+           now.loads[0] < (unsigned long)host->tree->cpu_count << SI_LOAD_SHIFT;
+}
+
 /* --- whoever starts a process ------------------------------------------------------------------
  */
 
@@ -214,9 +228,7 @@ void tree_spare_note(struct host *host, uint32_t node)
     struct tree *tree = host->tree;
     struct tree_region *region = tree->region;
     uint32_t last = __atomic_exchange_n(&region->last_node, node + 1, __ATOMIC_SEQ_CST);
-    /* With one CPU it would only take time from those who run; and a hostile host's lies are to be
-     * the same in each run. */
-    if (last != node + 1 || !tree->spins || tree->spare_out < 0 || host->options->hostile)
+    if (last != node + 1 || !worthwhile(host))
         return;
     if (state_of(tree) == NONE) {
         region->spare_node = node;
@@ -257,8 +269,10 @@ int tree_spare_prepare(struct tree_child *child)
     return r;
 }
 
-int tree_spare_wait(struct tree *tree, struct tree_child *child, struct err *err)
+int tree_spare_wait(struct host *host, struct err *err)
 {
+    struct tree *tree = host->tree;
+    struct tree_child *child = host->child;
     struct message message;
     int fds[HANDLES_MAX];
     size_t count;
@@ -292,7 +306,8 @@ int tree_spare_wait(struct tree *tree, struct tree_child *child, struct err *err
             close(fd);
     /* Only now may the next one wait on the socket: it is made at once, for it will be needed. */
     tree->region->spare_pid = 0;
-    __atomic_store_n(&tree->region->spare_state, WANTED, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&tree->region->spare_state, worthwhile(host) ? WANTED : NONE,
+                     __ATOMIC_SEQ_CST);
     tell_root(tree);
     if (failed || handle_init_inherited(message.handles, count) < 0)
         return err_set(err, -EBADF, "a program's descriptors");

@@ -186,8 +186,9 @@ static int start(struct host *host, struct spawn *s, const char *folder, const c
     if (s->handle_count == 0)
         strcpy(list, "-");
 
-    snprintf(flags, sizeof(flags), "%s%s%s%s%s%s", o->poison ? "p" : "", o->quiet ? "q" : "",
-             o->strace ? "s" : "", o->stats ? "t" : "", o->single_step ? "1" : "", more_flags);
+    snprintf(flags, sizeof(flags), "%s%s%s%s%s%s%s", o->poison ? "p" : "", o->quiet ? "q" : "",
+             o->strace ? "s" : "", o->stats ? "t" : "", o->single_step ? "1" : "",
+             o->spare_always ? "a" : "", more_flags);
     snprintf(numbers, sizeof(numbers), "%d,%d,%d,%d,%u,%u,%d", tree->fd, log_fd(), tree->spare_out,
              tree->spare_in, spawn_slot, control_slot, (int)o->device);
     char *const argv[] = {

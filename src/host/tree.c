@@ -66,7 +66,8 @@ static struct tree *tree_new(void)
     cpu_set_t cpus;
     tree->fd = tree->spare_out = tree->spare_in = -1;
     tree->pid = (uint32_t)getpid();
-    tree->spins = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
+    tree->cpu_count = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    tree->spins = tree->cpu_count > 1;
     return tree;
 }
 

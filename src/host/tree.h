@@ -41,6 +41,7 @@ struct tree {
     int fd;       /* of the region */
     uint32_t pid; /* of this host process */
     bool is_root;
+    int cpu_count;
     bool spins;                        /* more than one CPU */
     int spare_out, spare_in;           /* sockets, see spare.c; -1: none */
     uint32_t spawn_slot, control_slot; /* a child's */
@@ -112,7 +113,7 @@ void tree_spare_note(struct host *host, uint32_t node);
 bool tree_spare_ended(struct tree *tree, uint32_t pid);
 /* The spare one's: its own descriptors out of the way; then until it is asked for. */
 MUST_CHECK int tree_spare_prepare(struct tree_child *child);
-MUST_CHECK int tree_spare_wait(struct tree *tree, struct tree_child *child, struct err *err);
+MUST_CHECK int tree_spare_wait(struct host *host, struct err *err);
 
 /* reaper.c. */
 MUST_CHECK int tree_reaper_start(struct host *host);

@@ -209,6 +209,7 @@ static struct host_options tree_options(const char *what, const char *ret_args[s
     ret_args[2] = g_mrenclave;
     struct host_options o = options(ret_args);
     o.arg_count = 3;
+    o.spare_always = what[0] == 's' || what[0] == 'o';
     return o;
 }
 
