@@ -12,6 +12,7 @@
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "process/vfork.h"
+#include "signal/state.h"
 #include "sys/process.h"
 #include "sys/sys.h"
 #include "thread/wait.h"
@@ -179,6 +180,12 @@ static int wait_at_hub(int idtype, int32_t id, int options, struct ptable_waited
     return 0;
 }
 
+static bool minds_sigchld(void)
+{
+    return process_current()->actions->of[SIGCHLD].handler > HANDLER_IGNORE ||
+           current()->signal.mask & SIGNAL_BIT(SIGCHLD);
+}
+
 /* 0: *ret is a child that has ended; pid 0: none has, and WNOHANG. -ECHILD, -ERESTARTSYS. */
 static int wait_for(int idtype, int32_t id, int options, struct ptable_waited *ret)
 {
@@ -189,8 +196,12 @@ static int wait_for(int idtype, int32_t id, int options, struct ptable_waited *r
         if (id < 0)
             return id;
     }
-    int r = hub_is_here() ? wait_here(idtype, id, options, ret)
-                          : wait_at_hub(idtype, id, options, ret);
+    bool here = hub_is_here();
+    int r = here ? wait_here(idtype, id, options, ret)
+                 : wait_at_hub(idtype, id, options, ret);
+    /* SIGCHLD was sent before: it is there when wait returns. */
+    if (r == 0 && ret->pid && !here && minds_sigchld())
+        hub_events_fetch();
     if (r == 0 && ret->pid && !(options & WNOWAIT)) {
         __atomic_fetch_add(&g_children_user_us, ret->user_us, __ATOMIC_RELAXED);
         __atomic_fetch_add(&g_children_system_us, ret->system_us, __ATOMIC_RELAXED);

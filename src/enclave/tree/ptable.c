@@ -306,8 +306,9 @@ void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_
     if (!waited_for)
         drop(e);
     lock_drop(&g_table.lock);
-    waitq_wake(ptable_queue(parent), UINT32_MAX);
+    /* The signal first: it is there when wait returns. */
     tell_all(&tells);
+    waitq_wake(ptable_queue(parent), UINT32_MAX);
 }
 
 void ptable_set_nowait(int32_t pid, bool nowait)
