@@ -437,24 +437,20 @@ static void print_merges(const struct show_nodes *all)
 {
     for (size_t i = 0; i < all->count; i++) {
         const struct cascade_node *words = all->nodes[i].words;
-        if (!words)
+        if (!words || (words->entry_count == 1 && words->entries[0].start.kind != PROGRAM_ANY))
             continue;
-        if (words->entry_count > 1) {
-            printf("\n'");
-            show_text(words->label);
-            puts("' is one node because these start each other; each may do what any of them may:");
+        printf("\n'");
+        show_text(words->label);
+        if (words->entry_count == 1) {
+            puts("' is one node whatever it is started with (--merge)");
+            continue;
         }
+        puts("' is one node because these start each other; each may do what any of them may:");
         for (size_t k = 0; k < words->entry_count; k++) {
             CLEANUP(free_p) char *label = tree_label(&words->entries[k].start);
-            if (words->entries[k].start.kind == PROGRAM_ANY && all->count > 1) {
-                printf("\n'");
-                show_text(words->label);
-                puts("' is one node for whatever it is started with (--merge)");
-            } else if (words->entry_count > 1) {
-                printf("  ");
-                show_text(label ? label : "");
-                putchar('\n');
-            }
+            printf("  ");
+            show_text(label ? label : "");
+            puts(words->entries[k].start.kind == PROGRAM_ANY ? ", whatever it is started with" : "");
         }
     }
 }
