@@ -45,10 +45,16 @@ int64_t ocall_tree_spawn(struct host_thread *t, const uint64_t args[6])
     if (!handles)
         return -ENOMEM;
     memcpy(handles, t->data + sizeof(mrenclave), count * sizeof(*handles));
-    for (size_t i = 0; i < count; i++)
-        if (handles[i] < 0 || handle_fd((uint64_t)handles[i]) < 0)
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool open = handles[i] >= 0 && handle_fd((uint64_t)handles[i]) >= 0;
+        /* A standard stream that was closed from the start is closed in the new process, too. */
+        if (!open && (handles[i] < 0 || handles[i] > 2))
             return -EBADF;
-    return tree_spawn(t->host, mrenclave, (uint32_t)args[0], (uint32_t)args[1], handles, count);
+        if (open)
+            handles[kept++] = handles[i];
+    }
+    return tree_spawn(t->host, mrenclave, (uint32_t)args[0], (uint32_t)args[1], handles, kept);
 }
 
 int64_t ocall_tree_post(struct host_thread *t, const uint64_t args[6])
