@@ -638,6 +638,11 @@ static void test_messages(void **state UNUSED)
         g_at = flips[i].at;
         expect_refused(flips[i].name, flip, flips[i].without);
     }
+    /* And anywhere: every byte of every message counts. */
+    static const unsigned sizes[MESSAGES] = { M0_SIZE, M1_SIZE, M2_SIZE, 32 };
+    for (g_message = 0; g_message < MESSAGES; g_message++)
+        for (g_at = g_message; g_at < sizes[g_message]; g_at += 11)
+            expect_refused("any byte", flip, 0);
     g_at = 0;
     for (g_message = 0; g_message < MESSAGES; g_message++) {
         expect_refused("cut", cut, 0);

@@ -273,6 +273,43 @@ static void test_attacks_would_work(void **state UNUSED)
     assert_string_equal(text, "kne");
 }
 
+/* Whatever the host writes where: what arrives is the next message, or nothing ever again. */
+static void test_random_attacks(void **state UNUSED)
+{
+    unsigned seed = 11;
+    for (unsigned round = 0; round < 4000; round++) {
+        char text[64], want[16];
+        start(false);
+        for (unsigned m = 0; m < 5; m++) {
+            snprintf(text, sizeof(text), "message %u", m);
+            assert_int_equal(channel_send(&g_client, text, 10), 0);
+        }
+        for (int changes = rand_r(&seed) % 4; changes >= 0; changes--) {
+            unsigned kind = (unsigned)rand_r(&seed) % 4, at = (unsigned)rand_r(&seed);
+            uint8_t *counters = (uint8_t *)tree_slot_of(g_region, SLOT);
+            uint8_t *from = (uint8_t *)sent((unsigned)rand_r(&seed) % TREE_CELLS);
+            uint8_t *to = (uint8_t *)sent((unsigned)rand_r(&seed) % TREE_CELLS);
+            if (kind == 0)
+                counters[at % 8] = (uint8_t)rand_r(&seed);
+            else if (kind == 1)
+                to[at % 48] ^= (uint8_t)(1u << rand_r(&seed) % 8);
+            else if (kind == 2)
+                memcpy(to, from, 64);
+            else
+                memset(to + at % 48, rand_r(&seed), 8);
+        }
+        unsigned next = 0;
+        int64_t r;
+        while ((r = channel_try_receive(&g_server, text, sizeof(text))) >= 0) {
+            snprintf(want, sizeof(want), "message %u", next++);
+            if (r != 10 || strcmp(text, want) != 0)
+                fail_msg("round %u: took '%.10s', wanted '%s'", round, text, want);
+        }
+        if (r != -EPIPE && r != -EAGAIN)
+            fail_msg("round %u: %d", round, (int)r);
+    }
+}
+
 /* Rooms and sizes as they are, without an attack: to the byte. */
 static void test_sizes(void **state UNUSED)
 {
@@ -559,6 +596,7 @@ int main(void)
         cmocka_unit_test(test_region),
         cmocka_unit_test(test_attacks),
         cmocka_unit_test(test_attacks_would_work),
+        cmocka_unit_test(test_random_attacks),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_keys_differ),
         cmocka_unit_test(test_nonces),
