@@ -7,6 +7,7 @@
 #include "ipc/pipe.h"
 
 #include "arch/string.h"
+#include "border/border.h"
 #include "ipc/anon.h"
 #include "ipc/epoll.h"
 #include "mm/heap.h"
@@ -71,6 +72,11 @@ bool stream_moved(const struct stream *stream)
 
 void stream_done(struct stream *stream)
 {
+    while (stream->rights) {
+        struct stream_rights *rights = stream->rights;
+        stream->rights = rights->next;
+        stream_rights_drop(rights);
+    }
     if (stream->ring)
         heap_pages_free(stream->ring, stream->size / PAGE);
 }
@@ -98,11 +104,41 @@ static bool read_ready(void *object)
     return stream_used(stream) || !writers(stream) || stream_moved(stream);
 }
 
+struct stream_rights *stream_rights_new(uint32_t count)
+{
+    struct stream_rights *rights =
+        heap_alloc(sizeof(*rights) + count * sizeof(struct file *));
+    return rights;
+}
+
+void stream_rights_drop(struct stream_rights *rights)
+{
+    for (uint32_t i = 0; rights && i < rights->count; i++)
+        file_unref(rights->files[i]);
+    heap_free(rights);
+}
+
+/* How much of size may be read in one go; what comes with the first byte. The mutex is held. */
+static uint64_t up_to_rights(const struct stream *stream, uint64_t size, struct stream_rights **ret)
+{
+    struct stream_rights *first = stream->rights;
+    *ret = first && first->at == stream->head ? first : NULL;
+    const struct stream_rights *next = *ret ? first->next : first;
+    return next && next->at - stream->head < size ? next->at - stream->head : size;
+}
+
 int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek)
+{
+    return stream_read_rights(stream, user, size, nonblock, peek, NULL);
+}
+
+int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek,
+                           struct stream_rights **ret_rights)
 {
     if (!size)
         return 0;
     for (;;) {
+        struct stream_rights *rights = NULL;
         mutex_take(&stream->mutex);
         if (stream->moved) {
             mutex_drop(&stream->mutex);
@@ -110,13 +146,22 @@ int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonbl
         }
         uint32_t used = stream_used(stream);
         if (used) {
-            uint32_t n = size < used ? (uint32_t)size : used;
+            uint64_t limit = up_to_rights(stream, size, &rights);
+            uint32_t n = limit < used ? (uint32_t)limit : used;
             int ret = copy_out(stream, stream->head, user, n);
+            if (ret < 0 || peek)
+                rights = NULL;
+            if (rights)
+                stream->rights = rights->next;
             if (ret == 0 && !peek)
                 __atomic_store_n(&stream->head, stream->head + n, __ATOMIC_SEQ_CST);
             mutex_drop(&stream->mutex);
             if (ret < 0)
                 return ret;
+            if (ret_rights)
+                *ret_rights = rights;
+            else
+                stream_rights_drop(rights);
             if (!peek)
                 waitq_wake(stream->writable, UINT32_MAX);
             return n;
@@ -160,8 +205,25 @@ static int make_ring(struct stream *stream)
     return 0;
 }
 
+/* The mutex is held. */
+static void rights_add(struct stream *stream, struct stream_rights *rights)
+{
+    struct stream_rights **last = &stream->rights;
+    while (*last)
+        last = &(*last)->next;
+    rights->at = stream->tail;
+    rights->next = NULL;
+    *last = rights;
+}
+
 int64_t stream_write(struct stream *stream, const void *user, uint64_t size, bool nonblock,
                      bool atomic)
+{
+    return stream_write_rights(stream, user, size, nonblock, atomic, NULL);
+}
+
+int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t size, bool nonblock,
+                            bool atomic, struct stream_rights **rights)
 {
     const uint8_t *from = user;
     uint64_t done = 0;
@@ -181,6 +243,8 @@ int64_t stream_write(struct stream *stream, const void *user, uint64_t size, boo
             if (room >= need) {
                 uint32_t n = left < room ? (uint32_t)left : room;
                 ret = copy_in(stream, stream->tail, from + done, n);
+                if (ret == 0 && rights && *rights)
+                    rights_add(stream, TAKE_PTR(*rights));
                 if (ret == 0) {
                     __atomic_store_n(&stream->tail, stream->tail + n, __ATOMIC_SEQ_CST);
                     done += n;
@@ -207,6 +271,10 @@ int64_t stream_write(struct stream *stream, const void *user, uint64_t size, boo
 int stream_move(struct stream *stream, const struct remote *to)
 {
     uint32_t used = stream_used(stream);
+    if (stream->rights) {
+        log_note("a socket with descriptors on their way (SCM_RIGHTS) cannot be given to another process");
+        return -EBUSY;
+    }
     if (used) {
         uint32_t start = (uint32_t)stream->head & (stream->size - 1);
         uint32_t first = used < stream->size - start ? used : stream->size - start;

@@ -16,6 +16,14 @@ struct kstat;
 #define PIPE_SIZE_MAX     1048576u
 #define PIPE_ATOMIC       4096u /* PIPE_BUF */
 
+/* Open files on their way through a stream (SCM_RIGHTS), with the first byte that was sent with them. */
+struct stream_rights {
+    struct stream_rights *next;
+    uint64_t at; /* position of that byte */
+    uint32_t count;
+    struct file *files[]; /* referenced */
+};
+
 /* A stream of bytes in one direction: the pipe's own, and each half of a socket pair. Zero is one
  * without memory yet. */
 struct stream {
@@ -25,6 +33,7 @@ struct stream {
     uint64_t head, tail;               /* bytes ever read, written; atomic */
     uint32_t readers, writers;         /* open ends; atomic */
     struct waitq *readable, *writable; /* woken when that may have changed */
+    struct stream_rights *rights; /* oldest first; under mutex */
     bool moved; /* the hub has it now: file->ops do. Under mutex; atomic */
 };
 /* What a call on a stream that has moved answers: to be made again through file->ops. */
@@ -37,6 +46,16 @@ uint32_t stream_room(const struct stream *stream);
 int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek);
 int64_t stream_write(struct stream *stream, const void *user, uint64_t size, bool nonblock,
                      bool atomic);
+/* The same with open files. A read ends before bytes that bring others; *ret_rights: the caller's, or NULL; who takes
+ * none (ret_rights NULL) closes them. A write takes *rights over, and sets it to NULL, with its first byte. */
+int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, bool nonblock,
+                           bool peek, struct stream_rights **ret_rights);
+int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t size, bool nonblock,
+                            bool atomic, struct stream_rights **rights);
+/* NULL: no memory. */
+MUST_CHECK struct stream_rights *stream_rights_new(uint32_t count);
+/* Closes the files and frees; NULL is fine. */
+void stream_rights_drop(struct stream_rights *rights);
 void stream_done(struct stream *stream);
 /* To the hub: what is in it to the handle, then it is empty and moved. The mutex is held; who waits on its queues
  * must be woken afterwards. */

@@ -1,4 +1,9 @@
-/* Pairs of stream sockets (unix.h). Tier: enclave. */
+/*
+ * AF_UNIX stream sockets (unix.h). Tier: enclave. Thread-safe.
+ *
+ * A socket that is connected reads its own stream and writes its peer's. It is referenced by its file and by its
+ * peer, so that each may look at the other until both are closed.
+ */
 #include "ipc/unix.h"
 
 #include "arch/string.h"
@@ -14,25 +19,29 @@
 #define MODE_SOCKET 0140777u
 #define FIONREAD    0x541bu
 #define SIZE        (4 * PIPE_SIZE_DEFAULT) /* about what wmem_default gives */
+#define BACKLOG_MIN 128u                    /* so that nobody waits for connect() in practice */
+#define BACKLOG_MAX 4096u
 
-struct pair;
-
-/* One end: reads its own stream, writes the peer's. */
-struct end {
-    struct pair *pair;
+struct sock {
+    uint32_t refs;
+    struct sock *peer; /* referenced; set once, with g_lock */
     struct stream in;
     struct waitq queue;         /* whatever changes for this end */
-    bool read_shut, write_shut; /* changed under pair->lock */
+    struct lock lock;           /* shut flags, file */
+    bool read_shut, write_shut;
+    struct file *file; /* not referenced; NULL once released */
     uint64_t ino;
-    struct file *file; /* not referenced; NULL once released. Under pair->lock */
+
+    /* Under g_lock. */
+    struct unix_name name;
+    struct sock *bound_next;                   /* all that have a name */
+    bool bound, listening;
+    struct sock *pending, *pending_next;       /* connected, not yet accepted; oldest first */
+    uint32_t pending_count, backlog;
 };
 
-struct pair {
-    struct end ends[2];
-    struct lock lock;
-    uint32_t refs;
-};
-
+static struct lock g_lock; /* names, connections */
+static struct sock *g_bound;
 static const struct file_ops g_unix_ops;
 
 bool unix_is(const struct file *file)
@@ -40,76 +49,156 @@ bool unix_is(const struct file *file)
     return file->ops == &g_unix_ops;
 }
 
-static struct end *end_of(struct file *file)
+static struct sock *sock_of(const struct file *file)
 {
     return file->object;
 }
 
-static struct end *peer_of(struct end *end)
+static struct sock *peer_of(const struct sock *sock)
 {
-    return &end->pair->ends[end == &end->pair->ends[0]];
+    return __atomic_load_n(&sock->peer, __ATOMIC_ACQUIRE);
 }
 
-int64_t unix_receive(struct file *file, void *user, uint64_t size, bool nonblock, bool peek)
+/* --- life -------------------------------------------------------------------------------------- */
+
+static struct sock *sock_new(void)
 {
-    int64_t ret = stream_read(&end_of(file)->in, user, size, nonblock, peek);
+    struct sock *sock = heap_alloc(sizeof(*sock));
+    if (!sock)
+        return NULL;
+    sock->refs = 1;
+    sock->ino = anon_ino();
+    sock->in = (struct stream){ .size = SIZE, .readers = 1, .writers = 1 };
+    return sock;
+}
+
+static void sock_unref(struct sock *sock)
+{
+    if (!sock || __atomic_sub_fetch(&sock->refs, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    stream_done(&sock->in);
+    heap_free(sock);
+}
+
+/* Two sockets become each other's peers. */
+static void join(struct sock *a, struct sock *b)
+{
+    struct sock *both[2] = { a, b };
+    for (int i = 0; i < 2; i++) {
+        both[i]->in.readable = &both[i]->queue;
+        both[i]->in.writable = &both[1 - i]->queue;
+        __atomic_fetch_add(&both[i]->refs, 1, __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&b->peer, a, __ATOMIC_RELEASE);
+    __atomic_store_n(&a->peer, b, __ATOMIC_RELEASE);
+}
+
+static int sock_file(struct sock *sock, uint32_t flags, struct file **ret)
+{
+    struct file *file = file_new(&g_unix_ops, flags | 2 /* O_RDWR */, sock);
+    if (!file)
+        return -ENOMEM;
+    sock->file = *ret = file;
+    return 0;
+}
+
+int unix_new(uint32_t flags, struct file **ret)
+{
+    struct sock *sock = sock_new();
+    int status = sock ? sock_file(sock, flags, ret) : -ENOMEM;
+    if (status < 0)
+        sock_unref(sock);
+    return status;
+}
+
+int unix_pair(uint32_t flags_a, uint32_t flags_b, struct file **ret_a, struct file **ret_b)
+{
+    struct file *a, *b;
+    int status = unix_new(flags_a, &a);
+    if (status < 0)
+        return status;
+    status = unix_new(flags_b, &b);
+    if (status < 0) {
+        file_unref(a);
+        return status;
+    }
+    join(sock_of(a), sock_of(b));
+    *ret_a = a;
+    *ret_b = b;
+    return 0;
+}
+
+/* --- reading and writing ----------------------------------------------------------------------- */
+
+int64_t unix_receive(struct file *file, void *user, uint64_t size, bool nonblock, bool peek,
+                     struct stream_rights **ret_rights)
+{
+    struct sock *sock = sock_of(file);
+    if (!peer_of(sock))
+        return -EINVAL;
+    int64_t ret = stream_read_rights(&sock->in, user, size, nonblock, peek, ret_rights);
     if (ret != STREAM_MOVED)
         return ret;
-    return remote_read(file, user, size, NULL,
-                       (nonblock ? REMOTE_NONBLOCK : 0) | (peek ? REMOTE_PEEK : 0));
+    return remote_receive(file, user, size,
+                          (nonblock ? REMOTE_NONBLOCK : 0) | (peek ? REMOTE_PEEK : 0), ret_rights);
 }
 
-int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock)
+int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock,
+                  struct stream_rights **rights)
 {
-    struct end *end = end_of(file);
-    if (__atomic_load_n(&end->write_shut, __ATOMIC_SEQ_CST))
+    struct sock *sock = sock_of(file), *peer = peer_of(sock);
+    if (!peer)
+        return -ENOTCONN;
+    if (__atomic_load_n(&sock->write_shut, __ATOMIC_SEQ_CST))
         return -EPIPE;
-    int64_t ret = stream_write(&peer_of(end)->in, user, size, nonblock, false);
+    int64_t ret = stream_write_rights(&peer->in, user, size, nonblock, false, rights);
     return ret == STREAM_MOVED
-               ? remote_write(file, user, size, NULL, nonblock ? REMOTE_NONBLOCK : 0)
+               ? remote_send(file, user, size, nonblock ? REMOTE_NONBLOCK : 0, rights)
                : ret;
 }
 
 /* Each stream starts with one reader and one writer, each of which goes once. */
-static void shut(struct end *end, bool read, bool write)
+static void shut(struct sock *sock, bool read, bool write)
 {
-    struct end *peer = peer_of(end);
-    lock_take(&end->pair->lock);
-    read = read && !end->read_shut;
-    write = write && !end->write_shut;
-    end->read_shut |= read;
+    struct sock *peer = peer_of(sock);
+    lock_take(&sock->lock);
+    read = read && !sock->read_shut;
+    write = write && !sock->write_shut;
+    sock->read_shut |= read;
     if (write)
-        __atomic_store_n(&end->write_shut, true, __ATOMIC_SEQ_CST);
-    lock_drop(&end->pair->lock);
+        __atomic_store_n(&sock->write_shut, true, __ATOMIC_SEQ_CST);
+    lock_drop(&sock->lock);
     if (read)
-        __atomic_sub_fetch(&end->in.readers, 1, __ATOMIC_SEQ_CST);
-    if (write)
+        __atomic_sub_fetch(&sock->in.readers, 1, __ATOMIC_SEQ_CST);
+    if (write && peer)
         __atomic_sub_fetch(&peer->in.writers, 1, __ATOMIC_SEQ_CST);
-    waitq_wake(&peer->queue, UINT32_MAX);
-    waitq_wake(&end->queue, UINT32_MAX);
+    if (peer)
+        waitq_wake(&peer->queue, UINT32_MAX);
+    waitq_wake(&sock->queue, UINT32_MAX);
 }
 
-void unix_shutdown(struct file *file, enum unix_shut how)
+int unix_shutdown(struct file *file, enum unix_shut how)
 {
-    struct end *end = end_of(file);
-    if (stream_moved(&end->in)) {
-        (void)!remote_shutdown(file, how);
-        return;
-    }
-    shut(end, how != UNIX_SHUT_WRITE, how != UNIX_SHUT_READ);
+    struct sock *sock = sock_of(file), *peer = peer_of(sock);
+    if (!peer)
+        return -ENOTCONN;
+    if (stream_moved(&sock->in))
+        return remote_shutdown(file, how);
+    shut(sock, how != UNIX_SHUT_WRITE, how != UNIX_SHUT_READ);
     /* Who shuts its reading side reads the end of the file from then on. */
     if (how != UNIX_SHUT_WRITE)
-        shut(peer_of(end), false, true);
+        shut(peer, false, true);
+    return 0;
 }
 
 static int64_t unix_read(struct file *file, void *user, uint64_t size, uint64_t *pos UNUSED)
 {
-    return unix_receive(file, user, size, anon_nonblock(file), false);
+    return unix_receive(file, user, size, anon_nonblock(file), false, NULL);
 }
 
 static int64_t unix_write(struct file *file, const void *user, uint64_t size, uint64_t *pos UNUSED)
 {
-    int64_t ret = unix_send(file, user, size, anon_nonblock(file));
+    int64_t ret = unix_send(file, user, size, anon_nonblock(file), NULL);
     if (ret == -EPIPE)
         stream_sigpipe();
     return ret;
@@ -117,18 +206,23 @@ static int64_t unix_write(struct file *file, const void *user, uint64_t size, ui
 
 static uint32_t unix_poll(struct file *file, struct waiter *waiter)
 {
-    struct end *end = end_of(file), *peer = peer_of(end);
+    struct sock *sock = sock_of(file), *peer = peer_of(sock);
     if (waiter)
-        waitq_add(&end->queue, waiter);
-    if (stream_moved(&end->in)) {
+        waitq_add(&sock->queue, waiter);
+    if (stream_moved(&sock->in)) {
         if (waiter)
             waitq_remove(waiter);
         return file->ops->poll(file, waiter);
     }
-    bool peer_wrote_last = !__atomic_load_n(&end->in.writers, __ATOMIC_SEQ_CST);
+    if (!peer) {
+        if (!__atomic_load_n(&sock->listening, __ATOMIC_SEQ_CST))
+            return EPOLLOUT | EPOLLHUP;
+        return __atomic_load_n(&sock->pending, __ATOMIC_SEQ_CST) ? EPOLLIN | EPOLLRDNORM : 0;
+    }
+    bool peer_wrote_last = !__atomic_load_n(&sock->in.writers, __ATOMIC_SEQ_CST);
     bool peer_reads = __atomic_load_n(&peer->in.readers, __ATOMIC_SEQ_CST);
     uint32_t ret = 0;
-    if (stream_used(&end->in))
+    if (stream_used(&sock->in))
         ret |= EPOLLIN | EPOLLRDNORM;
     if (peer_wrote_last)
         ret |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
@@ -141,7 +235,7 @@ static uint32_t unix_poll(struct file *file, struct waiter *waiter)
 
 static int unix_fstat(struct file *file, struct kstat *ret)
 {
-    anon_stat(end_of(file)->ino, MODE_SOCKET, ret);
+    anon_stat(sock_of(file)->ino, MODE_SOCKET, ret);
     return 0;
 }
 
@@ -149,29 +243,188 @@ static int64_t unix_ioctl(struct file *file, uint64_t request, uint64_t arg)
 {
     if (request != FIONREAD)
         return -ENOTTY;
-    if (stream_moved(&end_of(file)->in))
+    if (stream_moved(&sock_of(file)->in))
         return file->ops->ioctl(file, request, arg);
-    int32_t used = (int32_t)stream_used(&end_of(file)->in);
+    int32_t used = (int32_t)stream_used(&sock_of(file)->in);
     return PUT_USER((int32_t *)(uintptr_t)arg, &used);
+}
+
+/* The name is free again; nobody else will be accepted. */
+static void unbind(struct sock *sock)
+{
+    lock_take(&g_lock);
+    struct sock **at = &g_bound;
+    while (sock->bound && *at != sock)
+        at = &(*at)->bound_next;
+    if (sock->bound)
+        *at = sock->bound_next;
+    sock->bound = sock->listening = false;
+    struct sock *pending = sock->pending;
+    sock->pending = NULL;
+    lock_drop(&g_lock);
+    while (pending) {
+        struct sock *next = pending->pending_next;
+        shut(pending, true, true);
+        sock_unref(peer_of(pending));
+        sock_unref(pending);
+        pending = next;
+    }
 }
 
 static void unix_release(struct file *file)
 {
-    struct end *end = end_of(file);
-    struct pair *pair = end->pair;
-    lock_take(&pair->lock);
-    end->file = NULL;
-    lock_drop(&pair->lock);
-    shut(end, true, true);
-    if (__atomic_sub_fetch(&pair->refs, 1, __ATOMIC_ACQ_REL) == 0) {
-        stream_done(&pair->ends[0].in);
-        stream_done(&pair->ends[1].in);
-        heap_free(pair);
+    struct sock *sock = sock_of(file), *peer = peer_of(sock);
+    lock_take(&sock->lock);
+    sock->file = NULL;
+    lock_drop(&sock->lock);
+    unbind(sock);
+    shut(sock, true, true);
+    sock_unref(peer);
+    sock_unref(sock);
+}
+
+/* --- names and connections --------------------------------------------------------------------- */
+
+/* Locked. */
+static struct sock *find(const struct unix_name *name)
+{
+    struct sock *s = g_bound;
+    for (; s; s = s->bound_next) {
+        if (name->ino ? s->name.ino == name->ino && s->name.dev == name->dev
+                      : !s->name.ino && s->name.size == name->size &&
+                            memcmp(s->name.bytes, name->bytes, name->size) == 0)
+            break;
+    }
+    return s;
+}
+
+int unix_bind(struct file *file, const struct unix_name *name)
+{
+    struct sock *sock = sock_of(file);
+    LOCKED(&g_lock);
+    if (sock->bound || sock->peer)
+        return -EINVAL;
+    /* An inode's number is used once. */
+    if (!name->ino && find(name))
+        return -EADDRINUSE;
+    sock->name = *name;
+    sock->bound_next = g_bound;
+    sock->bound = true;
+    g_bound = sock;
+    return 0;
+}
+
+int unix_listen(struct file *file, uint32_t backlog)
+{
+    struct sock *sock = sock_of(file);
+    LOCKED(&g_lock);
+    if (!sock->bound || sock->peer)
+        return -EINVAL;
+    sock->backlog = backlog < BACKLOG_MIN ? BACKLOG_MIN : backlog < BACKLOG_MAX ? backlog : BACKLOG_MAX;
+    __atomic_store_n(&sock->listening, true, __ATOMIC_SEQ_CST);
+    return 0;
+}
+
+bool unix_listens(const struct file *file)
+{
+    return __atomic_load_n(&sock_of(file)->listening, __ATOMIC_SEQ_CST);
+}
+
+/* Locked. fresh: the other end, whose reference the list takes over. */
+static int enqueue(struct sock *sock, struct sock *listener, struct sock *fresh)
+{
+    if (sock->listening)
+        return -EINVAL;
+    if (sock->peer)
+        return -EISCONN;
+    if (!listener || !listener->listening)
+        return -ECONNREFUSED;
+    if (listener->pending_count >= listener->backlog)
+        return -EAGAIN;
+    fresh->name = listener->name;
+    join(sock, fresh);
+    struct sock **last = &listener->pending;
+    while (*last)
+        last = &(*last)->pending_next;
+    __atomic_store_n(last, fresh, __ATOMIC_SEQ_CST);
+    listener->pending_count++;
+    return 0;
+}
+
+int unix_connect(struct file *file, const struct unix_name *to)
+{
+    struct sock *sock = sock_of(file), *fresh = sock_new();
+    if (!fresh)
+        return -ENOMEM;
+    lock_take(&g_lock);
+    struct sock *listener = find(to);
+    int status = enqueue(sock, listener, fresh);
+    if (status == 0)
+        __atomic_fetch_add(&listener->refs, 1, __ATOMIC_RELAXED);
+    lock_drop(&g_lock);
+    if (status < 0) {
+        sock_unref(fresh);
+        return status;
+    }
+    waitq_wake(&listener->queue, UINT32_MAX);
+    waitq_wake(&sock->queue, UINT32_MAX);
+    sock_unref(listener);
+    return 0;
+}
+
+static bool acceptable(void *object)
+{
+    const struct sock *sock = object;
+    return __atomic_load_n(&sock->pending, __ATOMIC_SEQ_CST) ||
+           !__atomic_load_n(&sock->listening, __ATOMIC_SEQ_CST);
+}
+
+int unix_accept(struct file *file, bool nonblock, uint32_t flags, struct file **ret)
+{
+    struct sock *sock = sock_of(file);
+    for (;;) {
+        lock_take(&g_lock);
+        bool listening = sock->listening;
+        struct sock *got = sock->pending;
+        if (got) {
+            __atomic_store_n(&sock->pending, got->pending_next, __ATOMIC_SEQ_CST);
+            got->pending_next = NULL;
+            sock->pending_count--;
+        }
+        lock_drop(&g_lock);
+        if (got) {
+            int status = sock_file(got, flags, ret);
+            if (status < 0) {
+                shut(got, true, true);
+                sock_unref(peer_of(got));
+                sock_unref(got);
+            }
+            return status;
+        }
+        if (!listening)
+            return -EINVAL;
+        if (nonblock)
+            return -EAGAIN;
+        int status = anon_wait(&sock->queue, acceptable, sock);
+        if (status < 0)
+            return status;
     }
 }
 
+int unix_name_of(struct file *file, bool peer, struct unix_name *ret)
+{
+    struct sock *sock = sock_of(file);
+    LOCKED(&g_lock);
+    if (peer && !(sock = sock->peer))
+        return -ENOTCONN;
+    *ret = sock->name;
+    return 0;
+}
+
+/* --- to the hub -------------------------------------------------------------------------------- */
+
 /* Both streams' mutexes are held; files: referenced, NULL where an end is closed. */
-static int move_ends(struct pair *pair, struct file *const files[static 2])
+static int move_ends(struct sock *const socks[static 2], struct file *const files[static 2])
 {
     struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_ADOPT, .args = { ADOPT_PAIR } };
     for (uint32_t i = 0; i < 2; i++)
@@ -187,9 +440,9 @@ static int move_ends(struct pair *pair, struct file *const files[static 2])
     remotes[1] = remote_new(&info);
     int ret = remotes[0] && remotes[1] ? 0 : -ENOMEM;
     for (uint32_t i = 0; i < 2 && ret == 0; i++)
-        ret = stream_move(&pair->ends[i].in, remotes[1 - i]);
+        ret = stream_move(&socks[i]->in, remotes[1 - i]);
     for (uint32_t i = 0; i < 2 && ret == 0; i++)
-        ret = remote_shut(remotes[i], pair->ends[i].read_shut, pair->ends[i].write_shut);
+        ret = remote_shut(remotes[i], socks[i]->read_shut, socks[i]->write_shut);
     for (uint32_t i = 0; i < 2; i++) {
         if (ret == 0 && files[i])
             remote_become(files[i], TAKE_PTR(remotes[i]));
@@ -197,26 +450,27 @@ static int move_ends(struct pair *pair, struct file *const files[static 2])
             remote_drop(remotes[i]);
     }
     for (uint32_t i = 0; i < 2 && ret == 0; i++)
-        __atomic_store_n(&pair->ends[i].in.moved, true, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&socks[i]->in.moved, true, __ATOMIC_SEQ_CST);
     return ret;
 }
 
-/* Threads that wait here are woken and go on at the hub. */
+/* Threads that wait here are woken and go on at the hub. Only pairs are here at all. */
 static int unix_move(struct file *file)
 {
-    struct pair *pair = end_of(file)->pair;
+    struct sock *a = sock_of(file), *b = peer_of(a);
+    struct sock *socks[2] = { a < b ? a : b, a < b ? b : a };
     struct file *files[2];
     for (uint32_t i = 0; i < 2; i++)
-        mutex_take(&pair->ends[i].in.mutex);
-    lock_take(&pair->lock);
-    for (uint32_t i = 0; i < 2; i++)
-        files[i] = pair->ends[i].file ? file_try_ref(pair->ends[i].file) : NULL;
-    lock_drop(&pair->lock);
-    int ret = pair->ends[0].in.moved ? 0 : move_ends(pair, files);
-    for (uint32_t i = 0; i < 2; i++)
-        mutex_drop(&pair->ends[i].in.mutex);
+        mutex_take(&socks[i]->in.mutex);
     for (uint32_t i = 0; i < 2; i++) {
-        waitq_wake(&pair->ends[i].queue, UINT32_MAX);
+        LOCKED(&socks[i]->lock);
+        files[i] = socks[i]->file ? file_try_ref(socks[i]->file) : NULL;
+    }
+    int ret = a->in.moved ? 0 : move_ends(socks, files);
+    for (uint32_t i = 0; i < 2; i++)
+        mutex_drop(&socks[i]->in.mutex);
+    for (uint32_t i = 0; i < 2; i++) {
+        waitq_wake(&socks[i]->queue, UINT32_MAX);
         if (files[i])
             epoll_moved(files[i]);
         file_unref(files[i]);
@@ -235,32 +489,3 @@ static const struct file_ops g_unix_ops = {
     .travel = TRAVEL_HUB,
     .move = unix_move,
 };
-
-int unix_pair(uint32_t flags_a, uint32_t flags_b, struct file **ret_a, struct file **ret_b)
-{
-    struct pair *pair = heap_alloc(sizeof(*pair));
-    if (!pair)
-        return -ENOMEM;
-    pair->refs = 2;
-    for (unsigned i = 0; i < 2; i++) {
-        struct end *end = &pair->ends[i];
-        end->pair = pair;
-        end->ino = anon_ino();
-        end->in = (struct stream){ .size = SIZE, .readers = 1, .writers = 1 };
-        end->in.readable = &end->queue;
-        end->in.writable = &pair->ends[1 - i].queue;
-    }
-    struct file *a = file_new(&g_unix_ops, flags_a | 2 /* O_RDWR */, &pair->ends[0]);
-    struct file *b = a ? file_new(&g_unix_ops, flags_b | 2, &pair->ends[1]) : NULL;
-    if (!b) {
-        pair->refs = a ? 1 : 0;
-        if (a)
-            file_unref(a);
-        else
-            heap_free(pair);
-        return -ENOMEM;
-    }
-    pair->ends[0].file = *ret_a = a;
-    pair->ends[1].file = *ret_b = b;
-    return 0;
-}

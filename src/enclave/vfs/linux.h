@@ -43,12 +43,14 @@
 #define SYMLINKS_MAX          40
 #define UTIME_NOW             0x3fffffffu
 #define UTIME_OMIT            0x3ffffffeu
-#define EPOLLIN               0x001u
-#define EPOLLOUT              0x004u
-#define EPOLLERR              0x008u
-#define EPOLLHUP              0x010u
 #define NS_PER_S              1000000000ull
 #define FILE_SIZE_MAX         0x7fffffffffffffffull
+#ifndef EPOLLIN /* linux/eventpoll.h has all of them */
+#define EPOLLIN  0x001u
+#define EPOLLOUT 0x004u
+#define EPOLLERR 0x008u
+#define EPOLLHUP 0x010u
+#endif
 /* The most one read or write moves (MAX_RW_COUNT). */
 #define IO_SIZE_MAX           0x7ffff000ull
 #define RENAME_NOREPLACE_FLAG 1u

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/un.h>
 
 #include <cmocka.h>
 
@@ -21,7 +22,7 @@
 
 sys_fn sys_pipe2, sys_eventfd2, sys_socket, sys_socketpair, sys_sendto, sys_recvfrom, sys_sendmsg,
     sys_recvmsg, sys_shutdown, sys_getsockopt, sys_rt_sigprocmask, sys_rt_sigpending,
-    sys_rt_sigaction, sys_connect;
+    sys_rt_sigaction, sys_connect, sys_listen, sys_bind, sys_accept4, sys_getpeername;
 
 static int64_t do_read(int fd, void *buf, uint64_t size)
 {
@@ -385,7 +386,9 @@ static void test_socketpair(void **state UNUSED)
     assert_int_equal(do_read(fds[1], buf, 9), 4);
     assert_memory_equal(buf, "ping", 4);
     assert_int_equal(do_read(fds[0], buf, 9), 5);
-    assert_int_equal(CALL(sys_connect, NUM(fds[0]), PTR(buf), NUM(2)), -EISCONN);
+    struct sockaddr_un nobody = { .sun_family = AF_UNIX, .sun_path = "\0nobody" };
+    assert_int_equal(CALL(sys_connect, NUM(fds[0]), PTR(&nobody), NUM(9)), -EISCONN);
+    assert_int_equal(CALL(sys_connect, NUM(fds[0]), PTR("\7\7\7"), NUM(3)), -EINVAL);
 
     struct iovec iov[2] = { { buf, 3 }, { buf + 10, 10 } };
     struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
@@ -405,6 +408,97 @@ static void test_socketpair(void **state UNUSED)
         0);
     assert_int_equal(type, SOCK_STREAM);
     close_both(fds);
+}
+
+/* Descriptors travel with the first byte that was sent with them. */
+static void test_rights(void **state UNUSED)
+{
+    int32_t fds[2], pipes[2], *sent, got;
+    char buf[32], control[CMSG_SPACE(2 * sizeof(int32_t))];
+    struct iovec iov = { "abc", 3 };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+                              .msg_controllen = CMSG_SPACE(sizeof(int32_t)) };
+    make_sockets(fds, SOCK_STREAM | SOCK_NONBLOCK);
+    assert_int_equal(CALL(sys_pipe2, PTR(pipes), NUM(0)), 0);
+    memset(control, 0, sizeof(control));
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    *head = (struct cmsghdr){ CMSG_LEN(sizeof(int32_t)), SOL_SOCKET, SCM_RIGHTS };
+    sent = (int32_t *)(void *)CMSG_DATA(head);
+    *sent = pipes[1];
+    assert_int_equal(do_write(fds[0], "12", 2), 2);
+    assert_int_equal(CALL(sys_sendmsg, NUM(fds[0]), PTR(&message), NUM(0)), 3);
+    *sent = 99;
+    assert_int_equal(CALL(sys_sendmsg, NUM(fds[0]), PTR(&message), NUM(0)), -EBADF);
+    *sent = pipes[0];
+    assert_int_equal(CALL(sys_sendmsg, NUM(fds[0]), PTR(&message), NUM(0)), 3);
+    fd_close(pipes[1]);
+
+    struct iovec in = { buf, sizeof(buf) };
+    message = (struct msghdr){ .msg_iov = &in, .msg_iovlen = 1, .msg_control = control,
+                               .msg_controllen = sizeof(control) };
+    assert_int_equal(CALL(sys_recvmsg, NUM(fds[1]), PTR(&message), NUM(0)), 2);
+    assert_int_equal(message.msg_controllen, 0);
+    message.msg_controllen = sizeof(control);
+    assert_int_equal(CALL(sys_recvmsg, NUM(fds[1]), PTR(&message), NUM(0)), 3);
+    assert_int_equal(head->cmsg_len, CMSG_LEN(sizeof(int32_t)));
+    assert_int_equal(head->cmsg_type, SCM_RIGHTS);
+    got = *(int32_t *)(void *)CMSG_DATA(head);
+    assert_int_equal(do_write(got, "through", 7), 7);
+    assert_int_equal(do_read(pipes[0], buf, 9), 7);
+    fd_close(got);
+    assert_int_equal(do_read(pipes[0], buf, 9), 0);
+    fd_close(pipes[0]);
+    /* Read without room for descriptors: they are closed. */
+    assert_int_equal(do_read(fds[1], buf, 9), 3);
+    /* Never received: they go with the socket. */
+    *sent = fds[0];
+    message = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+                               .msg_controllen = CMSG_SPACE(sizeof(int32_t)) };
+    head->cmsg_len = 3;
+    assert_int_equal(CALL(sys_sendmsg, NUM(fds[0]), PTR(&message), NUM(0)), -EINVAL);
+    close_both(fds);
+}
+
+/* Names, listening, accepting; abstract names only: there are no files here. */
+static void test_listen(void **state UNUSED)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "\0name" }, got;
+    uint32_t size = 7, got_size = sizeof(got);
+    char buf[8];
+    int64_t server = CALL(sys_socket, NUM(AF_UNIX), NUM(SOCK_STREAM | SOCK_NONBLOCK), NUM(0));
+    int64_t client = CALL(sys_socket, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(0));
+    assert_true(server >= 0 && client >= 0);
+    assert_int_equal(CALL(sys_connect, NUM(client), PTR(&name), NUM(size)), -ECONNREFUSED);
+    assert_int_equal(CALL(sys_listen, NUM(server), NUM(1)), -EINVAL);
+    assert_int_equal(CALL(sys_bind, NUM(server), PTR(&name), NUM(size)), 0);
+    assert_int_equal(CALL(sys_bind, NUM(client), PTR(&name), NUM(size)), -EADDRINUSE);
+    assert_int_equal(CALL(sys_connect, NUM(client), PTR(&name), NUM(size)), -ECONNREFUSED);
+    assert_int_equal(CALL(sys_listen, NUM(server), NUM(1)), 0);
+    assert_int_equal(CALL(sys_accept4, NUM(server), NUM(0), NUM(0), NUM(0)), -EAGAIN);
+    assert_int_equal(CALL(sys_sendto, NUM(client), PTR("x"), NUM(1), NUM(MSG_NOSIGNAL)), -ENOTCONN);
+    assert_int_equal(CALL(sys_connect, NUM(client), PTR(&name), NUM(size)), 0);
+    assert_int_equal(do_write((int)client, "hello", 5), 5);
+    int64_t peer = CALL(sys_accept4, NUM(server), PTR(&got), PTR(&got_size), NUM(0));
+    assert_true(peer >= 0);
+    assert_int_equal(got_size, 2);
+    assert_int_equal(do_read((int)peer, buf, 8), 5);
+    assert_int_equal(do_write((int)peer, "back", 4), 4);
+    assert_int_equal(do_read((int)client, buf, 8), 4);
+    got_size = sizeof(got);
+    assert_int_equal(CALL(sys_getpeername, NUM(client), PTR(&got), PTR(&got_size)), 0);
+    assert_int_equal(got_size, size);
+    assert_memory_equal(&got, &name, size);
+    int64_t late = CALL(sys_socket, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(0));
+    assert_int_equal(CALL(sys_connect, NUM(late), PTR(&name), NUM(size)), 0);
+    fd_close((int)server);
+    assert_int_equal(do_read((int)late, buf, 8), 0); /* never accepted */
+    fd_close((int)peer);
+    assert_int_equal(do_read((int)client, buf, 8), 0);
+    fd_close((int)client);
+    client = CALL(sys_socket, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(0));
+    assert_int_equal(CALL(sys_connect, NUM(client), PTR(&name), NUM(size)), -ECONNREFUSED);
+    fd_close((int)client);
+    fd_close((int)late);
 }
 
 static void test_socket_shutdown(void **state UNUSED)
@@ -452,6 +546,8 @@ int main(void)
         TEST(test_eventfd_wakes),
         TEST(test_socketpair_refused),
         TEST(test_socketpair),
+        TEST(test_rights),
+        TEST(test_listen),
         TEST(test_socket_shutdown),
     };
     return cmocka_run_group_tests(tests, thr_setup, NULL);

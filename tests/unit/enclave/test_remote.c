@@ -11,6 +11,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 
 #include <cmocka.h>
 #include <stdarg.h>
@@ -29,7 +31,8 @@
 #include "vfs/share.h"
 
 extern sys_fn sys_pipe2, sys_socketpair, sys_eventfd2, sys_epoll_create1, sys_epoll_ctl, sys_epoll_wait,
-    sys_sendto, sys_recvfrom, sys_shutdown;
+    sys_sendto, sys_recvfrom, sys_shutdown,
+    sys_sendmsg, sys_recvmsg, sys_socket, sys_bind, sys_listen, sys_accept4, sys_connect, sys_getsockname;
 
 static const uint8_t g_own[MANIFEST_HASH_SIZE] = "root", g_other[MANIFEST_HASH_SIZE] = "other";
 static struct peer g_a = { .pid = 200, .hello = true }, g_b = { .pid = 201, .parent = 200 };
@@ -440,6 +443,106 @@ static void socket_body(void)
     SAYS(READ(g_fds[1], 10), "again");
 }
 
+/* A descriptor from one process to the other, and what both do with it. */
+static void rights_body(void)
+{
+    int32_t pipes[2], *at;
+    char control[CMSG_SPACE(sizeof(int32_t))] = { 0 };
+    struct iovec iov = { "abc", 3 };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+                              .msg_controllen = sizeof(control) };
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    at = (int32_t *)(void *)CMSG_DATA(head);
+    start(1);
+    CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
+    start_b(1, true);
+    as(1);
+    CHECK_EQ(SYS(pipe2, U(pipes), 0), 0, "pipe");
+    *head = (struct cmsghdr){ CMSG_LEN(sizeof(int32_t)), SOL_SOCKET, SCM_RIGHTS };
+    *at = pipes[1];
+    CHECK_EQ(WRITE(pipes[1], "in "), 3, "write");
+    CHECK_EQ(SYS(sendmsg, U(g_fds[0]), U(&message), 0), 3, "sendmsg");
+    CHECK(is_shared(pipes[0]), "moved");
+    CHECK_EQ(SYS(close, U(pipes[1])), 0, "close");
+    as(2);
+    iov = (struct iovec){ g_buf, 100 };
+    SAYS(SYS(recvmsg, U(g_fds[1]), U(&message), 0), "abc");
+    CHECK_EQ(head->cmsg_len, CMSG_LEN(sizeof(int32_t)), "one");
+    int32_t got = *at;
+    CHECK_EQ(WRITE(got, "through"), 7, "write");
+    CHECK_EQ(SYS(close, U(got)), 0, "close");
+    as(1);
+    SAYS(READ(pipes[0], 20), "in through");
+    CHECK_EQ(READ(pipes[0], 20), 0, "the end");
+    /* A scratch file of the other's. */
+    as(2);
+    *head = (struct cmsghdr){ CMSG_LEN(sizeof(int32_t)), SOL_SOCKET, SCM_RIGHTS };
+    *at = (int32_t)SYS(open, U("/tmp/sent"), O_RDWR | O_CREAT, 0600);
+    CHECK_EQ(WRITE(*at, "content"), 7, "write");
+    iov = (struct iovec){ "x", 1 };
+    CHECK_EQ(SYS(sendmsg, U(g_fds[1]), U(&message), 0), 1, "sendmsg");
+    CHECK_EQ(SYS(unlink, U("/tmp/sent")), 0, "unlink");
+    as(1);
+    iov = (struct iovec){ g_buf, 100 };
+    CHECK_EQ(SYS(recvmsg, U(g_fds[0]), U(&message), 0), 1, "recvmsg");
+    SAYS(SYS(pread64, U(*at), U(g_buf), 20, 0), "content");
+    CHECK_EQ(SYS(lseek, U(*at), 0, SEEK_CUR), 7, "one offset");
+}
+
+static int64_t g_server;
+static struct sockaddr_un g_name = { .sun_family = AF_UNIX, .sun_path = "/tmp/listener" };
+
+static void connect_late(void)
+{
+    as(2);
+    int64_t fd = SYS(socket, AF_UNIX, SOCK_STREAM, 0);
+    CHECK_EQ(SYS(connect, U(fd), U(&g_name), sizeof(g_name)), 0, "connect");
+    CHECK_EQ(WRITE(fd, "hello"), 5, "write");
+}
+
+static void listen_body(int who)
+{
+    struct stat st;
+    struct sockaddr_un got;
+    uint32_t size = sizeof(got);
+    start(who);
+    g_server = SYS(socket, AF_UNIX, SOCK_STREAM | (who ? 0 : SOCK_NONBLOCK), 0);
+    CHECK_EQ(SYS(bind, U(g_server), U(&g_name), sizeof(g_name)), 0, "bind");
+    CHECK_EQ(SYS(bind, U(SYS(socket, AF_UNIX, SOCK_STREAM, 0)), U(&g_name), sizeof(g_name)), -EADDRINUSE,
+             "bind again");
+    CHECK_EQ(SYS(stat, U(g_name.sun_path), U(&st)), 0, "stat");
+    CHECK(S_ISSOCK(st.st_mode), "mode");
+    CHECK_EQ(SYS(listen, U(g_server), 1), 0, "listen");
+    int64_t peer;
+    if (who) {
+        g_meanwhile = connect_late;
+        peer = SYS(accept4, U(g_server), 0, 0, 0);
+    } else {
+        CHECK_EQ(SYS(accept4, U(g_server), 0, 0, 0), -EAGAIN, "nobody");
+        connect_late();
+        as(who);
+        peer = SYS(accept4, U(g_server), 0, 0, 0);
+    }
+    CHECK(peer >= 0, "accept: %lld", (long long)peer);
+    SAYS(READ(peer, 10), "hello");
+    CHECK_EQ(SYS(getsockname, U(peer), U(&got), U(&size)), 0, "name");
+    CHECK(strcmp(got.sun_path, g_name.sun_path) == 0, "name '%s'", got.sun_path);
+    CHECK_EQ(SYS(unlink, U(g_name.sun_path)), 0, "unlink");
+    as(2);
+    CHECK_EQ(SYS(connect, U(SYS(socket, AF_UNIX, SOCK_STREAM, 0)), U(&g_name), sizeof(g_name)), -ENOENT,
+             "unlinked");
+}
+
+static void listen_root_body(void)
+{
+    listen_body(0);
+}
+
+static void listen_child_body(void)
+{
+    listen_body(1);
+}
+
 static void eventfd_body(void)
 {
     uint64_t value = 5;
@@ -635,6 +738,9 @@ BODY(poll)
 BODY(epoll)
 BODY(socket)
 BODY(eventfd)
+BODY(rights)
+BODY(listen_root)
+BODY(listen_child)
 BODY(position_root)
 BODY(position_child)
 BODY(scratch)
@@ -649,6 +755,8 @@ int main(void)
         cmocka_unit_test(test_end),           cmocka_unit_test(test_cloexec),
         cmocka_unit_test(test_poll),          cmocka_unit_test(test_epoll),
         cmocka_unit_test(test_socket),        cmocka_unit_test(test_eventfd),
+        cmocka_unit_test(test_rights),        cmocka_unit_test(test_listen_root),
+        cmocka_unit_test(test_listen_child),
         cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
         cmocka_unit_test(test_scratch),       cmocka_unit_test(test_shm),
         cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),

@@ -519,6 +519,80 @@ int64_t remote_write(struct file *file UNUSED, const void *user UNUSED, uint64_t
     return -EIO;
 }
 
+int64_t remote_receive(struct file *file UNUSED, void *user UNUSED, uint64_t size UNUSED,
+                       uint32_t flags UNUSED, struct stream_rights **ret_rights UNUSED)
+{
+    return -EIO;
+}
+
+int64_t remote_send(struct file *file UNUSED, const void *user UNUSED, uint64_t size UNUSED,
+                    uint32_t flags UNUSED, struct stream_rights **rights UNUSED)
+{
+    return -EIO;
+}
+
+int remote_socket_new(uint32_t flags UNUSED, struct file **ret UNUSED)
+{
+    return -EIO;
+}
+
+int remote_bind(struct file *file UNUSED, const struct unix_name *name UNUSED,
+                const char *path UNUSED, uint32_t mode UNUSED)
+{
+    return -EIO;
+}
+
+int remote_connect(struct file *file UNUSED, const struct unix_name *name UNUSED,
+                   const char *path UNUSED)
+{
+    return -EIO;
+}
+
+int remote_listen(struct file *file UNUSED, uint32_t backlog UNUSED)
+{
+    return -EIO;
+}
+
+int remote_accept(struct file *file UNUSED, bool nonblock UNUSED, uint32_t flags UNUSED,
+                  struct file **ret UNUSED)
+{
+    return -EIO;
+}
+
+int remote_name_of(struct file *file UNUSED, bool peer UNUSED, struct unix_name *ret UNUSED)
+{
+    return -EIO;
+}
+
+bool remote_listens(struct file *file UNUSED)
+{
+    return false;
+}
+
+const struct fs g_tmpfs_fs, g_remote_fs;
+
+int place_at_kernel(int dirfd UNUSED, const char *path UNUSED, uint64_t size UNUSED,
+                    uint32_t flags UNUSED, char buf[static PATH_BUF] UNUSED,
+                    struct place *ret UNUSED)
+{
+    return -ENOENT;
+}
+
+int place_changeable(const struct place *place UNUSED)
+{
+    return -EROFS;
+}
+
+int place_stat(const struct place *place UNUSED, struct kstat *ret UNUSED)
+{
+    return -ENOENT;
+}
+
+uint32_t umask_get(void)
+{
+    return 022;
+}
+
 int remote_shutdown(struct file *file UNUSED, uint32_t how UNUSED)
 {
     return -EIO;

@@ -46,6 +46,11 @@ int32_t remote_handle(const struct file *file)
     return is_remote(file) ? remote_of(file)->info.handle : -1;
 }
 
+int32_t remote_number(const struct remote *remote)
+{
+    return remote->info.handle;
+}
+
 void remote_info(const struct file *file, struct remote_info *ret)
 {
     *ret = remote_of(file)->info;
@@ -456,23 +461,6 @@ int remote_set_flags(struct file *file, uint32_t flags)
     if (now >= 0)
         file->flags = (uint32_t)now;
     return now < 0 ? (int)now : 0;
-}
-
-static int shut(int32_t handle, uint32_t how)
-{
-    return (int)hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SOCKET,
-                                           .args = { (uint64_t)handle, SOCKET_SHUTDOWN, how } });
-}
-
-int remote_shutdown(struct file *file, uint32_t how)
-{
-    return shut(remote_handle(file), how);
-}
-
-int remote_shut(const struct remote *remote, bool read, bool write)
-{
-    int ret = read ? shut(remote->info.handle, UNIX_SHUT_READ) : 0;
-    return ret == 0 && write ? shut(remote->info.handle, UNIX_SHUT_WRITE) : ret;
 }
 
 int remote_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret)

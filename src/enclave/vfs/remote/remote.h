@@ -93,8 +93,18 @@ enum remote_scratch {
                       /* (bytes of path, flags); data: path, name NUL, value */
 };
 
+/* Names travel as struct unix_name, then the canonical path of those that are files. */
 enum remote_socket {
     SOCKET_SHUTDOWN = 1, /* (.., enum unix_shut) */
+    SOCKET_NEW,     /* (-1, ., flags) -> handle */
+    SOCKET_BIND,    /* (.., mode); data: name, path: made */
+    SOCKET_LISTEN,  /* (.., backlog) */
+    SOCKET_CONNECT, /* (..); data: name, path */
+    SOCKET_ACCEPT,  /* (.., flags, REMOTE_NONBLOCK) -> handle */
+    SOCKET_NAME,    /* (.., peer) -> data: name */
+    SOCKET_LISTENS, /* (..) -> 1, 0 */
+    SOCKET_SEND,    /* (.., count, flags); data: uint32_t handles[count], bytes */
+    SOCKET_RECEIVE, /* (.., size, flags, at most) -> bytes; out[0] count; data: struct remote_info[count], bytes */
 };
 
 /* Pipes and the like; scratch files. */
@@ -125,6 +135,7 @@ MUST_CHECK struct remote *remote_new(const struct remote_info *info);
 MUST_CHECK int remote_push(const struct remote *remote, const void *data, uint64_t size);
 void remote_become(struct file *file, struct remote *remote);
 void remote_drop(struct remote *remote);
+int32_t remote_number(const struct remote *remote);
 /* The hub's handle, -1 for other files. */
 int32_t remote_handle(const struct file *file);
 /* What the reply to ask says. */
@@ -132,6 +143,21 @@ void remote_info_of(const struct hub_ask *ask, int64_t handle, struct remote_inf
 /* For files that are remote: what it is. */
 void remote_info(const struct file *file, struct remote_info *ret);
 bool remote_is_socket(const struct file *file);
+/* Sockets of the hub; as ipc/unix.h. path: canonical, of a name that is a file, or "". */
+struct stream_rights;
+struct unix_name;
+int64_t remote_receive(struct file *file, void *user, uint64_t size, uint32_t flags,
+                       struct stream_rights **ret_rights);
+int64_t remote_send(struct file *file, const void *user, uint64_t size, uint32_t flags,
+                    struct stream_rights **rights);
+MUST_CHECK int remote_socket_new(uint32_t flags, struct file **ret);
+MUST_CHECK int remote_bind(struct file *file, const struct unix_name *name, const char *path,
+                           uint32_t mode);
+MUST_CHECK int remote_connect(struct file *file, const struct unix_name *name, const char *path);
+MUST_CHECK int remote_listen(struct file *file, uint32_t backlog);
+MUST_CHECK int remote_accept(struct file *file, bool nonblock, uint32_t flags, struct file **ret);
+MUST_CHECK int remote_name_of(struct file *file, bool peer, struct unix_name *ret);
+bool remote_listens(struct file *file);
 /* As the operations, for files whose own object has moved. */
 int64_t remote_read(struct file *file, void *user, uint64_t size, uint64_t *pos, uint32_t flags);
 int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_t *pos, uint32_t flags);

@@ -243,7 +243,7 @@ int64_t serve_reply(struct hub_job *job, struct file *file)
  * An operation said -EAGAIN: true if it is to be tried once more, now that the job stands on the file's queue.
  * The next time the job waits.
  */
-static bool enqueue(struct hub_job *job, struct file *file)
+bool serve_enqueue(struct hub_job *job, struct file *file)
 {
     if (job->waiter.queue || !file->ops->poll)
         return false;
@@ -273,7 +273,7 @@ static int64_t read_file(struct file *file, void *buf, uint64_t size, const uint
     uint64_t own;
     if (unix_is(file))
         return unix_receive(file, buf, size, args[3] & REMOTE_NONBLOCK || file->flags & O_NONBLOCK,
-                            args[3] & REMOTE_PEEK);
+                            args[3] & REMOTE_PEEK, NULL);
     return file->ops->read(file, buf, size, position_of(file, args, &own));
 }
 
@@ -288,7 +288,7 @@ static int64_t serve_read(struct hub_job *job, struct file *file)
         return -EINVAL;
     do {
         n = read_file(file, job->reply_data, size, args);
-    } while (n == -EAGAIN && blocks(file, args[3]) && enqueue(job, file));
+    } while (n == -EAGAIN && blocks(file, args[3]) && serve_enqueue(job, file));
     if (n == -EAGAIN && blocks(file, args[3]))
         return HUB_LATER;
     if (n > 0)
@@ -304,7 +304,7 @@ static int64_t write_file(struct file *file, const void *buf, uint64_t size, con
                    ? file->ops->pwrite_kernel(file, buf, size, args[2])
                    : -EINVAL;
     if (unix_is(file))
-        return unix_send(file, buf, size, true);
+        return unix_send(file, buf, size, true, NULL);
     return file->ops->write(file, buf, size, position_of(file, args, &own));
 }
 
@@ -325,7 +325,7 @@ static int64_t serve_write(struct hub_job *job, struct file *file)
             return (int64_t)size;
         if (!blocks(file, args[3]) || (n < 0 && n != -EAGAIN) || n == 0)
             return job->progress ? (int64_t)job->progress : n;
-        if (n == -EAGAIN && !enqueue(job, file))
+        if (n == -EAGAIN && !serve_enqueue(job, file))
             return HUB_LATER;
     }
 }
@@ -478,17 +478,6 @@ static int64_t serve_fallocate(struct hub_job *job, struct file *file)
     return tmpfs_fallocate(file, (uint32_t)args[1], args[2], args[3]);
 }
 
-static int64_t serve_socket(struct hub_job *job, struct file *file)
-{
-    const uint64_t *args = job->request.args;
-    if (!unix_is(file))
-        return -ENOTSOCK;
-    if (args[1] != SOCKET_SHUTDOWN || args[2] > UNIX_SHUT_BOTH)
-        return -EINVAL;
-    unix_shutdown(file, (enum unix_shut)args[2]);
-    return 0;
-}
-
 /* Operations on a handle. */
 static int64_t on_file(struct hub_job *job, struct file *file)
 {
@@ -505,7 +494,6 @@ static int64_t on_file(struct hub_job *job, struct file *file)
     case REMOTE_POLL: return serve_poll(job, file);
     case REMOTE_FLAGS: return serve_flags(job, file);
     case REMOTE_DUP_TO: return serve_dup_to(job, file);
-    case REMOTE_SOCKET: return serve_socket(job, file);
     default: return -ENOSYS;
     }
 }
@@ -517,6 +505,7 @@ static int64_t dispatch(struct hub_job *job)
     case REMOTE_ADOPT: return serve_adopt(job);
     case REMOTE_POSITION: return serve_position(job);
     case REMOTE_SCRATCH: return serve_scratch(job);
+    case REMOTE_SOCKET: return serve_socket(job);
     default: break;
     }
     struct file *file = serve_file(job->peer, job->request.args[0]);

@@ -18,5 +18,12 @@ MUST_CHECK struct file *serve_file(struct peer *peer, uint64_t handle);
 /* The same as the reply: serve_add and what it is; drops file on failure. */
 int64_t serve_reply(struct hub_job *job, struct file *file);
 void serve_info(struct file *file, struct remote_info *ret);
+/* A path of scratch, checked against the peer's grants: its place, which must be dropped in any case. -ENOENT: an
+ * ancestor is not there. path has a NUL. */
+MUST_CHECK int serve_find(struct hub_job *job, const char *path, uint32_t size, struct place *ret);
+/* Waiting: true if what said -EAGAIN is to be tried once more, now that the job is on the file's queue. */
+bool serve_enqueue(struct hub_job *job, struct file *file);
+/* REMOTE_SOCKET: serve_socket.c. */
+int64_t serve_socket(struct hub_job *job);
 /* REMOTE_SCRATCH: serve_scratch.c. */
 int64_t serve_scratch(struct hub_job *job);

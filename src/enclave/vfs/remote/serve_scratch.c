@@ -130,7 +130,7 @@ static bool canonical(const char *path, uint32_t size)
 }
 
 /* -ENOENT: an ancestor is not there. The caller drops it in any case. */
-static int find(struct hub_job *job, const char *path, uint32_t size, struct place *ret)
+int serve_find(struct hub_job *job, const char *path, uint32_t size, struct place *ret)
 {
     struct manifest_str grant;
     *ret = (struct place){ .fs = NULL };
@@ -165,7 +165,7 @@ static int find_one(struct hub_job *job, uint32_t size, char path[static PATH_BU
         return -EINVAL;
     memcpy(path, job->data, size);
     path[size] = '\0';
-    return find(job, path, size, ret);
+    return serve_find(job, path, size, ret);
 }
 
 /* --- requests ---------------------------------------------------------------------------------- */
@@ -318,7 +318,7 @@ static int64_t on_two(struct hub_job *job, struct place *old)
         return -ENAMETOOLONG;
     memcpy(path, job->data + args[1], size);
     path[size] = '\0';
-    int64_t status = find(job, path, size, &new);
+    int64_t status = serve_find(job, path, size, &new);
     if (status == 0 && (old->fs != &g_tmpfs_fs || new.fs != &g_tmpfs_fs))
         status = -EXDEV;
     if (status == 0 && args[0] == SCRATCH_LINK)

@@ -1,0 +1,235 @@
+/*
+ * Sockets of the hub, seen from another process (remote.h). Tier: enclave. Thread-safe.
+ */
+#include "arch/string.h"
+#include "border/border.h"
+#include "ipc/pipe.h"
+#include "ipc/unix.h"
+#include "mm/heap.h"
+#include "mm/uaccess.h"
+#include "signal/signal.h"
+#include "tree/hub.h"
+#include "vfs/linux.h"
+#include "vfs/remote/remote.h"
+
+static struct hub_ask request(const struct file *file, enum remote_socket what, uint64_t a, uint64_t b,
+                              uint64_t c)
+{
+    return (struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SOCKET,
+                             .args = { (uint64_t)(int64_t)(file ? remote_handle(file) : -1), what, a, b,
+                                       c } };
+}
+
+static int64_t simple(const struct file *file, enum remote_socket what, uint64_t a)
+{
+    struct hub_ask ask = request(file, what, a, 0, 0);
+    return hub_ask(&ask);
+}
+
+static int64_t waiting(struct hub_ask *ask)
+{
+    int64_t ret = hub_ask_blocking(ask);
+    return ret == -EINTR ? -ERESTARTSYS : ret;
+}
+
+/* --- bytes and descriptors ---------------------------------------------------------------------- */
+
+/* The handles of what is sent. What is not the hub's yet moves there. */
+static int put_handles(const struct stream_rights *rights, uint8_t *data)
+{
+    for (uint32_t i = 0; i < rights->count; i++) {
+        struct file *file = rights->files[i];
+        if (file->ops->travel != TRAVEL_HUB) {
+            log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not supported",
+                     file->ops->name);
+            return -EOPNOTSUPP;
+        }
+        int status = file->ops->move ? file->ops->move(file) : 0;
+        if (status < 0)
+            return status;
+        uint32_t handle = (uint32_t)remote_handle(file);
+        memcpy(data + i * sizeof(handle), &handle, sizeof(handle));
+    }
+    return 0;
+}
+
+static int64_t send_chunk(struct file *file, const void *user, uint64_t size, uint32_t flags,
+                          const struct stream_rights *rights, uint8_t *buf)
+{
+    uint32_t count = rights ? rights->count : 0, head = count * (uint32_t)sizeof(uint32_t);
+    int status = rights ? put_handles(rights, buf) : 0;
+    if (status == 0)
+        status = copy_from_user(buf + head, user, size);
+    if (status < 0)
+        return status;
+    struct hub_ask ask = request(file, SOCKET_SEND, count, flags, 0);
+    ask.data = buf;
+    ask.size = head + (uint32_t)size;
+    int64_t n = waiting(&ask);
+    return n > (int64_t)size ? -EIO : n;
+}
+
+int64_t remote_send(struct file *file, const void *user, uint64_t size, uint32_t flags,
+                    struct stream_rights **rights)
+{
+    if (!rights || !*rights)
+        return remote_write(file, user, size, NULL, flags);
+    uint64_t most = HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(uint32_t), done = 0;
+    uint8_t *buf = heap_alloc(HUB_DATA_MAX);
+    int64_t n;
+    if (!buf)
+        return -ENOMEM;
+    do {
+        uint64_t want = size - done < most ? size - done : most;
+        n = send_chunk(file, (const uint8_t *)user + done, want, flags, *rights, buf);
+        if (n <= 0)
+            break;
+        stream_rights_drop(TAKE_PTR(*rights));
+        done += (uint64_t)n;
+        if ((uint64_t)n < want)
+            break;
+    } while (done < size);
+    heap_free(buf);
+    return done ? (int64_t)done : n;
+}
+
+static struct stream_rights *get_rights(const uint8_t *data, uint32_t count)
+{
+    struct stream_rights *rights = stream_rights_new(count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct remote_info info;
+        struct file *file;
+        memcpy(&info, data + i * sizeof(info), sizeof(info));
+        /* Without memory the handle is closed, and the descriptor lost, as on Linux. */
+        if (remote_file(&info, NULL, &file) < 0)
+            continue;
+        if (rights)
+            rights->files[rights->count++] = file;
+        else
+            file_unref(file);
+    }
+    return rights;
+}
+
+int64_t remote_receive(struct file *file, void *user, uint64_t size, uint32_t flags,
+                       struct stream_rights **ret_rights)
+{
+    if (!size)
+        return 0;
+    if (!ret_rights)
+        return remote_read(file, user, size, NULL, flags);
+    uint64_t most = HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(struct remote_info);
+    uint64_t want = size < most ? size : most;
+    uint8_t *buf = heap_alloc(HUB_DATA_MAX);
+    if (!buf)
+        return -ENOMEM;
+    struct hub_ask ask = request(file, SOCKET_RECEIVE, want, flags, UNIX_RIGHTS_MAX);
+    ask.reply = buf;
+    ask.room = HUB_DATA_MAX;
+    int64_t n = user_prefault(user, want, true);
+    if (n == 0)
+        n = waiting(&ask);
+    *ret_rights = NULL;
+    if (n > 0) {
+        uint64_t head = ask.out[0] * sizeof(struct remote_info);
+        if (ask.out[0] > UNIX_RIGHTS_MAX || head + (uint64_t)n > ask.reply_size || (uint64_t)n > want) {
+            n = -EIO;
+        } else {
+            if (ask.out[0])
+                *ret_rights = get_rights(buf, (uint32_t)ask.out[0]);
+            int status = copy_to_user(user, buf + head, (uint64_t)n);
+            n = status < 0 ? status : n;
+        }
+    }
+    heap_free(buf);
+    return n;
+}
+
+/* --- names -------------------------------------------------------------------------------------- */
+
+int remote_socket_new(uint32_t flags, struct file **ret)
+{
+    struct hub_ask ask = request(NULL, SOCKET_NEW, flags, 0, 0);
+    int64_t handle = hub_ask(&ask);
+    if (handle < 0)
+        return (int)handle;
+    struct remote_info info;
+    remote_info_of(&ask, handle, &info);
+    return remote_file(&info, NULL, ret);
+}
+
+static int with_name(struct file *file, enum remote_socket what, const struct unix_name *name,
+                     const char *path, uint32_t mode)
+{
+    uint32_t size = (uint32_t)strlen(path);
+    uint8_t *data = heap_alloc(sizeof(*name) + size + 1);
+    if (!data)
+        return -ENOMEM;
+    memcpy(data, name, sizeof(*name));
+    memcpy(data + sizeof(*name), path, size);
+    struct hub_ask ask = request(file, what, mode, 0, 0);
+    ask.data = data;
+    ask.size = (uint32_t)sizeof(*name) + size;
+    int64_t status = hub_ask(&ask);
+    heap_free(data);
+    return (int)status;
+}
+
+int remote_bind(struct file *file, const struct unix_name *name, const char *path, uint32_t mode)
+{
+    return with_name(file, SOCKET_BIND, name, path, mode);
+}
+
+int remote_connect(struct file *file, const struct unix_name *name, const char *path)
+{
+    return with_name(file, SOCKET_CONNECT, name, path, 0);
+}
+
+int remote_listen(struct file *file, uint32_t backlog)
+{
+    return (int)simple(file, SOCKET_LISTEN, backlog);
+}
+
+int remote_accept(struct file *file, bool nonblock, uint32_t flags, struct file **ret)
+{
+    struct hub_ask ask = request(file, SOCKET_ACCEPT, flags, nonblock ? REMOTE_NONBLOCK : 0, 0);
+    int64_t handle = waiting(&ask);
+    if (handle < 0)
+        return (int)handle;
+    struct remote_info info;
+    remote_info_of(&ask, handle, &info);
+    return remote_file(&info, NULL, ret);
+}
+
+int remote_name_of(struct file *file, bool peer, struct unix_name *ret)
+{
+    struct unix_name name;
+    struct hub_ask ask = request(file, SOCKET_NAME, peer, 0, 0);
+    ask.reply = &name;
+    ask.room = sizeof(name);
+    int64_t status = hub_ask(&ask);
+    if (status == 0 && (ask.reply_size != sizeof(name) || name.size > sizeof(name.bytes)))
+        return -EIO;
+    if (status == 0)
+        *ret = name;
+    return (int)status;
+}
+
+bool remote_listens(struct file *file)
+{
+    return simple(file, SOCKET_LISTENS, 0) == 1;
+}
+
+int remote_shutdown(struct file *file, uint32_t how)
+{
+    return (int)simple(file, SOCKET_SHUTDOWN, how);
+}
+
+int remote_shut(const struct remote *remote, bool read, bool write)
+{
+    struct hub_ask ask = request(NULL, SOCKET_SHUTDOWN, UNIX_SHUT_READ, 0, 0);
+    ask.args[0] = (uint64_t)remote_number(remote);
+    int64_t ret = read ? hub_ask(&ask) : 0;
+    ask.args[2] = UNIX_SHUT_WRITE;
+    return (int)(ret == 0 && write ? hub_ask(&ask) : ret);
+}
