@@ -123,10 +123,10 @@ static int below_temporary(struct table *t, const struct plan *plan, size_t trac
     return 0;
 }
 
-/* This node only asked for it and found nothing. */
-static bool only_absent(const struct entry *e)
+/* It was only asked for, in vain. */
+static bool only_absent(uint32_t bits)
 {
-    return (e->bits_now & ~(uint32_t)TRACE_DENIED) == TRACE_ABSENT;
+    return (bits & ~(uint32_t)TRACE_DENIED) == TRACE_ABSENT;
 }
 
 /* One trace reads what another one writes: no single class is right for both. */
@@ -155,11 +155,13 @@ static int classify_output(struct table *t, struct entry *e)
                        "'%s' is written by the program and could then be imported or loaded: "
                        "such a file is never open to the host. Make it before the traced run",
                        e->path);
-    if (only_absent(e)) {
+    if (only_absent(e->bits_now)) {
         entry_claim(e, MANIFEST_ABSENT, 0);
         return 0;
     }
-    /* Who does not make it itself looks at the file that another program of the tree has made. */
+    /* An output is not there for a process before it has made it: one that looks at what another process
+     * made, be it of the same program, needs the host's file as it is. */
+    e->met |= e->met_now;
     return claim(t, e, MANIFEST_ALLOWED, makes ? MANIFEST_OUTPUT : 0);
 }
 
@@ -185,7 +187,7 @@ static int classify_changed(struct table *t, const struct plan *plan, size_t tra
         int below = below_temporary(t, plan, trace, e->path);
         if (below)
             return below < 0 ? below : 0;
-        if (only_absent(e)) {
+        if (only_absent(e->bits_now)) {
             entry_claim(e, MANIFEST_ABSENT, 0);
             return 0;
         }
@@ -292,9 +294,12 @@ static int take_accesses(struct table *t, const struct trace *trace, const struc
         if (!e)
             return -ENOMEM;
         e->own = is_own(t, e->path);
-        if (e->now != path)
+        if (e->now != path) {
             e->bits_now = 0;
+            e->met_now = false;
+        }
         e->now = path;
+        e->met_now |= !(a->bits & MAKE_BITS) && !only_absent(a->bits);
         e->bits_now |= a->bits;
         e->bits |= a->bits;
         /* What the last run saw is what must still be there. */
@@ -622,6 +627,8 @@ static int fill_record(struct table *t, struct entry *e, struct cascade_file *f)
     if (e->class == MANIFEST_ABSENT)
         return 0;
     if (e->class == MANIFEST_ALLOWED || e->class == MANIFEST_SCRATCH) {
+        if (e->met)
+            f->flags &= ~(uint32_t)MANIFEST_OUTPUT;
         fill_unmeasured(t, e, f);
         return 0;
     }

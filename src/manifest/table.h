@@ -26,6 +26,8 @@ struct entry {
     uint32_t tree_now;               /* TRACE_*, of all nodes, in the trace that is being looked at */
     uint32_t class;                  /* 0: undecided; enum manifest_class */
     uint32_t flags;                  /* enum manifest_file_flags */
+    bool met_now;   /* in this trace a process met it that had not made it itself */
+    bool met;       /* so it was for an output, in some trace */
     bool dropped;   /* a __pycache__ write of the traced run: not there in the enclave */
     bool own;       /* SGXPy's */
     bool folder;    /* scratch, output: a directory, and what it holds goes with it */

@@ -964,6 +964,51 @@ static void test_started(void **state UNUSED)
     world_end(w);
 }
 
+/* Of one program too: a fork that reads what its parent has made, or the other way round. */
+static void test_fork_reads(void **state UNUSED)
+{
+    struct pair p = { 0 };
+    pair_start(&p);
+    struct world *w = &p.w;
+    static const struct {
+        const char *name;
+        uint32_t parent, fork, flags;
+    } rows[] = {
+        { "parent makes, fork reads", C, R, 0 },
+        { "fork makes, parent reads", R, C, 0 },
+        { "parent makes", C, 0, OUT },
+        { "fork makes", 0, C, OUT },
+        { "both make", C | R, C, OUT },
+        { "fork makes, parent looked before", TRACE_ABSENT, C, OUT },
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        size_t kept = w->process.access_count;
+        uint32_t index = touch(w, rows[i].name, rows[i].parent | rows[i].fork);
+        w->process.access_count = kept;
+        if (rows[i].parent)
+            w->accesses[w->process.access_count++] =
+                (struct trace_access){ .path = index, .bits = rows[i].parent };
+        if (rows[i].fork)
+            p.accesses[count++] = (struct trace_access){ .path = index, .bits = rows[i].fork };
+        put(w, rows[i].name, "x");
+    }
+    run_ends(w);
+    p.processes[0] = p.processes[1] = w->process;
+    p.processes[1].parent = 0;
+    p.processes[1].how = TRACE_HOW_FORK;
+    p.processes[1].accesses = p.accesses;
+    p.processes[1].access_count = count;
+    w->trace.process_count = 2;
+    struct cascade *c = must_build(w, NULL);
+    assert_int_equal(c->node_count, 1);
+    assert_true(c->nodes[0].flags & MANIFEST_FORKS);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        expect(w, c, rows[i].name, MANIFEST_ALLOWED, rows[i].flags);
+    cascade_free(c);
+    world_end(w);
+}
+
 /* Nobody may trust what another one writes. */
 static void test_written_elsewhere(void **state UNUSED)
 {
@@ -1044,6 +1089,7 @@ int main(void)
         cmocka_unit_test(test_environment),    cmocka_unit_test(test_limits),
         cmocka_unit_test(test_script),         cmocka_unit_test(test_programs),
         cmocka_unit_test(test_shares),         cmocka_unit_test(test_started),
+        cmocka_unit_test(test_fork_reads),
         cmocka_unit_test(test_written_elsewhere), cmocka_unit_test(test_several_traces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
