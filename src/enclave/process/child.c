@@ -98,22 +98,6 @@ static uint32_t find_entry(const char *executable, const struct boot_strings *st
     return any;
 }
 
-/* Where the parent was, if this node knows such a place. */
-static int set_cwd(const char *path, uint32_t size)
-{
-    char buf[PATH_BUF];
-    struct place place;
-    struct file *file;
-    int r = place_at_kernel(AT_FDCWD, path, size, 0, buf, &place);
-    if (r < 0)
-        return r;
-    r = S_ISDIR(place.mode) ? dir_open(&place, O_PATH | O_DIRECTORY, &file) : -ENOTDIR;
-    place_done(&place);
-    if (r == 0)
-        cwd_set(file);
-    return r;
-}
-
 static int read_head(struct child *c)
 {
     struct wire_head *head = &c->head;
@@ -129,10 +113,17 @@ static int read_head(struct child *c)
     for (int i = 1; i <= SIGNAL_MAX; i++)
         if (head->ignored & SIGNAL_BIT(i))
             g_process.actions->of[i].handler = HANDLER_IGNORE;
+    for (int i = 1; i <= SIGNAL_MAX; i++)
+        if (head->pending & SIGNAL_BIT(i))
+            signal_send_process(&(struct signal_info){ .number = i, .code = SI_USER });
     hub_client_init(g_boot_tree.control_slot, head->secret);
-    if (set_cwd(cwd, size) < 0)
-        log_note("the working directory '%s' is not in this program's manifest; it starts in '%s'",
-                 cwd, manifest_str_ptr(&g_manifest, process_node()->cwd));
+    /* Where the parent was, if this node knows such a place. */
+    const struct manifest_str *traced = &process_node()->cwd;
+    const char *instead = manifest_str_ptr(&g_manifest, *traced);
+    if (cwd_enter(cwd, size) < 0) {
+        log_note("the working directory '%s' is not in this program's manifest; it starts in '%s'", cwd,
+                 cwd_enter(instead, traced->length) == 0 ? instead : "/");
+    }
     heap_free(cwd);
     return 0;
 }

@@ -98,7 +98,8 @@ void chunk_put(struct chunk *chunk);
 
 /* Boot: manifest view is open, heap works: root, cwd, tmpfs, stdio on 0-2. */
 void vfs_init(void);
-/* The same without descriptors: a child's come from its parent. */
+/* The same without descriptors, in "/": a child's come from its parent, and its cwd may be a scratch
+ * directory, which the hub has. */
 void vfs_init_empty(void);
 /* At exit: flush outputs; closes nothing that needs the host to be nice. */
 void vfs_exit(void);

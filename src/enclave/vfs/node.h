@@ -112,6 +112,8 @@ MUST_CHECK int vfs_open_at(int dirfd, const char *user_path, uint32_t flags, uin
                            struct file **ret);
 MUST_CHECK struct file *cwd_get(void);
 void cwd_set(struct file *dir); /* takes over the reference */
+/* As chdir, for the library OS. -ENOENT, -ENOTDIR, -EACCES. */
+MUST_CHECK int cwd_enter(const char *path, uint32_t size);
 /* process_current()->fs: working directory and umask. NULL: no memory. */
 struct fs_state;
 MUST_CHECK struct fs_state *fs_state_copy(struct fs_state *from);

@@ -213,31 +213,39 @@ void vfs_init_empty(void)
 
     char buf[PATH_BUF];
     struct place place = { .fs = NULL };
-    const char *cwd = manifest_str_ptr(&g_manifest, node->cwd);
     struct file *file = NULL;
-    int status = -ENOENT;
-    /* The root first: it is what relative paths start from until there is more. */
-    if (place_at_kernel(AT_FDCWD, "/", 1, 0, buf, &place) == 0) {
+    int status = place_at_kernel(AT_FDCWD, "/", 1, 0, buf, &place);
+    if (status == 0) {
         status = dir_open(&place, O_PATH | O_DIRECTORY, &file);
         place_done(&place);
     }
     if (status < 0)
         panic("the root directory cannot be opened: error %d", -status);
     cwd_set(file);
-    status = place_at_kernel(AT_FDCWD, cwd, node->cwd.length, 0, buf, &place);
-    if (status == 0) {
-        status = S_ISDIR(place.mode) ? dir_open(&place, O_PATH | O_DIRECTORY, &file) : -ENOTDIR;
-        place_done(&place);
-    }
-    if (status == 0)
+}
+
+int cwd_enter(const char *path, uint32_t size)
+{
+    char buf[PATH_BUF];
+    struct place place;
+    struct file *file;
+    int r = place_at_kernel(AT_FDCWD, path, size, 0, buf, &place);
+    if (r < 0)
+        return r;
+    r = S_ISDIR(place.mode) ? dir_open(&place, O_PATH | O_DIRECTORY, &file) : -ENOTDIR;
+    place_done(&place);
+    if (r == 0)
         cwd_set(file);
-    else
-        log_note("the working directory '%s' is not in the manifest; starting in '/'", cwd);
+    return r;
 }
 
 void vfs_init(void)
 {
     vfs_init_empty();
+    const struct manifest_str *cwd = &process_node()->cwd;
+    if (cwd_enter(manifest_str_ptr(&g_manifest, *cwd), cwd->length) < 0)
+        log_note("the working directory '%s' is not in the manifest; starting in '/'",
+                 manifest_str_ptr(&g_manifest, *cwd));
     open_stdio();
 }
 
