@@ -16,14 +16,18 @@
 #include "mm/shared.h"
 #include "mm/vma.h"
 #include "thread/lock.h"
+#include "thread/threads.h"
 #include "vfs/node.h"
 
 #define PAGE       LAYOUT_PAGE
 #define EXTENT_MAX 8192u /* pages: accepted at once by the child, so that its device can use huge pages */
+#define MESSAGE_PAGES 16u
 #define SCAN_MAX   1024u /* pages looked at in one turn of the address space's lock */
 #define VMAS_MAX   65530u
 #define NO_FILE    UINT32_MAX
 #define ATTACHED   0x64736d61u
+
+static_assert(MESSAGE_PAGES * PAGE == TREE_MESSAGE_MAX, "a message of pages");
 
 enum file_kind { FILE_END, FILE_NUMBER, FILE_PATH, FILE_DSM };
 
@@ -129,12 +133,13 @@ static bool open_content(uint64_t page, uint8_t *state)
     return false;
 }
 
-/* Copies pages straight into the stream's buffer, as many as it holds. Returns the first page that was not looked
- * at. The lock is held; there is room for one. */
+/* Copies a run of pages straight into the stream's buffer, as many as it holds. Returns the first page that was not
+ * looked at. The lock is held; there is room for one. */
 static uint32_t fill(struct tree_stream *s, uint64_t start, uint32_t at, uint32_t count)
 {
     uint32_t stop = count - at > SCAN_MAX ? at + SCAN_MAX : count;
-    while (at < stop && room(s) >= sizeof(struct run_head) + PAGE) {
+    bool any = false;
+    while (at < stop && !any && room(s) >= sizeof(struct run_head) + PAGE) {
         uint8_t state;
         struct run_head head = { .first = at };
         uint8_t *place = s->buf + s->at;
@@ -153,8 +158,53 @@ static uint32_t fill(struct tree_stream *s, uint64_t start, uint32_t at, uint32_
         }
         memcpy(place, &head, sizeof(head));
         s->at = (uint32_t)(to - s->buf);
+        any = true;
     }
     return at;
+}
+
+/* How many pages from this one on have content, in whole messages. */
+static uint32_t whole_messages(uint64_t start, uint32_t at, uint32_t count)
+{
+    uint32_t n = 0;
+    LOCKED(mm_lock());
+    for (; at + n < count && n < SCAN_MAX; n++) {
+        uint64_t page = start + (at + n) * PAGE;
+        if (!(page_state(page) & SGX_SECINFO_R) || cpu_all_zero((const void *)page, PAGE))
+            break;
+    }
+    return n - n % MESSAGE_PAGES;
+}
+
+/* A message of pages as they are now; what has gone meanwhile is sent as zeros. */
+static void copy_message(struct tree_stream *s, uint64_t page)
+{
+    LOCKED(mm_lock());
+    for (uint32_t i = 0; i < MESSAGE_PAGES; i++, page += PAGE) {
+        if (page_state(page) & SGX_SECINFO_R)
+            memcpy(s->buf + i * PAGE, (const void *)page, PAGE);
+        else
+            memset(s->buf + i * PAGE, 0, PAGE);
+    }
+    s->at = TREE_MESSAGE_MAX;
+}
+
+/* Messages that hold nothing but content: the child receives them in place. With no other thread there is nobody to
+ * take pages away, and they need not be copied here either. */
+static void put_whole_messages(struct tree_stream *s, uint64_t start, struct run_head head)
+{
+    tree_put_bytes(s, &head, sizeof(head));
+    if (tree_stream_flush(s) < 0)
+        return;
+    uint64_t from = start + head.first * PAGE, size = head.count * PAGE;
+    if (threads_used() == 1) {
+        tree_put_bytes(s, (const void *)from, size);
+        return;
+    }
+    for (uint64_t done = 0; done < size && !s->error; done += TREE_MESSAGE_MAX) {
+        copy_message(s, from + done);
+        (void)!tree_stream_flush(s);
+    }
 }
 
 static void put_extent(struct tree_stream *s, uint64_t start, uint32_t count)
@@ -163,6 +213,12 @@ static void put_extent(struct tree_stream *s, uint64_t start, uint32_t count)
     tree_put_u64(s, start);
     tree_put_u64(s, count);
     for (uint32_t at = 0; at < count && !s->error;) {
+        uint32_t whole = whole_messages(start, at, count);
+        if (whole) {
+            put_whole_messages(s, start, (struct run_head){ at, whole });
+            at += whole;
+            continue;
+        }
         if (room(s) < sizeof(struct run_head) + PAGE && tree_stream_flush(s) < 0)
             return;
         lock_take(mm_lock());

@@ -28,6 +28,7 @@
 #include "mm/dsm.h"
 #include "mm/vma.h"
 #include "mm_fakes.h"
+#include "thread/threads.h"
 #include "vfs/file.h"
 
 #define PAGE LAYOUT_PAGE
@@ -72,6 +73,13 @@ int32_t share_number(const struct share *share UNUSED, const struct file *file U
 struct file *share_file(uint32_t number UNUSED)
 {
     return NULL;
+}
+
+/* More than one: every page is copied under the lock. */
+static uint32_t g_threads = 1;
+uint32_t threads_used(void)
+{
+    return g_threads;
 }
 
 static uint64_t g_stubs;
@@ -378,9 +386,9 @@ static void mutate(void)
     assert_in_range(refused, 100, 399);
 }
 
-static void test_large(void **state UNUSED)
+static void large(void)
 {
-    const uint64_t pages = 64u << 8;
+    const uint64_t pages = (64u << 8) + 5;
     free(g_record_bytes);
     g_record_bytes = NULL;
     pid_t parent = start_parent(pages);
@@ -389,14 +397,31 @@ static void test_large(void **state UNUSED)
     check_child(pages);
 }
 
-/* In a process of its own: an enclave receives once. */
-static void test_large_alone(void **state UNUSED)
+static void test_large(void **state UNUSED)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_large) };
+    large();
+}
+
+static void test_large_with_threads(void **state UNUSED)
+{
+    g_threads = 2;
+    large();
+}
+
+/* In a process of its own: an enclave receives once. */
+static void alone(const struct CMUnitTest test)
+{
+    const struct CMUnitTest tests[] = { test };
     pid_t pid = fork();
     if (pid == 0)
         _exit(cmocka_run_group_tests(tests, NULL, NULL));
     ended_well(pid);
+}
+
+static void test_large_alone(void **state UNUSED)
+{
+    alone((struct CMUnitTest)cmocka_unit_test(test_large));
+    alone((struct CMUnitTest)cmocka_unit_test(test_large_with_threads));
 }
 
 static void test_mutations_of_a_record(void **state UNUSED)
