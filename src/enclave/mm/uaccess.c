@@ -77,8 +77,13 @@ int64_t strncpy_from_user(char *dst, const char *user, uint64_t max)
         return -EFAULT;
     /* The string may end right before memory that is not the program's. */
     uint64_t limit = max;
-    while (limit && !user_range_ok(user, limit))
-        limit /= 2;
+    if (!user_range_ok(user, max)) {
+        uint64_t bad = max; /* limit bytes are the program's, bad are not */
+        for (limit = 1; bad - limit > 1;) {
+            uint64_t middle = limit + (bad - limit) / 2;
+            *(user_range_ok(user, middle) ? &limit : &bad) = middle;
+        }
+    }
     int64_t n = user_strncpy(dst, user, limit);
     if (n < 0)
         return n;

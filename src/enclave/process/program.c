@@ -199,6 +199,11 @@ static int through_fd(struct place *place, char buf[static PATH_BUF])
     return 0;
 }
 
+static bool starts_script(const char *head)
+{
+    return head[0] == '#' && head[1] == '!';
+}
+
 /* The checks of do_open_execat(), and the file's first bytes. */
 static int read_head(struct place *place, char head[static HEAD_SIZE])
 {
@@ -217,18 +222,20 @@ static int read_head(struct place *place, char head[static HEAD_SIZE])
         memcpy(head, ELF, sizeof(ELF));
         return 0;
     }
-    /* What the host may change is not executed, not even as a script. */
-    if (place->fs == &g_host_fs) {
-        audit_once(OCALL_AUDIT_EXEC, EACCES, place->path, place->path_size);
-        return -EACCES;
-    }
     struct file *file;
     r = place_open(place, O_RDONLY, &file);
     if (r < 0)
         return r;
     int64_t n = file->ops->pread_kernel ? file->ops->pread_kernel(file, head, HEAD_SIZE, 0) : -EACCES;
     file_unref(file);
-    return n < 0 ? (int)n : 0;
+    if (n < 0)
+        return (int)n;
+    /* What the host may change is not executed, not even as a script with its interpreter. */
+    if (place->fs == &g_host_fs && (memcmp(head, ELF, sizeof(ELF)) == 0 || starts_script(head))) {
+        audit_once(OCALL_AUDIT_EXEC, EACCES, place->path, place->path_size);
+        return -EACCES;
+    }
+    return 0;
 }
 
 /* --- scripts ------------------------------------------------------------------------------------ */
@@ -313,7 +320,7 @@ static int follow(struct program *p, struct place *place, char buf[static PATH_B
             return r;
         if (memcmp(head, ELF, sizeof(ELF)) == 0)
             return 0;
-        if (head[0] != '#' || head[1] != '!')
+        if (!starts_script(head))
             return -ENOEXEC;
         if (rewrites >= REWRITES_MAX)
             return -ELOOP;

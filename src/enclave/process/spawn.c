@@ -92,12 +92,16 @@ static int slots_get(struct spawn *s)
 
 static void slots_done(struct spawn *s, int error)
 {
-    if (hub_is_here())
-        peer_spawned(s->peer, error);
-    else
-        (void)!hub_ask(
-            &(struct hub_ask){ .op = HUB_SPAWN_DONE,
-                               .args = { (uint64_t)(uint32_t)s->pid, (uint64_t)(error != 0) } });
+    bool execed = !error && s->head.kind == WIRE_EXEC;
+    if (!hub_is_here()) {
+        (void)!hub_ask(&(struct hub_ask){
+            .op = HUB_SPAWN_DONE,
+            .args = { (uint64_t)(uint32_t)s->pid, (uint64_t)(error != 0), execed } });
+        return;
+    }
+    peer_spawned(s->peer, error);
+    if (execed)
+        ptable_execed(s->pid);
 }
 
 /* --- the common way -------------------------------------------------------------------------------- */
@@ -132,6 +136,8 @@ static void send_head(struct spawn *s, struct process *process, uint32_t kind)
     s->head.umask = umask_get();
     s->head.fd_limit = (uint32_t)fd_limit();
     s->head.mask = current()->signal.mask;
+    if (kind == WIRE_EXEC)
+        s->head.pending = signal_pending(current());
     for (int i = 1; i <= SIGNAL_MAX; i++)
         if (process->actions->of[i].handler == HANDLER_IGNORE)
             s->head.ignored |= SIGNAL_BIT(i);

@@ -27,6 +27,7 @@ struct wire_head {
     uint32_t fd_limit;
     uint64_t mask;    /* blocked signals */
     uint64_t ignored; /* exec: dispositions that stay */
+    uint64_t pending; /* exec: signals that wait (numbers only) */
 };
 
 struct wire_fork {

@@ -34,8 +34,8 @@ enum hub_op {
     HUB_CHILD_EXIT,  /* (pid, status): one that never got an enclave of its own (vfork) has ended */
     HUB_SPAWN,       /* (pid: of a child that does not run yet, or the own: exec in place); data: MRENCLAVE
                         -> out[0] control slot, out[1] spawn slot; data: secret of the control channel */
-    HUB_SPAWN_DONE,  /* (pid, error): it runs (0); or it does not: the slots are free again. With the own
-                        pid and 0: the new enclave is this process now, this one must leave */
+    HUB_SPAWN_DONE,  /* (pid, error, by exec: 0/1): it runs (0); or it does not: the slots are free again.
+                        With the own pid and 0: the new enclave is this process now, this one must leave */
     HUB_WAIT,        /* blocking: (idtype, id, options) -> ret pid; out[0] status; out[1] uid; out[2..3]
                         user, system us */
     HUB_KILL,        /* (pid as kill(2), signal, code, value) */

@@ -125,6 +125,8 @@ static int64_t serve_spawn_done(struct hub_job *job)
     if (!own)
         return -EINVAL;
     peer_spawned(peer, (int)job->request.args[1]);
+    if (job->request.args[2])
+        ptable_execed((int32_t)job->request.args[0]);
     return 0;
 }
 

@@ -27,7 +27,7 @@ struct entry {
     uint64_t user_us, system_us;                   /* once it has ended */
     uint64_t children_user_us, children_system_us; /* of those it has waited for */
     int pdeathsig;
-    bool zombie, nowait;
+    bool zombie, nowait, execed;
 };
 
 static struct {
@@ -311,6 +311,14 @@ void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_
     waitq_wake(ptable_queue(parent), UINT32_MAX);
 }
 
+void ptable_execed(int32_t pid)
+{
+    LOCKED(&g_table.lock);
+    struct entry *e = find(pid);
+    if (e)
+        e->execed = true;
+}
+
 void ptable_set_nowait(int32_t pid, bool nowait)
 {
     LOCKED(&g_table.lock);
@@ -431,6 +439,8 @@ int ptable_setpgid(int32_t self, int32_t pid, int32_t pgid)
     if (e->parent == self) {
         if (e->sid != me->sid)
             return -EPERM;
+        if (e->execed)
+            return -EACCES;
     } else if (e != me) {
         return -ESRCH;
     }

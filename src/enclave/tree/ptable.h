@@ -8,8 +8,7 @@
  * then on (pid 1, which is nobody here): they reap themselves.
  *
  * The first session is the root's and has the terminal; sessions made by setsid have none, so that the end of
- * their leader tells nobody. Nothing is ever stopped. That a child has exec'ed is not kept: its parent may still
- * move it to another group, where Linux says EACCES.
+ * their leader tells nobody. Nothing is ever stopped.
  */
 #pragma once
 
@@ -33,6 +32,8 @@ void ptable_forget(int32_t pid);
 /* status as wait4 gives it. Tells the parent (SIGCHLD with its siginfo: value is the status), and those
  * children that asked for PDEATHSIG. A pid that is not there or has ended: nothing. */
 void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_us);
+/* It has become another program: its parent may not move it to another group any more. */
+void ptable_execed(int32_t pid);
 /* What the parent of this process does with its children's ends: SIGCHLD ignored or SA_NOCLDWAIT. */
 void ptable_set_nowait(int32_t pid, bool nowait);
 

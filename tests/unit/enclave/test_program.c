@@ -272,10 +272,14 @@ static void body_written(void)
     put("/tmp/made.sh", "#!/bin/sh\n", 0700);
     put("/tmp/elf", ELF, 0700);
     put("/out/made.sh", "#!/bin/sh\n", 0700);
+    put("/out/elf", ELF, 0700);
+    put("/out/text", "echo\n", 0700);
     CHECK_EQ(resolve("/tmp/made.sh", argv, &p), 0, "script in scratch");
     program_done(&p);
     CHECK_EQ(resolve("/tmp/elf", argv, &p), -EACCES, "program in scratch");
     unsigned audits = g_fake_audits;
+    CHECK_EQ(resolve("/out/text", argv, &p), -ENOEXEC, "text of the host");
+    CHECK_EQ(resolve("/out/elf", argv, &p), -EACCES, "program of the host");
     CHECK_EQ(resolve("/out/made.sh", argv, &p), -EACCES, "script of the host");
     CHECK(g_fake_audits > audits && g_fake_audit_event == OCALL_AUDIT_EXEC, "audit");
 }

@@ -416,6 +416,9 @@ static void test_groups(void **state UNUSED)
         if (got != rows[i].want)
             fail_msg("%s: got %d, want %d", rows[i].name, got, rows[i].want);
     }
+    ptable_execed(b);
+    assert_int_equal(ptable_setpgid(ROOT, b, 0), -EACCES);
+    assert_int_equal(ptable_setpgid(b, 0, 0), 0);
     assert_int_equal(ptable_setsid(a), -EPERM); /* a group's leader */
     assert_int_equal(ptable_setsid(ROOT), -EPERM);
     assert_int_equal(ptable_setpgid(ROOT, a, ROOT), 0);
