@@ -113,6 +113,14 @@ MUST_CHECK int rules_check_allowed(struct table *t, const struct trace_process *
 /* .py with .pyc, libraries with the libraries they need, and their interpreter. */
 MUST_CHECK int closure_add(struct table *t, const struct trace_process *p);
 
+/* ---- starts.c ---- */
+/* What a node needs to see of process p, which it started: the program's name, scripts and their
+ * interpreters, and the symlinks on the way. */
+MUST_CHECK int starts_other(struct table *t, const struct trace *trace,
+                            const struct trace_process *p);
+/* The folder that a process of the node starts in. */
+MUST_CHECK int starts_folder(struct table *t, const struct trace_process *p);
+
 /* ---- process.c ---- */
 struct tree;
 /* Everything of node but its files. */
