@@ -303,6 +303,17 @@ void dsm_serve_detach(struct peer *who, uint32_t id, uint64_t count)
     mutex_drop(&g_mutex);
 }
 
+bool hub_memory_has(int32_t pid)
+{
+    bool has = false;
+    mutex_take(&g_mutex);
+    for (struct object *o = g_objects; o && !has; o = o->next)
+        for (struct attached *a = o->attached; a && !has; a = a->next)
+            has = a->who != ROOT && peer_pid(a->who) == pid;
+    mutex_drop(&g_mutex);
+    return has;
+}
+
 void hub_memory_drop(struct peer *peer)
 {
     uint32_t lost = 0;

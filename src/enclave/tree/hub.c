@@ -336,12 +336,18 @@ void ptable_tell(int32_t pid, const struct signal_info *info)
     if (vfork_signal(pid, info)) /* a child that a thread of the root plays */
         return;
     if (info->number == SIGKILL) {
+        /* Who may hold pages that others wait for ends by itself, so that they come home; at once at the second
+         * time. */
+        bool gently = hub_memory_has(pid);
         mutex_take(&g_hub.mutex);
         struct peer *peer = peer_running(pid);
-        if (peer)
+        gently = gently && peer && !peer->dying;
+        if (gently)
+            peer->dying = true;
+        else if (peer)
             doom(peer, SIGKILL);
         mutex_drop(&g_hub.mutex);
-        if (peer)
+        if (peer && !gently)
             return;
     }
     hub_tell(pid, &(struct hub_event){ .kind = HUB_EVENT_SIGNAL,

@@ -128,6 +128,8 @@ typedef int64_t hub_handler(struct hub_job *job);
 hub_handler hub_files; /* vfs/remote/serve.c: HUB_FILE_FIRST..LAST */
 hub_handler hub_memory; /* mm/dsm_serve.c */
 void hub_memory_drop(struct peer *peer);
+/* Does this process have shared memory, i.e. perhaps pages that nobody else has? Call it without the hub's mutex. */
+bool hub_memory_has(int32_t pid);
 
 /* Tells a process: appended to its events, then a nudge. Any thread of the root. The root itself (pid of
  * the root): applied at once. */

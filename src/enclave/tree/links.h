@@ -26,6 +26,7 @@ struct peer {
     uint32_t event_count, event_room;
     bool spawning; /* until HUB_SPAWN_DONE: its parent's threads may hold a pointer to it */
     bool hello;    /* it has spoken */
+    bool dying;    /* SIGKILL is among its events */
     bool doomed;   /* killed, or its host process died: ended at the hub's next round */
     bool replaced; /* exec in place: another enclave is this pid now */
     int32_t doom_status;
