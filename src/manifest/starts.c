@@ -75,7 +75,7 @@ int starts_other(struct table *t, const struct trace *trace, const struct trace_
 }
 
 /* Folders that a process of the node starts in; one that the run made in /tmp is the tree's. */
-static int take_folder(struct table *t, const struct trace_process *p)
+int starts_folder(struct table *t, const struct trace_process *p)
 {
     struct entry *e;
     int r = table_resolve(t, p->cwd, &e);
