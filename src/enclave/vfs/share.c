@@ -19,6 +19,7 @@
 #include "vfs/node.h"
 #include "vfs/remote/give.h"
 #include "vfs/remote/position.h"
+#include "vfs/trusted/trusted.h"
 
 #define ITEMS_MAX 131072u
 #define NOTHING   UINT32_MAX
@@ -26,6 +27,7 @@
 struct item {
     struct file *file;
     bool has_fd;
+    uint8_t travel; /* enum file_travel */
     struct host_share host;
     struct remote_info remote;   /* TRAVEL_HUB */
     struct remote_info position; /* handle -1: none */
@@ -38,6 +40,7 @@ struct share_fd {
 
 struct share {
     int32_t pid;
+    bool all;
     struct item *items;
     struct share_fd *fds;
     int32_t *handles;
@@ -141,11 +144,21 @@ static int prepare_position(struct share *share, struct item *item)
     return status < 0 ? status : remote_give(share->pid, file->position, &item->position);
 }
 
+/* A trusted file may be one that another program's manifest does not name. Who inherits it may read it all the same:
+ * the root reads, and verifies, for it. */
+static uint8_t travel_of(const struct share *share, const struct file *file)
+{
+    if (file->ops == &g_trusted_file_ops && hub_is_here() && !share->all)
+        return TRAVEL_HUB;
+    return file->ops->travel;
+}
+
 static int prepare(struct share *share, struct item *item)
 {
     struct file *file = item->file;
     int status;
-    switch (file->ops->travel) {
+    item->travel = travel_of(share, file);
+    switch (item->travel) {
     case TRAVEL_HUB:
         if (!hub_is_here() && file->ops->move && (status = file->ops->move(file)) < 0)
             return status;
@@ -166,6 +179,7 @@ int share_prepare(int32_t pid, struct fd_table *table, bool all, struct share **
     if (!share)
         return -ENOMEM;
     share->pid = pid;
+    share->all = all;
     int status = add_descriptors(share, table, all);
     if (status == 0 && all)
         status = add_mappings(share);
@@ -224,10 +238,10 @@ static void send_item(const struct item *item, struct tree_stream *s)
 {
     struct file *file = item->file;
     struct kstat st = { .mode = 0 };
-    tree_put_u32(s, file->ops->travel);
+    tree_put_u32(s, item->travel);
     tree_put_u32(s, file->flags);
     tree_put_string(s, file->path, file->path ? (uint32_t)strlen(file->path) : 0);
-    switch (file->ops->travel) {
+    switch (item->travel) {
     case TRAVEL_HUB: send_info(&item->remote, s); break;
     case TRAVEL_HOST:
         tree_put_bytes(s, &item->host, sizeof(item->host));
