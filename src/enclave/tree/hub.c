@@ -552,8 +552,7 @@ static bool peers_left(void)
 void hub_end(int32_t status, bool replaced)
 {
     struct thread *self = current();
-    fd_table_free(g_process.fds);
-    g_process.fds = NULL;
+    fd_table_clear(g_process.fds); /* other threads may be in the middle of a call */
     if (!replaced)
         hub_process_exit(PTABLE_ROOT_PID, status, 0, 0);
     for (;;) {

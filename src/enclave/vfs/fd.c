@@ -60,15 +60,6 @@ struct fd_table *fd_table_copy(struct fd_table *from)
     return table;
 }
 
-void fd_table_free(struct fd_table *table)
-{
-    if (!table)
-        return;
-    for (int fd = 0; fd < table->room; fd++)
-        file_unref(table->slots[fd].file);
-    heap_free(table->slots);
-    heap_free(table);
-}
 
 int fd_table_next(struct fd_table *table, int fd)
 {
@@ -106,6 +97,21 @@ static void closed(struct file *file)
     if (!process_current()->vfork)
         fd_closed(file);
     file_unref(file);
+}
+
+void fd_table_clear(struct fd_table *table)
+{
+    for (int fd = 0; (fd = fd_table_next(table, fd)) >= 0; fd++)
+        file_unref(take(table, fd));
+}
+
+void fd_table_free(struct fd_table *table)
+{
+    if (!table)
+        return;
+    fd_table_clear(table);
+    heap_free(table->slots);
+    heap_free(table);
 }
 
 void fd_table_close_on_exec(struct fd_table *table)

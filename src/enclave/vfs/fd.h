@@ -13,6 +13,8 @@ MUST_CHECK struct fd_table *fd_table_new(void);
 MUST_CHECK struct fd_table *fd_table_copy(struct fd_table *from);
 /* NULL is fine. The files go where this was their last reference. */
 void fd_table_free(struct fd_table *table);
+/* Nothing is open any more; other threads may still be using the table. */
+void fd_table_clear(struct fd_table *table);
 void fd_table_close_on_exec(struct fd_table *table);
 /* The first open descriptor >= fd; -1. */
 int fd_table_next(struct fd_table *table, int fd);
