@@ -1,9 +1,8 @@
 /*
  * Descriptors and their flags: dup, fcntl, flock, ioctl. Tier: enclave.
  *
- * Record locks: there is one process, so every POSIX and OFD lock is granted and nobody ever waits;
- * F_GETLK finds the range free. On allowed files the host is asked, since others may hold locks
- * there.
+ * Locks: on scratch files between the processes of the tree (vfs/locks.h); on allowed files the host is
+ * asked, since others may hold locks there; on all others, which nobody can write, they are granted.
  */
 #include "arch/string.h"
 #include "border/border.h"
@@ -11,10 +10,12 @@
 #include "mm/uaccess.h"
 #include "sys/files.h"
 #include "sys/sys.h"
+#include "signal/signal.h"
 #include "thread/threads.h"
 #include "vfs/fd.h"
 #include "vfs/host/host.h"
 #include "vfs/linux.h"
+#include "vfs/locks.h"
 #include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 
@@ -96,6 +97,55 @@ static int lock_range(struct file *file, struct klock *l)
     return l->start < 0 ? -EINVAL : 0;
 }
 
+static bool g_took_records; /* this process ever took a record lock on scratch */
+
+static bool is_scratch(const struct file *file)
+{
+    return file->ops == &g_remote_file_ops || tmpfs_inode_of(file);
+}
+
+static int64_t scratch_lock(struct file *file, const struct file_lock *want, bool wait)
+{
+    if (file->ops == &g_remote_file_ops)
+        return remote_lock(file, want, wait);
+    for (;;) {
+        int status = locks_set(file, *want);
+        if (status != -EAGAIN || !wait)
+            return status;
+        struct waiter waiter = { .thread = current() };
+        waitq_add(locks_queue(), &waiter);
+        status = locks_set(file, *want);
+        int parked = status == -EAGAIN ? thread_park(OCALL_NEVER) : 0;
+        waitq_remove(&waiter);
+        if (status != -EAGAIN)
+            return status;
+        if (parked == -EINTR)
+            return -ERESTARTSYS;
+    }
+}
+
+static int64_t get_scratch_lock(struct file *file, const struct file_lock *want, struct klock *l,
+                                uint64_t user)
+{
+    struct file_lock found;
+    int status = file->ops == &g_remote_file_ops ? remote_lock_get(file, want, &found)
+                                                 : locks_get(file, *want, &found);
+    if (status < 0)
+        return status;
+    l->type = found.type;
+    if (found.type != F_UNLCK) {
+        l->whence = SEEK_SET;
+        l->start = (int64_t)found.start;
+        l->size = found.last >= INT64_MAX ? 0 : (int64_t)(found.last - found.start + 1);
+        /* Locks of descriptions have no process. */
+        l->pid = (int64_t)found.owner > 0 && (int64_t)found.owner <= INT32_MAX &&
+                         found.kind != LOCK_FLOCK && found.kind != LOCK_DESCRIPTION
+                     ? (int32_t)found.owner
+                     : -1;
+    }
+    return PUT_USER((struct klock *)user, l);
+}
+
 static int64_t do_lock(struct file *file, int command, uint64_t user)
 {
     struct klock l;
@@ -115,6 +165,19 @@ static int64_t do_lock(struct file *file, int command, uint64_t user)
     struct klock range = l;
     if ((status = lock_range(file, &range)) < 0)
         return status;
+    if (is_scratch(file)) {
+        struct file_lock want = {
+            .kind = ofd ? LOCK_DESCRIPTION : LOCK_RECORD,
+            .owner = (uint64_t)process_pid(),
+            .type = l.type,
+            .start = (uint64_t)range.start,
+            .last = range.size ? (uint64_t)range.start + (uint64_t)range.size - 1 : INT64_MAX,
+        };
+        if (get)
+            return get_scratch_lock(file, &want, &l, user);
+        g_took_records |= !ofd;
+        return scratch_lock(file, &want, command == F_SETLKW || command == F_OFD_SETLKW);
+    }
     if (get) {
         l.type = F_UNLCK;
         return PUT_USER((struct klock *)user, &l);
@@ -134,9 +197,15 @@ static int64_t do_lock(struct file *file, int command, uint64_t user)
     }
 }
 
-void fd_closed(struct file *file UNUSED)
+void fd_closed(struct file *file)
 {
-    /* The host forgets its locks when the handle is closed; ours never existed. */
+    /* The host forgets its locks when the handle is closed. */
+    if (!g_took_records || !is_scratch(file))
+        return;
+    if (file->ops == &g_remote_file_ops)
+        remote_lock_closed(file);
+    else
+        locks_closed(file, process_pid());
 }
 
 int64_t sys_flock(const struct sysargs *args)
@@ -147,6 +216,14 @@ int64_t sys_flock(const struct sysargs *args)
         return -EBADF;
     if (operation != 1 && operation != 2 && operation != 8)
         return -EINVAL;
+    if (is_scratch(file)) {
+        struct file_lock want = {
+            .kind = LOCK_FLOCK,
+            .type = operation == 1 ? F_RDLCK : operation == 2 ? F_WRLCK : F_UNLCK,
+            .last = INT64_MAX,
+        };
+        return scratch_lock(file, &want, !(args->a[1] & 4));
+    }
     if (file->ops != &g_host_file_ops)
         return 0;
     for (;;) {

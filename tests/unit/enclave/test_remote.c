@@ -680,6 +680,72 @@ static void shm_body(void)
     SAYS(SYS(pread64, U(fd), U(g_buf), 10, 0), "1");
 }
 
+static struct flock range(int type, int64_t start, int64_t size)
+{
+    return (struct flock){ .l_type = (short)type, .l_start = start, .l_len = size };
+}
+
+static int64_t g_lock_fds[3];
+
+static void unlock_a(void)
+{
+    struct flock l = range(F_UNLCK, 0, 0);
+    as(1);
+    CHECK_EQ(SYS(fcntl, U(g_lock_fds[1]), F_SETLK, U(&l)), 0, "unlock");
+}
+
+/* Locks of the root's program and of two others on one file. */
+static void locks_body(void)
+{
+    static const struct {
+        int who, type;
+        int64_t start, size;
+        int want;
+    } steps[] = {
+        { 1, F_WRLCK, 0, 10, 0 },        { 2, F_RDLCK, 5, 1, -EAGAIN }, { 2, F_RDLCK, 10, 5, 0 },
+        { 0, F_RDLCK, 12, 1, 0 },        { 1, F_WRLCK, 12, 1, -EAGAIN }, { 1, F_UNLCK, 3, 2, 0 },
+        { 2, F_WRLCK, 3, 2, 0 },         { 2, F_WRLCK, 2, 1, -EAGAIN }, { 0, F_WRLCK, 5, 1, -EAGAIN },
+        { 1, F_RDLCK, 5, 5, 0 },         { 0, F_RDLCK, 5, 5, 0 },       { 0, F_RDLCK, 0, 1, -EAGAIN },
+        { 0, F_RDLCK, 100, 0, 0 },       { 2, F_WRLCK, 5000, 1, -EAGAIN },
+    };
+    start(0);
+    make("/tmp/lock", "x");
+    for (int who = 0; who < 3; who++) {
+        as(who);
+        g_lock_fds[who] = SYS(open, U("/tmp/lock"), O_RDWR, 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        struct flock l = range(steps[i].type, steps[i].start, steps[i].size);
+        as(steps[i].who);
+        CHECK_EQ(SYS(fcntl, U(g_lock_fds[steps[i].who]), F_SETLK, U(&l)), steps[i].want, "step %zu", i);
+    }
+    struct flock l = range(F_WRLCK, 0, 1);
+    as(2);
+    CHECK_EQ(SYS(fcntl, U(g_lock_fds[2]), F_GETLK, U(&l)), 0, "who");
+    CHECK_EQ(l.l_pid, 200, "A");
+    CHECK_EQ(l.l_len, 3, "its range");
+    l = range(F_WRLCK, 0, 1);
+    g_meanwhile = unlock_a;
+    CHECK_EQ(SYS(fcntl, U(g_lock_fds[2]), F_SETLKW, U(&l)), 0, "waited");
+    /* Any descriptor that is closed takes the process's locks with it. */
+    CHECK_EQ(SYS(close, U(SYS(open, U("/tmp/lock"), O_RDONLY, 0))), 0, "close");
+    as(1);
+    l = range(F_WRLCK, 0, 5);
+    CHECK_EQ(SYS(fcntl, U(g_lock_fds[1]), F_SETLK, U(&l)), 0, "gone");
+    /* flock belongs to the description, and is another world. */
+    CHECK_EQ(SYS(flock, U(g_lock_fds[1]), 2), 0, "flock");
+    as(2);
+    CHECK_EQ(SYS(flock, U(g_lock_fds[2]), 1 | 4), -EAGAIN, "flock");
+    as(1);
+    CHECK_EQ(SYS(close, U(g_lock_fds[1])), 0, "close");
+    as(2);
+    CHECK_EQ(SYS(flock, U(g_lock_fds[2]), 1 | 4), 0, "flock");
+    as(0);
+    CHECK_EQ(SYS(flock, U(g_lock_fds[0]), 2 | 4), -EAGAIN, "flock");
+    end_b();
+    CHECK_EQ(SYS(flock, U(g_lock_fds[0]), 2 | 4), 0, "the process has ended");
+}
+
 /* A node reaches what it was granted and nothing else. */
 static void grant_body(void)
 {
@@ -745,6 +811,7 @@ BODY(position_root)
 BODY(position_child)
 BODY(scratch)
 BODY(shm)
+BODY(locks)
 BODY(grant)
 BODY(hostile)
 
@@ -759,6 +826,7 @@ int main(void)
         cmocka_unit_test(test_listen_child),
         cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
         cmocka_unit_test(test_scratch),       cmocka_unit_test(test_shm),
+        cmocka_unit_test(test_locks),
         cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

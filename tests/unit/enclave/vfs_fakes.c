@@ -913,6 +913,10 @@ __attribute__((weak)) void waitq_add(struct waitq *queue UNUSED, struct waiter *
 {
 }
 
+__attribute__((weak)) void waitq_remove(struct waiter *waiter UNUSED)
+{
+}
+
 __attribute__((weak)) uint32_t waitq_wake(struct waitq *queue UNUSED, uint32_t max UNUSED)
 {
     return 0;

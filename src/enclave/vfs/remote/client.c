@@ -15,6 +15,7 @@
 #include "signal/signal.h"
 #include "tree/hub.h"
 #include "vfs/linux.h"
+#include "vfs/locks.h"
 
 #define BUCKETS      64u
 #define BUFFER_STACK 2048u
@@ -461,6 +462,40 @@ int remote_set_flags(struct file *file, uint32_t flags)
     if (now >= 0)
         file->flags = (uint32_t)now;
     return now < 0 ? (int)now : 0;
+}
+
+static struct hub_ask lock_request(const struct file *file, const struct file_lock *want, uint32_t flags)
+{
+    return (struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_LOCK,
+                             .args = { (uint64_t)remote_handle(file), want->kind | flags,
+                                       (uint64_t)want->type, want->start, want->last } };
+}
+
+int remote_lock(struct file *file, const struct file_lock *want, bool wait)
+{
+    struct hub_ask ask = lock_request(file, want, wait ? REMOTE_LOCK_WAIT : 0);
+    int64_t ret = wait ? hub_ask_blocking(&ask) : hub_ask(&ask);
+    return ret == -EINTR ? -ERESTARTSYS : (int)ret;
+}
+
+int remote_lock_get(struct file *file, const struct file_lock *want, struct file_lock *ret)
+{
+    struct hub_ask ask = lock_request(file, want, REMOTE_LOCK_GET);
+    int64_t status = hub_ask(&ask);
+    if (status < 0)
+        return (int)status;
+    *ret = (struct file_lock){ .type = (int16_t)ask.out[0],
+                               .start = ask.out[1],
+                               .last = ask.out[2],
+                               .owner = ask.out[3] };
+    return 0;
+}
+
+void remote_lock_closed(struct file *file)
+{
+    struct hub_ask ask = lock_request(file, &(struct file_lock){ .kind = LOCK_RECORD },
+                                      REMOTE_LOCK_CLOSED);
+    (void)!hub_ask(&ask);
 }
 
 int remote_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret)

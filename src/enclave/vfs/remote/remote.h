@@ -29,7 +29,7 @@ enum remote_op {
     REMOTE_ADOPT,    /* (enum remote_adopt, ...): the process's own object moves to the hub, see there */
     REMOTE_POSITION, /* (handle, enum remote_position, ...) */
     REMOTE_SCRATCH,  /* (enum remote_scratch, ...): scratch by path, see there */
-    REMOTE_LOCK,     /* blocking: (handle, command, ...): flock and record locks */
+    REMOTE_LOCK,     /* blocking: (handle, enum lock_kind, F_RDLCK..., start, last); kind with LOCK_ flags below */
     REMOTE_SOCKET,   /* blocking: (handle, enum remote_socket, ...) */
     REMOTE_OPS,
 };
@@ -39,6 +39,8 @@ enum remote_flags {
     REMOTE_PEEK = 2,     /* sockets: it stays */
     REMOTE_WITHIN = 4,   /* write: nothing behind the end (pwrite_kernel) */
 };
+/* REMOTE_LOCK, with the kind: wait for it; who has it: out[0..3] type, start, last, pid; a descriptor was closed. */
+enum remote_lock { REMOTE_LOCK_WAIT = 0x100, REMOTE_LOCK_GET = 0x200, REMOTE_LOCK_CLOSED = 0x400 };
 enum remote_kind {
     REMOTE_STREAM = 1, /* pipes, eventfds, ...: no offset; may block */
     REMOTE_UNIX,       /* a socket */
@@ -168,6 +170,11 @@ int64_t remote_get_flags(struct file *file);
 MUST_CHECK int remote_shutdown(struct file *file, uint32_t how);
 MUST_CHECK int remote_shut(const struct remote *remote, bool read, bool write);
 MUST_CHECK int remote_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t size);
+/* As vfs/locks.h. wait: -ERESTARTSYS. */
+struct file_lock;
+MUST_CHECK int remote_lock(struct file *file, const struct file_lock *want, bool wait);
+MUST_CHECK int remote_lock_get(struct file *file, const struct file_lock *want, struct file_lock *ret);
+void remote_lock_closed(struct file *file);
 int remote_add_seals(struct file *file, uint32_t seals);
 int remote_get_seals(struct file *file);
 MUST_CHECK int remote_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret);

@@ -22,6 +22,7 @@
 #include "process/process.h"
 #include "tree/links.h"
 #include "vfs/linux.h"
+#include "vfs/locks.h"
 #include "vfs/remote/give.h"
 #include "vfs/remote/position.h"
 #include "vfs/tmpfs/tmpfs.h"
@@ -172,6 +173,7 @@ void hub_files_drop(struct peer *peer)
     if (!table)
         return;
     self->never_block = true;
+    locks_process_gone(peer_pid(peer));
     for (uint32_t n = 0; n < table->room; n++)
         if (table->handles[n])
             handle_free(table->handles[n]);
@@ -478,6 +480,37 @@ static int64_t serve_fallocate(struct hub_job *job, struct file *file)
     return tmpfs_fallocate(file, (uint32_t)args[1], args[2], args[3]);
 }
 
+static int64_t serve_lock(struct hub_job *job, struct file *file)
+{
+    const uint64_t *args = job->request.args;
+    struct file_lock found, want = { .kind = args[1] & 0xff,
+                                     .type = (int16_t)args[2],
+                                     .start = args[3],
+                                     .last = args[4],
+                                     .owner = (uint64_t)peer_pid(job->peer) };
+    if (!tmpfs_inode_of(file) || want.kind < LOCK_RECORD || want.kind > LOCK_FLOCK ||
+        want.start > want.last)
+        return -EINVAL;
+    if (args[1] & REMOTE_LOCK_CLOSED) {
+        locks_closed(file, peer_pid(job->peer));
+        return 0;
+    }
+    if (args[1] & REMOTE_LOCK_GET) {
+        int status = locks_get(file, want, &found);
+        job->reply.out[0] = (uint64_t)found.type;
+        job->reply.out[1] = found.start;
+        job->reply.out[2] = found.last;
+        job->reply.out[3] = found.kind == LOCK_RECORD ? found.owner : UINT64_MAX;
+        return status;
+    }
+    int status = locks_set(file, want);
+    if (status != -EAGAIN || !(args[1] & REMOTE_LOCK_WAIT))
+        return status;
+    waitq_add(locks_queue(), &job->waiter);
+    status = locks_set(file, want); /* it may have been given up meanwhile */
+    return status == -EAGAIN ? HUB_LATER : status;
+}
+
 /* Operations on a handle. */
 static int64_t on_file(struct hub_job *job, struct file *file)
 {
@@ -494,6 +527,7 @@ static int64_t on_file(struct hub_job *job, struct file *file)
     case REMOTE_POLL: return serve_poll(job, file);
     case REMOTE_FLAGS: return serve_flags(job, file);
     case REMOTE_DUP_TO: return serve_dup_to(job, file);
+    case REMOTE_LOCK: return serve_lock(job, file);
     default: return -ENOSYS;
     }
 }

@@ -9,6 +9,7 @@
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "vfs/linux.h"
+#include "vfs/locks.h"
 #include "vfs/tmpfs/inode.h"
 #include "vfs/trusted/chunks.h"
 
@@ -331,6 +332,7 @@ static int file_fstat(struct file *file, struct kstat *ret)
 
 static void file_release(struct file *file)
 {
+    locks_file_gone(file);
     tmpfs_unref(file->object);
 }
 
