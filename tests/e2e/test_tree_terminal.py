@@ -75,7 +75,7 @@ def at_terminal(command, folder, environment):
             if not block:
                 break
             shown += block
-        if not pressed and b"child is up" in shown:
+        if not pressed and b"child is up\r\n" in shown:
             pressed = True
             os.write(terminal, b"\x03")
     else:
