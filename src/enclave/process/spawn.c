@@ -94,9 +94,13 @@ static void slots_done(struct spawn *s, int error)
 {
     bool execed = !error && s->head.kind == WIRE_EXEC;
     if (!hub_is_here()) {
-        (void)!hub_ask(&(struct hub_ask){
-            .op = HUB_SPAWN_DONE,
-            .args = { (uint64_t)(uint32_t)s->pid, (uint64_t)(error != 0), execed } });
+        struct hub_ask ask = { .op = HUB_SPAWN_DONE,
+                               .args = { (uint64_t)(uint32_t)s->pid, (uint64_t)(error != 0),
+                                         execed } };
+        if (execed && s->pid == g_process.pid) /* another enclave is this process now */
+            hub_say_last(&ask);
+        else
+            (void)!hub_ask(&ask);
         return;
     }
     peer_spawned(s->peer, error);
@@ -162,9 +166,9 @@ static int finish_stream(struct spawn *s)
 
 static void done(struct spawn *s, int error)
 {
+    share_done(s->share, error == 0);
     if (s->control_slot != TREE_NO_SLOT)
         slots_done(s, error);
-    share_done(s->share, error == 0);
     channel_wipe(&s->channel);
     memset(&s->head, 0, sizeof(s->head));
     heap_free(s);

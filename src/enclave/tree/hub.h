@@ -98,6 +98,9 @@ int64_t hub_ask(struct hub_ask *ask);
 int64_t hub_ask_blocking(struct hub_ask *ask);
 /* The calling thread ends. */
 void hub_thread_done(void);
+/* The last word of this process: not answered, as the hub gives its channels' memory back at once; nobody can
+ * ask any more. */
+void hub_say_last(const struct hub_ask *ask);
 /* After a nudge, on the way to look at signals: fetches and applies events. */
 void hub_events_fetch(void);
 /* A new process: its control channel; then says hello. */

@@ -188,6 +188,13 @@ void hub_client_init(uint32_t control_slot, uint8_t secret[static CHANNEL_SECRET
         lost();
 }
 
+void hub_say_last(const struct hub_ask *ask)
+{
+    struct hub_line *line = g_client.control;
+    mutex_take(&g_client.mutex);
+    (void)!channel_send(&line->channel, &line->out, fill(line, ask));
+}
+
 void hub_leave(int32_t status)
 {
     uint64_t user = 0, system = 0;
@@ -195,11 +202,8 @@ void hub_leave(int32_t status)
         user = border_out(0);
         system = border_out(1);
     }
-    /* Not answered: the hub gives the channel's memory back at once. */
-    struct hub_line *line = g_client.control;
-    struct hub_ask ask = { .op = HUB_EXIT, .args = { (uint64_t)(int64_t)status, user, system } };
-    mutex_take(&g_client.mutex);
-    (void)!channel_send(&line->channel, &line->out, fill(line, &ask));
+    hub_say_last(
+        &(struct hub_ask){ .op = HUB_EXIT, .args = { (uint64_t)(int64_t)status, user, system } });
     for (;;)
         (void)!border_call0(OCALL_TREE_BYE, 0);
 }
