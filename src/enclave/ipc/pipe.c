@@ -24,6 +24,7 @@
 #define PAGE          4096u
 #define MODE_FIFO     0010600u
 #define FIONREAD      0x541bu
+#define HEAD          4u /* bytes before a packet */
 
 sys_fn sys_pipe, sys_pipe2;
 
@@ -98,10 +99,39 @@ static int copy_in(struct stream *stream, uint64_t at, const uint8_t *user, uint
     return ret < 0 || first == n ? ret : copy_from_user(stream->ring, user + first, n - first);
 }
 
+static bool at_end(const struct stream *stream)
+{
+    return !writers(stream) && !stream->connectionless;
+}
+
 static bool read_ready(void *object)
 {
     struct stream *stream = object;
-    return stream_used(stream) || !writers(stream) || stream_moved(stream);
+    return stream_used(stream) || at_end(stream) || stream_moved(stream);
+}
+
+/* The same for memory of ours: a packet's head, and packets on their way to the hub. */
+static void ring_out(const struct stream *stream, uint64_t at, void *buf, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        ((uint8_t *)buf)[i] = stream->ring[(at + i) & (stream->size - 1)];
+}
+
+static void ring_in(struct stream *stream, uint64_t at, const void *buf, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        stream->ring[(at + i) & (stream->size - 1)] = ((const uint8_t *)buf)[i];
+}
+
+/* What a read of size bytes takes from the ring: *ret_skip, then the result, then what is cut off. */
+static uint32_t packet_at(const struct stream *stream, uint64_t size, uint32_t *ret_skip,
+                          uint32_t *ret_whole)
+{
+    uint32_t length;
+    ring_out(stream, stream->head, &length, HEAD);
+    *ret_skip = HEAD;
+    *ret_whole = HEAD + length;
+    return size < length ? (uint32_t)size : length;
 }
 
 struct stream_rights *stream_rights_new(uint32_t count)
@@ -147,14 +177,16 @@ int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, boo
         uint32_t used = stream_used(stream);
         if (used) {
             uint64_t limit = up_to_rights(stream, size, &rights);
-            uint32_t n = limit < used ? (uint32_t)limit : used;
-            int ret = copy_out(stream, stream->head, user, n);
+            uint32_t n = limit < used ? (uint32_t)limit : used, skip = 0, whole = n;
+            if (stream->packets)
+                n = packet_at(stream, size, &skip, &whole);
+            int ret = copy_out(stream, stream->head + skip, user, n);
             if (ret < 0 || peek)
                 rights = NULL;
             if (rights)
                 stream->rights = rights->next;
             if (ret == 0 && !peek)
-                __atomic_store_n(&stream->head, stream->head + n, __ATOMIC_SEQ_CST);
+                __atomic_store_n(&stream->head, stream->head + whole, __ATOMIC_SEQ_CST);
             mutex_drop(&stream->mutex);
             if (ret < 0)
                 return ret;
@@ -166,7 +198,7 @@ int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, boo
                 waitq_wake(stream->writable, UINT32_MAX);
             return n;
         }
-        bool end = !writers(stream);
+        bool end = at_end(stream);
         /* A writer may have written and gone between the two looks. */
         bool again = stream_used(stream) != 0;
         mutex_drop(&stream->mutex);
@@ -232,21 +264,31 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
     while (done < size) {
         uint64_t left = size - done;
         /* What must go at once: all of a small write, else anything. */
-        uint32_t need = atomic && size <= PIPE_ATOMIC ? (uint32_t)size : 1;
+        uint32_t need = atomic && size <= PIPE_ATOMIC ? (uint32_t)size : 1, head = 0;
+        if (stream->packets) {
+            if (size > capacity(stream) - HEAD)
+                return -EMSGSIZE;
+            head = HEAD;
+            need = HEAD + (uint32_t)size;
+        }
         mutex_take(&stream->mutex);
         if (stream->moved) {
             ret = STREAM_MOVED;
         } else if (!readers(stream)) {
-            ret = -EPIPE;
+            ret = stream->connectionless ? -ECONNREFUSED : -EPIPE;
         } else if ((ret = make_ring(stream)) == 0) {
             uint32_t room = stream_room(stream);
             if (room >= need) {
                 uint32_t n = left < room ? (uint32_t)left : room;
-                ret = copy_in(stream, stream->tail, from + done, n);
+                if (stream->packets)
+                    n = (uint32_t)size;
+                ret = copy_in(stream, stream->tail + head, from + done, n);
+                if (ret == 0 && head)
+                    ring_in(stream, stream->tail, &n, HEAD);
                 if (ret == 0 && rights && *rights)
                     rights_add(stream, TAKE_PTR(*rights));
                 if (ret == 0) {
-                    __atomic_store_n(&stream->tail, stream->tail + n, __ATOMIC_SEQ_CST);
+                    __atomic_store_n(&stream->tail, stream->tail + head + n, __ATOMIC_SEQ_CST);
                     done += n;
                 }
             } else {
@@ -268,6 +310,22 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
     return done ? (int64_t)done : ret;
 }
 
+static int push_packets(struct stream *stream, const struct remote *to)
+{
+    uint8_t *buf = heap_pages(stream->size / PAGE);
+    int ret = buf ? 0 : -ENOMEM;
+    for (uint64_t at = stream->head; ret == 0 && at != stream->tail;) {
+        uint32_t length;
+        ring_out(stream, at, &length, HEAD);
+        ring_out(stream, at + HEAD, buf, length);
+        ret = length > HUB_DATA_MAX ? -EMSGSIZE : remote_push(to, buf, length);
+        at += HEAD + length;
+    }
+    if (buf)
+        heap_pages_free(buf, stream->size / PAGE);
+    return ret;
+}
+
 int stream_move(struct stream *stream, const struct remote *to)
 {
     uint32_t used = stream_used(stream);
@@ -275,6 +333,8 @@ int stream_move(struct stream *stream, const struct remote *to)
         log_note("a socket with descriptors on their way (SCM_RIGHTS) cannot be given to another process");
         return -EBUSY;
     }
+    if (used && stream->packets)
+        return push_packets(stream, to);
     if (used) {
         uint32_t start = (uint32_t)stream->head & (stream->size - 1);
         uint32_t first = used < stream->size - start ? used : stream->size - start;

@@ -33,6 +33,8 @@ struct stream {
     uint64_t head, tail;               /* bytes ever read, written; atomic */
     uint32_t readers, writers;         /* open ends; atomic */
     struct waitq *readable, *writable; /* woken when that may have changed */
+    bool packets;        /* each write is read by itself: in the ring its size stands before it */
+    bool connectionless; /* and nobody is told that the other end has gone: reads wait */
     struct stream_rights *rights; /* oldest first; under mutex */
     bool moved; /* the hub has it now: file->ops do. Under mutex; atomic */
 };

@@ -1,5 +1,5 @@
 /*
- * AF_UNIX stream sockets (unix.h). Tier: enclave. Thread-safe.
+ * AF_UNIX sockets (unix.h). Tier: enclave. Thread-safe.
  *
  * A socket that is connected reads its own stream and writes its peer's. It is referenced by its file and by its
  * peer, so that each may look at the other until both are closed.
@@ -23,7 +23,7 @@
 #define BACKLOG_MAX 4096u
 
 struct sock {
-    uint32_t refs;
+    uint32_t refs, type;
     struct sock *peer; /* referenced; set once, with g_lock */
     struct stream in;
     struct waitq queue;         /* whatever changes for this end */
@@ -61,14 +61,19 @@ static struct sock *peer_of(const struct sock *sock)
 
 /* --- life -------------------------------------------------------------------------------------- */
 
-static struct sock *sock_new(void)
+static struct sock *sock_new(uint32_t type)
 {
     struct sock *sock = heap_alloc(sizeof(*sock));
     if (!sock)
         return NULL;
     sock->refs = 1;
     sock->ino = anon_ino();
-    sock->in = (struct stream){ .size = SIZE, .readers = 1, .writers = 1 };
+    sock->type = type;
+    sock->in = (struct stream){ .size = SIZE,
+                                .readers = 1,
+                                .writers = 1,
+                                .packets = type != UNIX_STREAM,
+                                .connectionless = type == UNIX_DATAGRAMS };
     return sock;
 }
 
@@ -102,22 +107,28 @@ static int sock_file(struct sock *sock, uint32_t flags, struct file **ret)
     return 0;
 }
 
-int unix_new(uint32_t flags, struct file **ret)
+uint32_t unix_type(const struct file *file)
 {
-    struct sock *sock = sock_new();
+    return sock_of(file)->type;
+}
+
+int unix_new(uint32_t type, uint32_t flags, struct file **ret)
+{
+    struct sock *sock = sock_new(type);
     int status = sock ? sock_file(sock, flags, ret) : -ENOMEM;
     if (status < 0)
         sock_unref(sock);
     return status;
 }
 
-int unix_pair(uint32_t flags_a, uint32_t flags_b, struct file **ret_a, struct file **ret_b)
+int unix_pair(uint32_t type, uint32_t flags_a, uint32_t flags_b, struct file **ret_a,
+              struct file **ret_b)
 {
     struct file *a, *b;
-    int status = unix_new(flags_a, &a);
+    int status = unix_new(type, flags_a, &a);
     if (status < 0)
         return status;
-    status = unix_new(flags_b, &b);
+    status = unix_new(type, flags_b, &b);
     if (status < 0) {
         file_unref(a);
         return status;
@@ -224,6 +235,8 @@ static uint32_t unix_poll(struct file *file, struct waiter *waiter)
     uint32_t ret = 0;
     if (stream_used(&sock->in))
         ret |= EPOLLIN | EPOLLRDNORM;
+    if (sock->type == UNIX_DATAGRAMS)
+        peer_wrote_last = false;
     if (peer_wrote_last)
         ret |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
     if (!peer_reads || stream_room(&peer->in) >= SIZE / 4)
@@ -337,6 +350,8 @@ static int enqueue(struct sock *sock, struct sock *listener, struct sock *fresh)
         return -EINVAL;
     if (sock->peer)
         return -EISCONN;
+    if (listener && listener->type != sock->type)
+        return -EPROTOTYPE;
     if (!listener || !listener->listening)
         return -ECONNREFUSED;
     if (listener->pending_count >= listener->backlog)
@@ -353,7 +368,7 @@ static int enqueue(struct sock *sock, struct sock *listener, struct sock *fresh)
 
 int unix_connect(struct file *file, const struct unix_name *to)
 {
-    struct sock *sock = sock_of(file), *fresh = sock_new();
+    struct sock *sock = sock_of(file), *fresh = sock_new(sock->type);
     if (!fresh)
         return -ENOMEM;
     lock_take(&g_lock);
@@ -429,6 +444,7 @@ static int move_ends(struct sock *const socks[static 2], struct file *const file
     struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_ADOPT, .args = { ADOPT_PAIR } };
     for (uint32_t i = 0; i < 2; i++)
         ask.args[1 + i] = files[i] ? files[i]->flags & ANON_NONBLOCK : 0;
+    ask.args[3] = socks[0]->type;
     int64_t handle = hub_ask(&ask);
     if (handle < 0)
         return (int)handle;

@@ -1,5 +1,5 @@
 /*
- * AF_UNIX stream sockets inside the enclave: pairs (socketpair(2)), and sockets with names that listen and are
+ * AF_UNIX sockets inside the enclave: pairs (socketpair(2)), and sockets with names that listen and are
  * connected to (unix(7)). Names are those of scratch files, known by device and inode, and abstract ones. Only the
  * root has sockets that are not pairs: those of other processes are the hub's from the start. Tier: enclave.
  */
@@ -24,12 +24,16 @@ struct unix_name {
     char bytes[UNIX_PATH_MAX];
 };
 
-/* Two files, each the other's peer. flags: O_NONBLOCK. -ENOMEM. */
-MUST_CHECK int unix_pair(uint32_t flags_a, uint32_t flags_b, struct file **ret_a,
+/* Two files, each the other's peer. type: SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM; flags: O_NONBLOCK. -ENOMEM. */
+#define UNIX_STREAM    1u
+#define UNIX_DATAGRAMS 2u
+#define UNIX_PACKETS   5u
+MUST_CHECK int unix_pair(uint32_t type, uint32_t flags_a, uint32_t flags_b, struct file **ret_a,
                          struct file **ret_b);
 /* A socket of this process; those of the hub: remote_is_socket(). */
 bool unix_is(const struct file *file);
-MUST_CHECK int unix_new(uint32_t flags, struct file **ret);
+/* No datagrams: they would have no peer. */
+MUST_CHECK int unix_new(uint32_t type, uint32_t flags, struct file **ret);
 /* As bind(2) and so on; file must be one of ours. -EADDRINUSE: abstract names; those of files are the caller's. */
 MUST_CHECK int unix_bind(struct file *file, const struct unix_name *name);
 MUST_CHECK int unix_listen(struct file *file, uint32_t backlog);
@@ -38,6 +42,8 @@ MUST_CHECK int unix_connect(struct file *file, const struct unix_name *to);
 MUST_CHECK int unix_accept(struct file *file, bool nonblock, uint32_t flags, struct file **ret);
 /* -ENOTCONN. */
 MUST_CHECK int unix_name_of(struct file *file, bool peer, struct unix_name *ret);
+/* SO_TYPE */
+uint32_t unix_type(const struct file *file);
 /* SO_ACCEPTCONN */
 bool unix_listens(const struct file *file);
 /* As recv and send; -EPIPE comes without SIGPIPE. file must be one of ours. rights as stream_read_rights(); may

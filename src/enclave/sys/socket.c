@@ -10,6 +10,7 @@
 #include "ipc/anon.h"
 #include "ipc/pipe.h"
 #include "ipc/unix.h"
+#include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "sys/sys.h"
@@ -20,9 +21,9 @@
 #include "vfs/tmpfs/tmpfs.h"
 
 #define AF_UNIX_FAMILY   1
-#define SOCK_STREAM_TYPE 1u
 #define SOCK_TYPE_MASK   0xfu
 #define IOV_MAX          1024u
+#define PACKET_MAX       (1u << 20)
 
 #define MSG_PEEK_FLAG     0x2u
 #define MSG_CTRUNC_FLAG   0x8u
@@ -77,12 +78,14 @@ static struct file *get_socket(uint64_t fd, int *ret_error)
 /* --- making ----------------------------------------------------------------------------------- */
 
 /* 0, or why there is no such socket. */
-static int check_kind(int family, uint32_t type, int protocol)
+static int check_kind(int family, uint32_t type, int protocol, bool pair)
 {
     if (family != AF_UNIX_FAMILY)
         return -EAFNOSUPPORT;
-    if ((type & SOCK_TYPE_MASK) != SOCK_STREAM_TYPE) {
-        log_note("AF_UNIX sockets of type %u are not supported", type & SOCK_TYPE_MASK);
+    uint32_t plain = type & SOCK_TYPE_MASK;
+    if (plain != UNIX_STREAM && plain != UNIX_PACKETS && (plain != UNIX_DATAGRAMS || !pair)) {
+        log_note("AF_UNIX sockets of type %u are not supported%s", plain,
+                 plain == UNIX_DATAGRAMS ? " but in pairs" : "");
         return -ESOCKTNOSUPPORT;
     }
     if (type & ~(SOCK_TYPE_MASK | ANON_NONBLOCK | ANON_CLOEXEC))
@@ -97,10 +100,11 @@ int64_t sys_socket(const struct sysargs *args)
     uint32_t type = (uint32_t)args->a[1];
     if (family == AF_UNIX_FAMILY) {
         struct file *file;
-        int ret = check_kind(family, type, (int)args->a[2]);
+        int ret = check_kind(family, type, (int)args->a[2], false);
         if (ret == 0)
-            ret = hub_is_here() ? unix_new(type & ANON_NONBLOCK, &file)
-                                : remote_socket_new(type & ANON_NONBLOCK, &file);
+            ret = hub_is_here()
+                      ? unix_new(type & SOCK_TYPE_MASK, type & ANON_NONBLOCK, &file)
+                      : remote_socket_new(type & SOCK_TYPE_MASK, type & ANON_NONBLOCK, &file);
         return ret < 0 ? ret : anon_install(file, type);
     }
     audit(OCALL_AUDIT_NET, EACCES, args->a[0], NULL, 0);
@@ -113,11 +117,11 @@ int64_t sys_socket(const struct sysargs *args)
 int64_t sys_socketpair(const struct sysargs *args)
 {
     uint32_t flags = (uint32_t)args->a[1] & ~SOCK_TYPE_MASK;
-    int ret = check_kind((int)args->a[0], (uint32_t)args->a[1], (int)args->a[2]);
+    int ret = check_kind((int)args->a[0], (uint32_t)args->a[1], (int)args->a[2], true);
     if (ret < 0)
         return ret;
     struct file *a, *b;
-    ret = unix_pair(flags & ANON_NONBLOCK, flags & ANON_NONBLOCK, &a, &b);
+    ret = unix_pair((uint32_t)args->a[1] & SOCK_TYPE_MASK, flags & ANON_NONBLOCK, flags & ANON_NONBLOCK, &a, &b);
     if (ret < 0)
         return ret;
     int32_t fds[2] = { anon_install(a, flags), -1 };
@@ -308,6 +312,42 @@ static int64_t send_some(struct file *file, const void *user, uint64_t size, boo
                          : remote_send(file, user, size, nonblock ? REMOTE_NONBLOCK : 0, rights);
 }
 
+static uint32_t type_of(const struct file *file)
+{
+    return unix_is(file) ? unix_type(file) : remote_socket_type(file);
+}
+
+/* One packet from or to several buffers of the program: through one of ours. */
+static int64_t whole_packet(struct file *file, const struct iovec *iov, uint64_t count, bool nonblock,
+                            bool peek, struct stream_rights **rights, bool out)
+{
+    uint64_t size = 0, at = 0;
+    for (uint64_t i = 0; i < count; i++)
+        if (iov[i].iov_len > PACKET_MAX - size)
+            size = PACKET_MAX;
+        else
+            size += iov[i].iov_len;
+    uint8_t *buf = heap_alloc(size + 1);
+    int64_t n = buf ? 0 : -ENOMEM;
+    for (uint64_t i = 0; out && n == 0 && i < count; at += iov[i++].iov_len)
+        n = iov[i].iov_len > size - at ? -EMSGSIZE
+                                       : copy_from_user(buf + at, iov[i].iov_base, iov[i].iov_len);
+    if (n == 0) {
+        current()->kernel_buffers = true;
+        n = out ? send_some(file, buf, size, nonblock, rights)
+                : receive_some(file, buf, size, nonblock, peek, rights);
+        current()->kernel_buffers = false;
+    }
+    int status = 0;
+    for (uint64_t i = 0; !out && status == 0 && n > 0 && i < count && at < (uint64_t)n; i++) {
+        uint64_t part = iov[i].iov_len < (uint64_t)n - at ? iov[i].iov_len : (uint64_t)n - at;
+        status = copy_to_user(iov[i].iov_base, buf + at, part);
+        at += part;
+    }
+    heap_free(buf);
+    return status < 0 ? status : n;
+}
+
 /* Bytes received into all of the buffers; at most one set of descriptors, with which it ends. */
 static int64_t receive(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags,
                        struct stream_rights **ret_rights)
@@ -315,6 +355,10 @@ static int64_t receive(struct file *file, const struct iovec *iov, uint64_t coun
     bool nonblock = anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG;
     bool all = flags & MSG_WAITALL_FLAG, peek = flags & MSG_PEEK_FLAG;
     int64_t done = 0;
+    if (type_of(file) != UNIX_STREAM && count != 1)
+        return whole_packet(file, iov, count, nonblock, peek, ret_rights, false);
+    if (type_of(file) != UNIX_STREAM)
+        return receive_some(file, iov->iov_base, iov->iov_len, nonblock, peek, ret_rights);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t have = 0;
         while (have < iov[i].iov_len) {
@@ -340,6 +384,12 @@ static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, 
 {
     bool nonblock = anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG;
     int64_t done = 0;
+    if (type_of(file) != UNIX_STREAM && count != 1) {
+        done = whole_packet(file, iov, count, nonblock, false, rights, true);
+        if (done == -EPIPE && !(flags & MSG_NOSIGNAL_FLAG))
+            stream_sigpipe();
+        return done;
+    }
     for (uint64_t i = 0; i < count; i++) {
         if (!iov[i].iov_len)
             continue;
@@ -636,7 +686,7 @@ static int option(struct file *file, int name, int32_t ret[static 3], uint32_t *
 {
     *ret_size = sizeof(int32_t);
     switch (name) {
-    case SO_TYPE_OPT: ret[0] = (int32_t)SOCK_STREAM_TYPE; return 0;
+    case SO_TYPE_OPT: ret[0] = (int32_t)type_of(file); return 0;
     case SO_DOMAIN_OPT: ret[0] = AF_UNIX_FAMILY; return 0;
     case SO_ACCEPTCONN_OPT:
         ret[0] = remote_is_socket(file) ? remote_listens(file) : unix_listens(file);

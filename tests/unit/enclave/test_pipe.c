@@ -361,7 +361,7 @@ static void test_socketpair_refused(void **state UNUSED)
     int32_t fds[2];
     assert_int_equal(CALL(sys_socketpair, NUM(AF_INET), NUM(SOCK_STREAM), NUM(0), PTR(fds)),
                      -EAFNOSUPPORT);
-    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_DGRAM), NUM(0), PTR(fds)),
+    assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_RAW), NUM(0), PTR(fds)),
                      -ESOCKTNOSUPPORT);
     assert_int_equal(CALL(sys_socketpair, NUM(AF_UNIX), NUM(SOCK_STREAM), NUM(7), PTR(fds)),
                      -EPROTONOSUPPORT);
@@ -408,6 +408,50 @@ static void test_socketpair(void **state UNUSED)
         0);
     assert_int_equal(type, SOCK_STREAM);
     close_both(fds);
+}
+
+/* Sockets that keep the borders of messages, in one process. */
+static void test_packets(void **state UNUSED)
+{
+    static char much[300000];
+    static const uint64_t types[] = { SOCK_SEQPACKET, SOCK_DGRAM };
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+        int32_t fds[2], type;
+        uint32_t size = sizeof(type);
+        char buf[32];
+        make_sockets(fds, types[i] | SOCK_NONBLOCK);
+        assert_int_equal(
+            CALL(sys_getsockopt, NUM(fds[0]), NUM(SOL_SOCKET), NUM(SO_TYPE), PTR(&type), PTR(&size)), 0);
+        assert_int_equal(type, types[i]);
+        assert_int_equal(do_write(fds[0], "one", 3), 3);
+        assert_int_equal(do_write(fds[0], "second", 6), 6);
+        assert_int_equal(do_write(fds[0], "3", 1), 1);
+        assert_int_equal(CALL(sys_recvfrom, NUM(fds[1]), PTR(buf), NUM(9), NUM(MSG_PEEK)), 3);
+        assert_int_equal(do_read(fds[1], buf, 9), 3);
+        assert_int_equal(do_read(fds[1], buf, 2), 2); /* the rest is lost */
+        assert_int_equal(do_read(fds[1], buf, 9), 1);
+        assert_int_equal(buf[0], '3');
+        assert_int_equal(do_read(fds[1], buf, 9), -EAGAIN);
+        assert_int_equal(do_write(fds[0], much, sizeof(much)), -EMSGSIZE);
+        struct iovec iov[2] = { { "ab", 2 }, { "cde", 3 } };
+        struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
+        assert_int_equal(CALL(sys_sendmsg, NUM(fds[0]), PTR(&message), NUM(0)), 5);
+        iov[0] = (struct iovec){ buf, 4 };
+        iov[1] = (struct iovec){ buf + 10, 4 };
+        assert_int_equal(CALL(sys_recvmsg, NUM(fds[1]), PTR(&message), NUM(0)), 5);
+        assert_memory_equal(buf, "abcd", 4);
+        assert_int_equal(buf[10], 'e');
+        /* Round and round the ring. */
+        for (int n = 0; n < 300; n++) {
+            assert_int_equal(do_write(fds[0], much, 5000), 5000);
+            assert_int_equal(do_read(fds[1], much, 9000), 5000);
+        }
+        fd_close(fds[0]);
+        assert_int_equal(do_read(fds[1], buf, 9), types[i] == SOCK_DGRAM ? -EAGAIN : 0);
+        assert_int_equal(CALL(sys_sendto, NUM(fds[1]), PTR("x"), NUM(1), NUM(MSG_NOSIGNAL)),
+                         types[i] == SOCK_DGRAM ? -ECONNREFUSED : -EPIPE);
+        fd_close(fds[1]);
+    }
 }
 
 /* Descriptors travel with the first byte that was sent with them. */
@@ -546,6 +590,7 @@ int main(void)
         TEST(test_eventfd_wakes),
         TEST(test_socketpair_refused),
         TEST(test_socketpair),
+        TEST(test_packets),
         TEST(test_rights),
         TEST(test_listen),
         TEST(test_socket_shutdown),

@@ -531,7 +531,12 @@ int64_t remote_send(struct file *file UNUSED, const void *user UNUSED, uint64_t 
     return -EIO;
 }
 
-int remote_socket_new(uint32_t flags UNUSED, struct file **ret UNUSED)
+uint32_t remote_socket_type(const struct file *file UNUSED)
+{
+    return 1;
+}
+
+int remote_socket_new(uint32_t type UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
 {
     return -EIO;
 }

@@ -60,7 +60,14 @@ void remote_info(const struct file *file, struct remote_info *ret)
 
 bool remote_is_socket(const struct file *file)
 {
-    return is_remote(file) && remote_of(file)->info.kind == REMOTE_UNIX;
+    return is_remote(file) && remote_of(file)->info.kind >= REMOTE_UNIX &&
+           remote_of(file)->info.kind <= REMOTE_UNIX_DATAGRAMS;
+}
+
+uint32_t remote_socket_type(const struct file *file)
+{
+    uint32_t kind = remote_of(file)->info.kind;
+    return kind == REMOTE_UNIX ? UNIX_STREAM : kind == REMOTE_UNIX_PACKETS ? UNIX_PACKETS : UNIX_DATAGRAMS;
 }
 
 void remote_info_of(const struct hub_ask *ask, int64_t handle, struct remote_info *ret)
@@ -290,6 +297,11 @@ int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_
     int64_t n;
     if (!buf)
         return -ENOMEM;
+    if (size > HUB_DATA_MAX && remote_of(file)->info.kind > REMOTE_UNIX &&
+        remote_of(file)->info.kind <= REMOTE_UNIX_DATAGRAMS) {
+        buffer_done(buf, few, size);
+        return -EMSGSIZE; /* Linux takes some more */
+    }
     do {
         uint64_t want = chunk_of(size - done);
         n = write_chunk(file, (const uint8_t *)user + done, want, own ? UINT64_MAX : *pos, flags,

@@ -44,6 +44,7 @@ enum remote_lock { REMOTE_LOCK_WAIT = 0x100, REMOTE_LOCK_GET = 0x200, REMOTE_LOC
 enum remote_kind {
     REMOTE_STREAM = 1, /* pipes, eventfds, ...: no offset; may block */
     REMOTE_UNIX,       /* a socket */
+    REMOTE_UNIX_PACKETS, REMOTE_UNIX_DATAGRAMS,
     REMOTE_REGULAR,    /* a scratch file: never blocks */
     REMOTE_OFFSET,     /* position.h */
 };
@@ -58,7 +59,7 @@ struct remote_info {
 /* REMOTE_ADOPT: both ends come back as handles: ret, and out[3]. */
 enum remote_adopt {
     ADOPT_PIPE = 1, /* (., size, reader's flags, writer's flags): an empty pipe of that size; ret reads, out[3] writes */
-    ADOPT_PAIR,     /* (., flags a, flags b) */
+    ADOPT_PAIR,     /* (., flags a, flags b, type) */
     ADOPT_EVENTFD,  /* (., count, flags, semaphore) */
     ADOPT_MEMORY,   /* (., mode, flags, sealable): an empty file without a name (memfd_create, O_TMPFILE) */
 };
@@ -98,7 +99,7 @@ enum remote_scratch {
 /* Names travel as struct unix_name, then the canonical path of those that are files. */
 enum remote_socket {
     SOCKET_SHUTDOWN = 1, /* (.., enum unix_shut) */
-    SOCKET_NEW,     /* (-1, ., flags) -> handle */
+    SOCKET_NEW,     /* (-1, ., flags, type) -> handle */
     SOCKET_BIND,    /* (.., mode); data: name, path: made */
     SOCKET_LISTEN,  /* (.., backlog) */
     SOCKET_CONNECT, /* (..); data: name, path */
@@ -152,7 +153,8 @@ int64_t remote_receive(struct file *file, void *user, uint64_t size, uint32_t fl
                        struct stream_rights **ret_rights);
 int64_t remote_send(struct file *file, const void *user, uint64_t size, uint32_t flags,
                     struct stream_rights **rights);
-MUST_CHECK int remote_socket_new(uint32_t flags, struct file **ret);
+uint32_t remote_socket_type(const struct file *file);
+MUST_CHECK int remote_socket_new(uint32_t type, uint32_t flags, struct file **ret);
 MUST_CHECK int remote_bind(struct file *file, const struct unix_name *name, const char *path,
                            uint32_t mode);
 MUST_CHECK int remote_connect(struct file *file, const struct unix_name *name, const char *path);

@@ -216,7 +216,9 @@ void serve_info(struct file *file, struct remote_info *ret)
     if (file->ops == &g_position_ops) {
         ret->kind = REMOTE_OFFSET;
     } else if (unix_is(file)) {
-        ret->kind = REMOTE_UNIX;
+        ret->kind = unix_type(file) == UNIX_STREAM    ? REMOTE_UNIX
+                    : unix_type(file) == UNIX_PACKETS ? REMOTE_UNIX_PACKETS
+                                                      : REMOTE_UNIX_DATAGRAMS;
     } else if (file->ops->lseek && file->ops->fstat(file, &st) == 0) {
         ret->kind = REMOTE_REGULAR;
         ret->dev = st.dev;
@@ -459,7 +461,7 @@ static int64_t serve_adopt(struct hub_job *job)
         status = pipe_new((uint32_t)args[1], (uint32_t)args[2], (uint32_t)args[3], &a, &b);
         return status < 0 ? status : reply_two(job, a, b);
     case ADOPT_PAIR:
-        status = unix_pair((uint32_t)args[1], (uint32_t)args[2], &a, &b);
+        status = unix_pair((uint32_t)args[3], (uint32_t)args[1], (uint32_t)args[2], &a, &b);
         return status < 0 ? status : reply_two(job, a, b);
     case ADOPT_EVENTFD:
         status = eventfd_new(args[1], (uint32_t)args[2], args[3] != 0, &a);

@@ -147,9 +147,9 @@ int64_t remote_receive(struct file *file, void *user, uint64_t size, uint32_t fl
 
 /* --- names -------------------------------------------------------------------------------------- */
 
-int remote_socket_new(uint32_t flags, struct file **ret)
+int remote_socket_new(uint32_t type, uint32_t flags, struct file **ret)
 {
-    struct hub_ask ask = request(NULL, SOCKET_NEW, flags, 0, 0);
+    struct hub_ask ask = request(NULL, SOCKET_NEW, flags, type, 0);
     int64_t handle = hub_ask(&ask);
     if (handle < 0)
         return (int)handle;
