@@ -71,6 +71,14 @@ struct peer *peer_spawning(int32_t pid)
     return NULL;
 }
 
+struct peer *peer_spawned_by(int32_t pid, int32_t parent)
+{
+    for (struct peer *peer = g_hub.peers; peer; peer = peer->next)
+        if (peer->pid == pid && peer->parent == parent && peer->spawning)
+            return peer;
+    return NULL;
+}
+
 struct peer *peer_by_pid(int32_t pid)
 {
     mutex_take(&g_hub.mutex);
@@ -178,7 +186,7 @@ int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer 
                            .spawning = true };
     memcpy(peer->mrenclave, mrenclave, sizeof(peer->mrenclave));
     mutex_take(&g_hub.mutex);
-    int r = peer_spawning(pid) ? -EBUSY : slot_new(&peer->spawn_slot);
+    int r = peer_spawned_by(pid, parent) ? -EBUSY : slot_new(&peer->spawn_slot);
     if (r == 0) {
         r = link_new(peer, NULL, &peer->control_slot, ret_secret);
         if (r < 0)
@@ -461,9 +469,19 @@ static void look_at(uint32_t slot)
     struct link *link = g_hub.links[slot];
     if (!link || link == &g_spawn_mark || link->peer->doomed)
         return;
+    /* Looked at first: what a process that is dead has posted is there. Its last word, HUB_EXIT, lies in its
+     * control channel, and counts. */
+    bool dead = __atomic_load_n(&slot_at(slot)->dead, __ATOMIC_ACQUIRE);
+    struct link *control = NULL;
+    if (dead && link->peer->control_slot < TREE_SLOTS)
+        control = g_hub.links[link->peer->control_slot];
+    if (control && control != link && control->peer == link->peer && !control->waiting)
+        take(control);
+    if (g_hub.links[slot] != link || link->peer->doomed)
+        return;
     if (!link->waiting)
         take(link);
-    if (slot_at(slot)->dead && g_hub.links[slot] == link)
+    if (dead && g_hub.links[slot] == link && !link->peer->doomed)
         doom(link->peer, SIGKILL);
 }
 
