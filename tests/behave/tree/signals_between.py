@@ -115,7 +115,9 @@ with subprocess.Popen(["sh", "-c", "echo on; read line; true"], stdin=subprocess
     print(p.stdout.readline())
     p.terminate()
     print(p.wait())
-with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as p:
+    p.stdin.write(b"it runs\n")
+    print(p.stdout.readline())
     p.kill()
     print(p.wait(), p.stdout.read(), p.poll())
     p.send_signal(signal.SIGTERM)
