@@ -119,10 +119,10 @@ static int64_t serve_spawn(struct hub_job *job)
 static int64_t serve_spawn_done(struct hub_job *job)
 {
     mutex_take(&g_hub.mutex);
-    struct peer *peer = peer_spawning((int32_t)job->request.args[0]);
-    bool own = peer && peer->parent == peer_pid(job->peer);
+    struct peer *peer =
+        peer_spawned_by((int32_t)job->request.args[0], peer_pid(job->peer));
     mutex_drop(&g_hub.mutex);
-    if (!own)
+    if (!peer)
         return -EINVAL;
     peer_spawned(peer, (int)job->request.args[1]);
     if (job->request.args[2])

@@ -47,7 +47,9 @@ extern struct hub g_hub;
 
 /* The mutex is held. */
 struct peer *peer_running(int32_t pid);
-struct peer *peer_spawning(int32_t pid);
+struct peer *peer_spawning(int32_t pid); /* the youngest: a forked child may exec before its parent is done */
+/* The one that this process (its parent, or itself: exec in place) is starting. */
+struct peer *peer_spawned_by(int32_t pid, int32_t parent);
 /* -EAGAIN: no slot is free. */
 MUST_CHECK int link_new(struct peer *peer, struct link **ret, uint32_t *ret_slot,
                         uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
