@@ -14,6 +14,7 @@
 #include "ipc/epoll.h"
 
 #include "border/border.h"
+#include "ipc/anew.h"
 #include "ipc/anon.h"
 #include "ipc/poll.h"
 #include "mm/heap.h"
@@ -518,10 +519,8 @@ static const struct file_ops g_epoll_ops = {
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
-static int64_t create(uint32_t flags)
+int epoll_anew(struct file **ret)
 {
-    if (flags & ~ANON_CLOEXEC)
-        return -EINVAL;
     struct epoll *epoll = heap_alloc(sizeof(*epoll));
     if (!epoll)
         return -ENOMEM;
@@ -531,7 +530,45 @@ static int64_t create(uint32_t flags)
         heap_free(epoll);
         return -ENOMEM;
     }
-    return anon_install(file, flags);
+    *ret = file;
+    return 0;
+}
+
+bool epoll_describe(const struct file *file, struct anew *ret)
+{
+    if (file->ops != &g_epoll_ops)
+        return false;
+    *ret = (struct anew){ .kind = ANEW_EPOLL };
+    return true;
+}
+
+uint32_t epoll_members(const struct file *file, struct anew_member *ret, uint32_t max)
+{
+    struct epoll *epoll = epoll_of(file);
+    uint32_t count = 0;
+    mutex_take(&epoll->mutex);
+    for (uint32_t b = 0; b < BUCKETS; b++) {
+        for (const struct item *i = epoll->items[b]; i; i = i->next, count++)
+            if (count < max)
+                ret[count] = (struct anew_member){ i->file, i->fd, i->events | i->mode, i->data };
+    }
+    mutex_drop(&epoll->mutex);
+    return count;
+}
+
+int epoll_watch(struct file *file, const struct anew_member *member)
+{
+    struct epoll_event event = { .events = member->events, .data = member->data };
+    return control(epoll_of(file), EPOLL_CTL_ADD, member->file, member->fd, &event);
+}
+
+static int64_t create(uint32_t flags)
+{
+    struct file *file;
+    if (flags & ~ANON_CLOEXEC)
+        return -EINVAL;
+    int ret = epoll_anew(&file);
+    return ret < 0 ? ret : anon_install(file, flags);
 }
 
 int64_t sys_epoll_create(const struct sysargs *args)

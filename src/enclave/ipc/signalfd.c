@@ -7,6 +7,7 @@
 #include <linux/signalfd.h>
 
 #include "arch/string.h"
+#include "ipc/anew.h"
 #include "ipc/anon.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
@@ -129,6 +130,30 @@ static int64_t change(int fd, uint64_t set)
     return ret;
 }
 
+bool signalfd_describe(const struct file *file, struct anew *ret)
+{
+    if (file->ops != &g_signal_ops)
+        return false;
+    *ret = (struct anew){ .kind = ANEW_SIGNALFD, .set = set_of(file->object) };
+    return true;
+}
+
+int signalfd_anew(const struct anew *like, uint32_t flags, struct file **ret)
+{
+    struct signal_file *object = heap_alloc(sizeof(*object));
+    if (!object)
+        return -ENOMEM;
+    object->set = like->set;
+    object->ino = anon_ino();
+    struct file *file = file_new(&g_signal_ops, flags | 2 /* O_RDWR */, object);
+    if (!file) {
+        heap_free(object);
+        return -ENOMEM;
+    }
+    *ret = file;
+    return 0;
+}
+
 static int64_t make(int fd, uint64_t user_set, uint64_t size, uint32_t flags)
 {
     uint64_t set;
@@ -141,17 +166,9 @@ static int64_t make(int fd, uint64_t user_set, uint64_t size, uint32_t flags)
     if (fd != -1)
         return change(fd, set);
 
-    struct signal_file *object = heap_alloc(sizeof(*object));
-    if (!object)
-        return -ENOMEM;
-    object->set = set;
-    object->ino = anon_ino();
-    struct file *file = file_new(&g_signal_ops, (flags & ANON_NONBLOCK) | 2 /* O_RDWR */, object);
-    if (!file) {
-        heap_free(object);
-        return -ENOMEM;
-    }
-    return anon_install(file, flags);
+    struct file *file;
+    ret = signalfd_anew(&(struct anew){ .set = set }, flags & ANON_NONBLOCK, &file);
+    return ret < 0 ? ret : anon_install(file, flags);
 }
 
 int64_t sys_signalfd(const struct sysargs *args)

@@ -5,6 +5,7 @@
 
 #include "arch/string.h"
 #include "border/border.h"
+#include "ipc/anew.h"
 #include "ipc/anon.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
@@ -101,6 +102,36 @@ static const struct file_ops g_timer_ops = {
     .travel = TRAVEL_ANEW,
 };
 
+bool timerfd_describe(struct file *file, struct anew *ret)
+{
+    if (file->ops != &g_timer_ops)
+        return false;
+    struct timer_file *timer = timer_of(file);
+    *ret = (struct anew){ .kind = ANEW_TIMERFD, .clock = timer->timer.clock };
+    clock_timer_get(&timer->timer, &ret->left, &ret->interval);
+    ret->ticks = __atomic_load_n(&timer->ticks, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+int timerfd_anew(const struct anew *like, uint32_t flags, struct file **ret)
+{
+    struct timer_file *timer = heap_alloc(sizeof(*timer));
+    if (!timer)
+        return -ENOMEM;
+    clock_timer_init(&timer->timer, like->clock, fire);
+    timer->ino = anon_ino();
+    timer->ticks = like->ticks;
+    struct file *file = file_new(&g_timer_ops, flags | 2 /* O_RDWR */, timer);
+    if (!file) {
+        heap_free(timer);
+        return -ENOMEM;
+    }
+    if (like->left)
+        clock_timer_set(&timer->timer, like->left, like->interval, false, NULL, NULL);
+    *ret = file;
+    return 0;
+}
+
 int64_t sys_timerfd_create(const struct sysargs *args)
 {
     int32_t clock = (int32_t)args->a[0];
@@ -110,17 +141,9 @@ int64_t sys_timerfd_create(const struct sysargs *args)
     if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME &&
         clock != CLOCK_REALTIME_ALARM && clock != CLOCK_BOOTTIME_ALARM)
         return -EINVAL;
-    struct timer_file *timer = heap_alloc(sizeof(*timer));
-    if (!timer)
-        return -ENOMEM;
-    clock_timer_init(&timer->timer, clock, fire);
-    timer->ino = anon_ino();
-    struct file *file = file_new(&g_timer_ops, (flags & ANON_NONBLOCK) | 2 /* O_RDWR */, timer);
-    if (!file) {
-        heap_free(timer);
-        return -ENOMEM;
-    }
-    return anon_install(file, flags);
+    struct file *file;
+    int ret = timerfd_anew(&(struct anew){ .clock = clock }, flags & ANON_NONBLOCK, &file);
+    return ret < 0 ? ret : anon_install(file, flags);
 }
 
 /* A reference; *ret_error says why there is none. */

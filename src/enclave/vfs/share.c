@@ -8,6 +8,7 @@
 
 #include "arch/string.h"
 #include "border/border.h"
+#include "ipc/anew.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/vma.h"
@@ -234,7 +235,31 @@ static void send_info(const struct remote_info *info, struct tree_stream *s)
     tree_put_u64(s, info->ino);
 }
 
-static void send_item(const struct item *item, struct tree_stream *s)
+/* What the other process makes again. Members of an epoll instance that do not go there are left out. */
+static void send_anew(const struct share *share, struct file *file, struct tree_stream *s)
+{
+    struct anew anew = { .kind = ANEW_NONE };
+    struct anew_member *members = NULL;
+    uint32_t count = 0;
+    if (!signalfd_describe(file, &anew) && !timerfd_describe(file, &anew) &&
+        epoll_describe(file, &anew)) {
+        count = epoll_members(file, NULL, 0);
+        members = heap_alloc(count * sizeof(*members) + 1);
+        uint32_t now = members ? epoll_members(file, members, count) : 0;
+        count = now < count ? now : count;
+    }
+    tree_put_bytes(s, &anew, sizeof(anew));
+    tree_put_u32(s, count);
+    for (uint32_t i = 0; i < count; i++) {
+        tree_put_u32(s, find(share, members[i].file));
+        tree_put_u32(s, (uint32_t)members[i].fd);
+        tree_put_u32(s, members[i].events);
+        tree_put_u64(s, members[i].data);
+    }
+    heap_free(members);
+}
+
+static void send_item(const struct share *share, const struct item *item, struct tree_stream *s)
 {
     struct file *file = item->file;
     struct kstat st = { .mode = 0 };
@@ -254,7 +279,7 @@ static void send_item(const struct item *item, struct tree_stream *s)
         tree_put_u64(s, file->position ? 0 : file->pos);
         send_info(&item->position, s);
         break;
-    default: tree_put_string(s, file->ops->name, (uint32_t)strlen(file->ops->name)); break;
+    default: send_anew(share, file, s); break;
     }
 }
 
@@ -262,7 +287,7 @@ void share_send(struct share *share, struct tree_stream *s)
 {
     tree_put_u32(s, share->item_count);
     for (uint32_t i = 0; i < share->item_count; i++)
-        send_item(&share->items[i], s);
+        send_item(share, &share->items[i], s);
     tree_put_u32(s, share->fd_count);
     for (uint32_t i = 0; i < share->fd_count; i++)
         tree_put_bytes(s, &share->fds[i], sizeof(share->fds[i]));
@@ -318,9 +343,17 @@ static int denied_file(uint32_t flags, const char *path, const struct kstat *st,
 
 /* --- receiving ----------------------------------------------------------------------------------- */
 
+struct watch {
+    struct watch *next;
+    struct file *epoll; /* one of those received */
+    uint32_t number;
+    struct anew_member member;
+};
+
 static struct {
     struct file **files;
     uint32_t count;
+    struct watch *watches;
 } g_received;
 
 static void get_info(struct tree_stream *s, struct remote_info *ret)
@@ -380,15 +413,56 @@ static int receive_host(struct tree_stream *s, uint32_t flags, const char *path,
     return status < 0 ? status : set_position(*ret, &position);
 }
 
+/* An epoll instance's members are watched once all files are there. */
+static int get_members(struct tree_stream *s, uint32_t count, struct file *file)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct watch *watch = heap_alloc(sizeof(*watch));
+        if (!watch)
+            return -ENOMEM;
+        watch->epoll = file;
+        watch->number = tree_get_u32(s);
+        watch->member.fd = (int32_t)tree_get_u32(s);
+        watch->member.events = tree_get_u32(s);
+        watch->member.data = tree_get_u64(s);
+        watch->next = g_received.watches;
+        g_received.watches = watch;
+        if (s->error)
+            return s->error;
+    }
+    return 0;
+}
+
 static int receive_anew(struct tree_stream *s, uint32_t flags, struct file **ret)
 {
-    uint32_t size;
-    char *name = tree_get_string(s, 64, &size);
-    if (!name)
-        return s->error ? s->error : -ENOMEM;
-    log_note("an inherited descriptor of kind '%s' is not supported: it cannot be used here", name);
-    heap_free(name);
-    return denied_file(flags, NULL, &(struct kstat){ .mode = 0600 }, ret);
+    struct anew anew;
+    tree_get_bytes(s, &anew, sizeof(anew));
+    uint32_t count = tree_get_u32(s);
+    if (s->error)
+        return s->error;
+    int status;
+    switch (anew.kind) {
+    case ANEW_SIGNALFD: return signalfd_anew(&anew, flags & O_NONBLOCK, ret);
+    case ANEW_TIMERFD: return timerfd_anew(&anew, flags & O_NONBLOCK, ret);
+    case ANEW_EPOLL:
+        status = epoll_anew(ret);
+        return status < 0 ? status : get_members(s, count, *ret);
+    default: return denied_file(flags, NULL, &(struct kstat){ .mode = 0600 }, ret);
+    }
+}
+
+static int watch_all(void)
+{
+    int status = 0;
+    while (g_received.watches) {
+        struct watch *watch = g_received.watches;
+        g_received.watches = watch->next;
+        watch->member.file = share_file(watch->number);
+        if (status == 0 && watch->member.file && watch->member.file->ops->poll)
+            status = epoll_watch(watch->epoll, &watch->member);
+        heap_free(watch);
+    }
+    return status;
 }
 
 static int receive_item(struct tree_stream *s, struct file **ret)
@@ -451,6 +525,8 @@ static int receive_fds(struct tree_stream *s)
 void share_receive(struct tree_stream *s)
 {
     int status = receive_files(s);
+    if (status == 0)
+        status = watch_all();
     if (status == 0)
         status = receive_fds(s);
     if (status < 0 && !s->error)

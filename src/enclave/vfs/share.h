@@ -3,17 +3,19 @@
  * open file description is sent once, then the descriptors that name it. Afterwards both processes have the
  * same description, as on Linux: one offset, one set of status flags, one pipe.
  *
- *   trusted files, directories  reopened in the child by path; the offset is kept by the hub from here on
- *                               (vfs/remote/position.h), in both processes
+ *   trusted files               reopened in the child by path; the offset is kept by the hub from here on
+ *                               (vfs/remote/position.h), in both processes. The root's, at exec: held by the hub,
+ *                               so that who inherits one may read it even if its own manifest does not name it
+ *   directories, /proc, /dev    reopened by path, at the same offset; then each has its own
  *   host files, stdio           the host handle is inherited; offset as above
  *   scratch files, pipes,       held by the hub: the child gets a handle (vfs/remote/remote.h). Where the
- *   socket pairs, eventfds      parent is not the root and the object is its own still, it moves to the hub
- *   epoll                       as Linux: shared; its members go by description
- *   /proc, /dev                 made anew in the child
+ *   sockets, eventfds           parent is not the root and the object is its own still, it moves to the hub
+ *   signalfd, timerfd, epoll    made anew, set up the same (ipc/anew.h): Linux shares the last two
  *
  * A file whose path the child's manifest does not grant still arrives where Linux would pass it: pipes,
- * scratch, host files and standard streams do; a trusted file that the child's manifest does not name arrives
- * as one whose reads are EACCES (with an audit line): its content cannot be verified there. Tier: enclave.
+ * scratch, host files and standard streams do; a trusted file of a process that is not the root, and that the
+ * child's manifest does not name, arrives as one whose reads are EACCES (with an audit line): its content cannot be
+ * verified there. Tier: enclave.
  */
 #pragma once
 

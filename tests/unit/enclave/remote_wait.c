@@ -4,6 +4,7 @@
 
 #include "../../../src/enclave/thread/mutex.c"
 
+#include "ipc/anew.h"
 #include "thread/clock.h"
 
 uint64_t timer_next(void)
@@ -31,4 +32,24 @@ void signal_mask_restore(void)
 bool timespec_valid(const struct __kernel_timespec *ts UNUSED, uint64_t *ret_ns UNUSED)
 {
     return false;
+}
+
+bool signalfd_describe(const struct file *file UNUSED, struct anew *ret UNUSED)
+{
+    return false;
+}
+
+bool timerfd_describe(struct file *file UNUSED, struct anew *ret UNUSED)
+{
+    return false;
+}
+
+int signalfd_anew(const struct anew *like UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+{
+    return -ENOMEM;
+}
+
+int timerfd_anew(const struct anew *like UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+{
+    return -ENOMEM;
 }

@@ -419,6 +419,9 @@ static void epoll_body(void)
     as(1);
     hub_files_told();
     CHECK_EQ(SYS(epoll_wait, U(ep), U(&got), 1, 0), 1, "ready again");
+    as(2); /* an instance of its own, with the same members */
+    CHECK_EQ(SYS(epoll_wait, U(ep), U(&got), 1, 0), 1, "ready here too");
+    CHECK_EQ(got.data.u64, 7, "data");
 }
 
 /* --- sockets, eventfds --------------------------------------------------------------------------- */

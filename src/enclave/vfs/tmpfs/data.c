@@ -25,8 +25,12 @@ static void *page_new(struct inode *inode, bool data)
         chunks_shrink();
         page = heap_pages(1);
     }
-    if (!page)
+    if (!page) {
+        static bool said;
+        if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+            log_note("out of enclave memory for scratch files: ENOSPC; --heap raises the limit");
         return NULL;
+    }
     memset(page, 0, BLOCK_SIZE);
     if (data)
         inode->blocks++;
