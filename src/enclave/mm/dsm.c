@@ -84,6 +84,8 @@ static struct {
     struct {
         uint32_t object;
         uint64_t page, since;
+        struct thread *thread; /* who faulted */
+        uint64_t entries;      /* how often it had come to the library OS by then */
     } recent[RECENT];
     struct timer timer;
 } g_dsm;
@@ -530,13 +532,31 @@ static bool take_page(uint32_t object, uint64_t page, uint8_t *buf)
 
 /* --- giving ------------------------------------------------------------------------------------- */
 
-static uint64_t age(uint32_t object, uint64_t page)
+static uint64_t entries(const struct thread *thread)
+{
+    return __atomic_load_n(&thread->syscall_count, __ATOMIC_RELAXED) +
+           __atomic_load_n(&thread->fault_count, __ATOMIC_RELAXED);
+}
+
+static void note_recent(uint32_t object, uint64_t page)
+{
+    uint32_t i = (uint32_t)(page ^ object) % RECENT;
+    g_dsm.recent[i].object = object;
+    g_dsm.recent[i].page = page;
+    g_dsm.recent[i].since = clock_monotonic();
+    g_dsm.recent[i].thread = current();
+    g_dsm.recent[i].entries = entries(current());
+}
+
+/* May the page go? Who faulted for it has come to us again since, so it has run its instruction; or had time to. */
+static bool had_its_time(uint32_t object, uint64_t page)
 {
     uint32_t i = (uint32_t)(page ^ object) % RECENT;
     if (g_dsm.recent[i].object != object || g_dsm.recent[i].page != page)
-        return UINT64_MAX;
-    uint64_t now = clock_monotonic();
-    return now > g_dsm.recent[i].since ? now - g_dsm.recent[i].since : 0;
+        return true;
+    if (g_dsm.recent[i].entries != entries(g_dsm.recent[i].thread))
+        return true;
+    return clock_monotonic() >= g_dsm.recent[i].since + HOLD_NS;
 }
 
 static void late_add(uint32_t object, uint64_t page)
@@ -610,7 +630,7 @@ void dsm_revoke(const struct hub_event *event)
 {
     if (event->c == DSM_WAKE) {
         wake_sleeper(event->b);
-    } else if (age(event->a, event->b) < HOLD_NS) {
+    } else if (!had_its_time(event->a, event->b)) {
         late_add(event->a, event->b);
         late_soon();
     } else {
@@ -622,7 +642,7 @@ bool dsm_take_here(uint32_t object, uint64_t page, uint8_t *buf)
 {
     struct busy busy = { .object = object, .first = page, .count = 1, .giving = true };
     for (;;) {
-        bool old = age(object, page) >= HOLD_NS;
+        bool old = had_its_time(object, page);
         lock_take(&g_dsm.lock);
         bool free = old && !clash(object, page, 1);
         if (free)
@@ -821,10 +841,7 @@ static enum mm_fault fetch(struct file *file, uint64_t page, uint64_t offset, st
         placed = put_in_place(v, page, granted < fits ? granted : fits, buf, zero);
         result = placed ? MM_FAULT_DONE : MM_FAULT_NOMEM;
     }
-    uint32_t i = (uint32_t)(busy->first ^ busy->object) % RECENT;
-    g_dsm.recent[i].object = busy->object;
-    g_dsm.recent[i].page = busy->first;
-    g_dsm.recent[i].since = clock_monotonic();
+    note_recent(busy->object, busy->first);
     lock_drop(mm_lock());
     if (placed < granted) /* the mapping changed meanwhile */
         ask_give(busy->object, busy->first + placed, granted - placed, DSM_CONTENT,

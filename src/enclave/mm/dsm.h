@@ -22,7 +22,8 @@
  *    answered; busy pages wait for each other. So the hub never sees GET of a page from who is giving it, and GIVE
  *    from who does not hold the page changes nothing.
  *  - Every page of an object that was private to one process until then is that process's by default.
- *  - A holder keeps a page for HOLD_NS: whoever faulted runs its instruction. REVOKE before that is put off.
+ *  - A holder keeps a page until who faulted for it comes to the library OS again, or HOLD_NS: so it runs its
+ *    instruction. REVOKE before that is put off.
  *  - Futex words on such pages are waited for at the hub, by object and offset. A waiter is known there before
  *    it looks at the word, under a number of its own; HUB_EVENT_REVOKE with c = DSM_WAKE says that it was woken.
  *    Who leaves unwoken says so, and hears whether a wake was on the way.

@@ -35,6 +35,7 @@
 #include "process/process.h"
 #include "thread/futex.h"
 #include "thread/mutex.h"
+#include "thread/threads.h"
 #include "thread/timer.h"
 #include "vfs/remote/remote.h"
 #include "vfs/remote/serve.h"
@@ -441,6 +442,8 @@ static uint32_t add(uint64_t address, uint32_t n, uint32_t *ret_fault)
                 ; /* not atomic: two holders would lose one */
             *word = old + n;
             lock_drop(mm_lock());
+            if (address & PAGE) /* the next call; on other pages it is time that counts */
+                g_thread.syscall_count++;
             return old + n;
         }
         lock_drop(mm_lock());
