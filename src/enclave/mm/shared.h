@@ -3,9 +3,10 @@
  * enclave page has one address. So the file's content stands in the file system, a mapping's accepted
  * pages are copies, and both are brought together whenever the program could tell the difference: its
  * stores go to the file before the file is read or written by a system call, at msync, munmap and exit;
- * what system calls write goes to the pages afterwards. Two such mappings of one part of a file at the
- * same time would not see each other's stores: the second is refused (ENODEV, with a line). Private and
- * trusted mappings have no part in this. Tier: enclave.
+ * what system calls write goes to the pages afterwards. Two such mappings of one part of a host's file at the
+ * same time would not see each other's stores: the second is refused (ENODEV, with a line). Scratch files that
+ * are mapped twice, here or in another process, are mm/dsm.h's. Private and trusted mappings have no part in
+ * this. Tier: enclave.
  */
 #pragma once
 
