@@ -331,7 +331,10 @@ static int64_t copy_files(struct file *in, uint64_t *in_pos, struct file *out, u
         if (n < got && in_pos) {
             /* What was not written was not read. */
             uint64_t back = (uint64_t)(got - (n < 0 ? 0 : n));
-            pos_give_back(in, in_pos, back);
+            if (in_pos == &in->pos) /* wherever the description's offset is kept */
+                (void)!in->ops->lseek(in, -(int64_t)back, SEEK_CUR);
+            else
+                pos_give_back(in, in_pos, back);
         }
         if (n <= 0)
             break;

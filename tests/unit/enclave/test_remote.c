@@ -666,6 +666,19 @@ static void scratch_body(void)
     CHECK_EQ(SYS(stat, U("/tmp/h/x"), U(&st)), -ENOTDIR, "no directory");
 }
 
+/* What sendfile could not write was not read. */
+static void sendfile_body(void)
+{
+    start(1);
+    int64_t fd = make("/tmp/x", "0123456789");
+    CHECK_EQ(SYS(lseek, U(fd), 0, SEEK_SET), 0, "seek");
+    CHECK_EQ(SYS(pipe2, U(g_fds), O_NONBLOCK), 0, "pipe");
+    CHECK_EQ(SYS(write, U(g_fds[1]), U(g_much), 65536 - 5), 65536 - 5, "nearly full");
+    CHECK_EQ(SYS(sendfile, U(g_fds[1]), U(fd), 0, 3), 3, "three");
+    CHECK_EQ(SYS(sendfile, U(g_fds[1]), U(fd), 0, 7), -EAGAIN, "PIPE_BUF");
+    CHECK_EQ(SYS(lseek, U(fd), 0, SEEK_CUR), 3, "back");
+}
+
 static void shm_body(void)
 {
     struct stat st;
@@ -813,6 +826,7 @@ BODY(listen_child)
 BODY(position_root)
 BODY(position_child)
 BODY(scratch)
+BODY(sendfile)
 BODY(shm)
 BODY(locks)
 BODY(grant)
@@ -828,7 +842,7 @@ int main(void)
         cmocka_unit_test(test_rights),        cmocka_unit_test(test_listen_root),
         cmocka_unit_test(test_listen_child),
         cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
-        cmocka_unit_test(test_scratch),       cmocka_unit_test(test_shm),
+        cmocka_unit_test(test_scratch),       cmocka_unit_test(test_sendfile),     cmocka_unit_test(test_shm),
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),
     };
