@@ -101,7 +101,8 @@ static int64_t ask(struct hub_ask *ask, bool may_wait)
                            .data = data,
                            .first = true };
     int64_t ret;
-    memcpy(data, ask->data, ask->size);
+    if (ask->size)
+        memcpy(data, ask->data, ask->size);
     memcpy(job.request.args, ask->args, sizeof(ask->args));
     job.waiter.notify = told;
     g_asked++;
