@@ -99,6 +99,7 @@ struct thread {
     uint64_t syscall_count, trap_count, fault_count, ocall_count;
     /* --- work for others (vfs/remote/serve.c) ------------------------------------------------- */
     bool kernel_buffers; /* "program memory" of file operations is the library OS's: mm/uaccess.c */
+    bool holds_stream;   /* copies with a stream's mutex: a page that another process holds is -EFAULT now */
     bool never_block;    /* what would wait is -EAGAIN, whatever the file's flags say: ipc/ */
 };
 

@@ -20,6 +20,7 @@
 #include "vfs/kstat.h"
 #include "vfs/remote/remote.h"
 
+#define FETCH_TRIES 1000u
 #define O_WRONLY_FLAG 1u
 #define PAGE          4096u
 #define MODE_FIFO     0010600u
@@ -83,20 +84,40 @@ void stream_done(struct stream *stream)
 }
 
 /* Copies n bytes of the ring from position at, in one or two pieces. The mutex is held. */
+/*
+ * Copies from and to the program, with the mutex. The memory may be a page that another process holds just now
+ * (mm/dsm.h): only the hub's thread can get it, and that may be waiting for this very mutex. So such a page
+ * is -EFAULT here; fetch() brings it in without the mutex, and the caller tries again.
+ */
 static int copy_out(const struct stream *stream, uint64_t at, uint8_t *user, uint32_t n)
 {
     uint32_t start = (uint32_t)at & (stream->size - 1);
     uint32_t first = n < stream->size - start ? n : stream->size - start;
+    current()->holds_stream = true;
     int ret = copy_to_user(user, stream->ring + start, first);
-    return ret < 0 || first == n ? ret : copy_to_user(user + first, stream->ring, n - first);
+    if (ret == 0 && first < n)
+        ret = copy_to_user(user + first, stream->ring, n - first);
+    current()->holds_stream = false;
+    return ret;
 }
 
 static int copy_in(struct stream *stream, uint64_t at, const uint8_t *user, uint32_t n)
 {
     uint32_t start = (uint32_t)at & (stream->size - 1);
     uint32_t first = n < stream->size - start ? n : stream->size - start;
+    current()->holds_stream = true;
     int ret = copy_from_user(stream->ring + start, user, first);
-    return ret < 0 || first == n ? ret : copy_from_user(stream->ring, user + first, n - first);
+    if (ret == 0 && first < n)
+        ret = copy_from_user(stream->ring, user + first, n - first);
+    current()->holds_stream = false;
+    return ret;
+}
+
+/* After -EFAULT, without the mutex: true if it is worth another try. */
+static bool fetch(const void *user, uint64_t n, bool write, uint32_t *tries)
+{
+    return !current()->kernel_buffers && (*tries)++ < FETCH_TRIES &&
+           user_prefault(user, n, write) == 0;
 }
 
 static bool at_end(const struct stream *stream)
@@ -165,6 +186,7 @@ int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonbl
 int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek,
                            struct stream_rights **ret_rights)
 {
+    uint32_t tries = 0;
     if (!size)
         return 0;
     for (;;) {
@@ -188,6 +210,8 @@ int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, boo
             if (ret == 0 && !peek)
                 __atomic_store_n(&stream->head, stream->head + whole, __ATOMIC_SEQ_CST);
             mutex_drop(&stream->mutex);
+            if (ret == -EFAULT && fetch(user, n, true, &tries))
+                continue;
             if (ret < 0)
                 return ret;
             if (ret_rights)
@@ -258,7 +282,8 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
                             bool atomic, struct stream_rights **rights)
 {
     const uint8_t *from = user;
-    uint64_t done = 0;
+    uint64_t done = 0, want = 0;
+    uint32_t tries = 0;
     int64_t ret = 0;
 
     while (done < size) {
@@ -282,6 +307,7 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
                 uint32_t n = left < room ? (uint32_t)left : room;
                 if (stream->packets)
                     n = (uint32_t)size;
+                want = n;
                 ret = copy_in(stream, stream->tail + head, from + done, n);
                 if (ret == 0 && head)
                     ring_in(stream, stream->tail, &n, HEAD);
@@ -300,6 +326,8 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
             waitq_wake(stream->readable, UINT32_MAX);
             continue;
         }
+        if (ret == -EFAULT && fetch(from + done, want, false, &tries))
+            continue;
         if (ret != -EAGAIN || nonblock)
             break;
         struct write_wait wait = { stream, need };

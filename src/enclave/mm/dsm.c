@@ -851,6 +851,8 @@ static enum mm_fault fetch(struct file *file, uint64_t page, uint64_t offset, st
 
 enum mm_fault dsm_fault(struct file *file, uint64_t page, uint64_t offset)
 {
+    if (current()->holds_stream)
+        return MM_FAULT_BUS;
     struct busy busy = { .object = dsm_number(file), .first = offset / PAGE, .count = DSM_PAGES_MAX };
     if (busy_take(&busy) < 0)
         return MM_FAULT_DONE;
