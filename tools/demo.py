@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The main job on examples/least_squares, step by step; then one byte changes, and the run is refused.
+"""The main job on examples/least_squares, step by step; then one byte changes, and the run is refused. Then
+examples/report: a program that starts others, each in its own enclave.
 
 Everything happens in a temporary copy of the example. Exit code 0 only if each step did what it should.
 """
@@ -37,6 +38,24 @@ class Demo:
             "OPENBLAS_NUM_THREADS": "1",
         }
         self.work = folder / "least_squares"
+
+    def report(self):
+        self.work = self.folder / "report"
+        shutil.copytree(ROOT / "examples/report", self.work)
+
+        step("a program that starts others: each gets its own manifest, measurement and enclave")
+        self.run("trace", "-o", "report.trace", "--", PYTHON, "report.py")
+        self.run("manifest", "report.trace", "-o", "report.cascade.json")
+        self.run("keygen", "-o", "key.pem")
+        self.run("sign", "report.cascade.json", "--key", "key.pem", "-o", "report.sgx")
+        self.run("show", "report.sgx")
+        self.run("run", "report.sgx")
+
+        step("a file that only the worker may read changes: the tree is stopped")
+        weights = self.work / "weights.txt"
+        weights.write_text(weights.read_text().replace("3", "9"))
+        self.run("run", "--quiet", "report.sgx", expect=3)
+        print("\nrefused with exit code 3, as it should be")
 
     def run(self, *arguments, expect=0):
         print("$ sgxpy " + " ".join(arguments), flush=True)
@@ -82,7 +101,9 @@ def main():
     parser.add_argument("--sgxpy", required=True, type=pathlib.Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sgxpy-demo-") as folder:
-        Demo(str(options.sgxpy.resolve()), pathlib.Path(folder).resolve()).all()
+        demo = Demo(str(options.sgxpy.resolve()), pathlib.Path(folder).resolve())
+        demo.all()
+        demo.report()
     return 0
 
 
