@@ -123,6 +123,9 @@ enum ocall_nr {
     OCALL_TREE_BYE,     /* (): a child's program has ended, its status is with the hub: this host process
                            ends silently, exit code 0. No return. Also exec in place */
 
+    /* --- scratch files larger than memory ---------------------------------------------------- */
+    OCALL_SPILL_OPEN,   /* (): an empty file without a name, for this process alone -> handle */
+
     OCALL_COUNT,
 };
 

@@ -65,6 +65,7 @@ static const struct {
     [OCALL_TREE_NUDGE] = { ocall_tree_nudge, "TREE_NUDGE" },
     [OCALL_TREE_KILL] = { ocall_tree_kill, "TREE_KILL" },
     [OCALL_TREE_FREE] = { ocall_tree_free, "TREE_FREE" },
+    [OCALL_SPILL_OPEN] = { ocall_spill_open, "SPILL_OPEN" },
     [OCALL_TREE_BYE] = { ocall_tree_bye, "TREE_BYE" },
 };
 

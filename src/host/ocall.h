@@ -27,7 +27,7 @@ ocall_fn ocall_thread_start, ocall_thread_exit, ocall_park, ocall_unpark, ocall_
 ocall_fn ocall_clock, ocall_rusage;
 ocall_fn ocall_open, ocall_close, ocall_read, ocall_write, ocall_pread, ocall_pwrite, ocall_lseek,
     ocall_fstat, ocall_getdents, ocall_ftruncate, ocall_fallocate, ocall_fsync, ocall_flock,
-    ocall_fcntl_lock, ocall_set_nonblock;
+    ocall_fcntl_lock, ocall_set_nonblock, ocall_spill_open;
 ocall_fn ocall_stat, ocall_readlink, ocall_mkdir, ocall_unlink, ocall_rename, ocall_link,
     ocall_symlink, ocall_chmod, ocall_chown, ocall_utimens;
 ocall_fn ocall_isatty, ocall_ioctl;

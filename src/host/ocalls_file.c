@@ -4,7 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -31,6 +34,35 @@ int64_t ocall_open(struct host_thread *t, const uint64_t args[6])
     int saved = errno;
     thread_block_end(t);
     return fd < 0 ? -saved : handle_add(fd);
+}
+
+/* Where the file system has no O_TMPFILE: a name for a moment. */
+static int open_and_unlink(const char *folder)
+{
+    char path[PATH_MAX];
+    if ((size_t)snprintf(path, sizeof(path), "%s/sgxpy-spill-XXXXXX", folder) >= sizeof(path))
+        return -1;
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}
+
+int64_t ocall_spill_open(struct host_thread *t UNUSED, const uint64_t args[6] UNUSED)
+{
+    const char *folders[] = { secure_getenv("TMPDIR"), "/var/tmp", "/tmp" };
+    int error = ENOENT;
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+        if (!folders[i] || folders[i][0] != '/')
+            continue;
+        int fd = open(folders[i], O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+        if (fd < 0)
+            fd = open_and_unlink(folders[i]);
+        if (fd >= 0)
+            return handle_add(fd);
+        error = errno;
+    }
+    return -error;
 }
 
 int64_t ocall_close(struct host_thread *t UNUSED, const uint64_t args[6])

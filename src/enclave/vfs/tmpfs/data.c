@@ -11,83 +11,7 @@
 #include "vfs/linux.h"
 #include "vfs/locks.h"
 #include "vfs/tmpfs/inode.h"
-#include "vfs/trusted/chunks.h"
-
-static uint64_t covered(uint32_t height)
-{
-    return 1ull << (9 * height);
-}
-
-static void *page_new(struct inode *inode, bool data)
-{
-    void *page = heap_pages(1);
-    if (!page) {
-        chunks_shrink();
-        page = heap_pages(1);
-    }
-    if (!page) {
-        static bool said;
-        if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
-            log_note("out of enclave memory for scratch files: ENOSPC; --heap raises the limit");
-        return NULL;
-    }
-    memset(page, 0, BLOCK_SIZE);
-    if (data)
-        inode->blocks++;
-    return page;
-}
-
-/* Locked. The block, NULL for a hole; with make: NULL if there is no memory. */
-static void *block(struct inode *inode, uint64_t index, bool make)
-{
-    while (index >= covered(inode->height)) {
-        if (!make)
-            return NULL;
-        if (inode->root) {
-            void **node = page_new(inode, false);
-            if (!node)
-                return NULL;
-            node[0] = inode->root;
-            inode->root = node;
-        }
-        inode->height++;
-    }
-    void **at = &inode->root;
-    for (uint32_t h = inode->height;; h--) {
-        if (!*at) {
-            if (!make || !(*at = page_new(inode, h == 0)))
-                return NULL;
-        }
-        if (h == 0)
-            return *at;
-        at = (void **)*at + (index >> (9 * (h - 1)) & (NODE_SLOTS - 1));
-    }
-}
-
-/* Frees the blocks from index first on below *at. */
-static void prune(struct inode *inode, void **at, uint32_t height, uint64_t first)
-{
-    if (!*at)
-        return;
-    if (height > 0) {
-        void **node = *at;
-        uint64_t each = covered(height - 1);
-        for (uint64_t i = first / each; i < NODE_SLOTS; i++)
-            prune(inode, &node[i], height - 1, i == first / each ? first % each : 0);
-    } else {
-        inode->blocks--;
-    }
-    if (first == 0) {
-        heap_pages_free(*at, 1);
-        *at = NULL;
-    }
-}
-
-void inode_free_blocks(struct inode *inode)
-{
-    prune(inode, &inode->root, inode->height, 0);
-    inode->height = 0;
-}
+#include "vfs/tmpfs/spill.h"
 
 static void lock_quiet(struct inode *inode)
 {
@@ -107,29 +31,40 @@ static void touch(struct inode *inode)
     inode->ctime = now;
 }
 
+static int may_resize(const struct inode *inode, uint64_t size)
+{
+    bool refused = (size < inode->size && (inode->seals & F_SEAL_SHRINK)) ||
+                   (size > inode->size && (inode->seals & F_SEAL_GROW));
+    return refused ? -EPERM : 0;
+}
+
 int inode_resize(struct inode *inode, uint64_t size)
 {
     if (size > FILE_SIZE_MAX)
         return -EFBIG;
-    int status = 0;
+    struct spilled *gone = NULL;
     lock_quiet(inode);
-    if ((size < inode->size && (inode->seals & F_SEAL_SHRINK)) ||
-        (size > inode->size && (inode->seals & F_SEAL_GROW))) {
-        status = -EPERM;
-    } else {
+    int status = may_resize(inode, size);
+    /* A chunk that stays in part has to be here; what happens while it comes in is looked at again. */
+    while (status == 0 && size < inode->size && size % SPILL_CHUNK &&
+           (status = blocks_load(inode, size / BLOCK_SIZE)) > 0) {
+        lock_drop(&inode->lock);
+        lock_quiet(inode);
+        status = may_resize(inode, size);
+    }
+    if (status == 0) {
         if (size < inode->size) {
-            uint64_t first = (size + BLOCK_SIZE - 1) / BLOCK_SIZE;
-            if (first < covered(inode->height))
-                prune(inode, &inode->root, inode->height, first);
-            if (!inode->root)
-                inode->height = 0;
-            char *last = size % BLOCK_SIZE ? block(inode, size / BLOCK_SIZE, false) : NULL;
+            blocks_prune(inode, (size + BLOCK_SIZE - 1) / BLOCK_SIZE, &gone);
+            char *last = NULL;
+            if (size % BLOCK_SIZE)
+                status = block_get(inode, size / BLOCK_SIZE, false, NULL, &last);
             if (last)
                 memset(last + size % BLOCK_SIZE, 0, BLOCK_SIZE - size % BLOCK_SIZE);
         }
         inode->size = size;
     }
     lock_drop(&inode->lock);
+    spill_free(gone);
     if (status == 0)
         touch(inode);
     return status;
@@ -142,6 +77,15 @@ struct inode *tmpfs_inode_of(const struct file *file)
     return file->ops == &g_tmpfs_file_ops ? file->object : NULL;
 }
 
+/* After a copy: the block's chunk may go. */
+static void unpin(struct inode *inode, const char *data, struct pin *pin)
+{
+    if (!data)
+        return;
+    LOCKED(&inode->lock);
+    block_unpin(inode, pin);
+}
+
 static int64_t file_read(struct file *file, void *user, uint64_t size, uint64_t *pos)
 {
     struct inode *inode = file->object;
@@ -152,15 +96,19 @@ static int64_t file_read(struct file *file, void *user, uint64_t size, uint64_t 
     uint64_t offset;
     uint64_t want = pos_take(file, pos, size, end, &offset);
     uint64_t done = 0;
+    struct pin pin;
     int status = 0;
     while (done < want) {
         uint64_t at = offset + done, skip = at % BLOCK_SIZE;
         uint64_t n = BLOCK_SIZE - skip < want - done ? BLOCK_SIZE - skip : want - done;
+        char *data = NULL;
         lock_take(&inode->lock);
-        const char *data = block(inode, at / BLOCK_SIZE, false);
+        status = block_get(inode, at / BLOCK_SIZE, false, &pin, &data);
         lock_drop(&inode->lock);
-        status = data ? copy_to_user((char *)user + done, data + skip, n)
-                      : clear_user((char *)user + done, n);
+        if (status == 0)
+            status = data ? copy_to_user((char *)user + done, data + skip, n)
+                          : clear_user((char *)user + done, n);
+        unpin(inode, data, &pin);
         if (status < 0)
             break;
         done += n;
@@ -181,7 +129,10 @@ static int64_t file_pread_kernel(struct file *file, void *buf, uint64_t size, ui
     for (uint64_t done = 0; done < want;) {
         uint64_t at = offset + done, skip = at % BLOCK_SIZE;
         uint64_t n = BLOCK_SIZE - skip < want - done ? BLOCK_SIZE - skip : want - done;
-        const char *data = block(inode, at / BLOCK_SIZE, false);
+        char *data = NULL;
+        int status = block_get(inode, at / BLOCK_SIZE, false, NULL, &data);
+        if (status < 0)
+            return status;
         if (data)
             memcpy((char *)buf + done, data + skip, n);
         else
@@ -198,16 +149,19 @@ static int64_t file_pwrite_kernel(struct file *file, const void *buf, uint64_t s
     LOCKED(&inode->lock);
     uint64_t end = inode->size;
     uint64_t want = offset >= end ? 0 : end - offset < size ? end - offset : size;
-    for (uint64_t done = 0; done < want;) {
+    int status = 0;
+    inode->busy++; /* the lock may be dropped: nothing is to be written behind a new end */
+    for (uint64_t done = 0; status == 0 && done < want;) {
         uint64_t at = offset + done, skip = at % BLOCK_SIZE;
         uint64_t n = BLOCK_SIZE - skip < want - done ? BLOCK_SIZE - skip : want - done;
-        char *data = block(inode, at / BLOCK_SIZE, true);
-        if (!data)
-            return -ENOSPC;
-        memcpy(data + skip, (const char *)buf + done, n);
+        char *data = NULL;
+        status = block_get(inode, at / BLOCK_SIZE, true, NULL, &data);
+        if (status == 0)
+            memcpy(data + skip, (const char *)buf + done, n);
         done += n;
     }
-    return (int64_t)want;
+    inode->busy--;
+    return status < 0 ? status : (int64_t)want;
 }
 
 /* Where a write goes, and how much of it; the inode is busy afterwards. */
@@ -258,14 +212,18 @@ static int64_t file_write(struct file *file, const void *user, uint64_t size, ui
     if (begun < 0)
         return begun;
     uint64_t want = (uint64_t)begun, done = 0;
+    struct pin pin;
     int status = 0;
     while (done < want) {
         uint64_t at = offset + done, skip = at % BLOCK_SIZE;
         uint64_t n = BLOCK_SIZE - skip < want - done ? BLOCK_SIZE - skip : want - done;
+        char *data = NULL;
         lock_take(&inode->lock);
-        char *data = block(inode, at / BLOCK_SIZE, true);
+        status = block_get(inode, at / BLOCK_SIZE, true, &pin, &data);
         lock_drop(&inode->lock);
-        status = data ? copy_from_user(data + skip, (const char *)user + done, n) : -ENOSPC;
+        if (status == 0)
+            status = copy_from_user(data + skip, (const char *)user + done, n);
+        unpin(inode, data, &pin);
         if (status < 0)
             break;
         done += n;
@@ -300,7 +258,7 @@ static int64_t file_lseek(struct file *file, int64_t offset, int whence)
     uint64_t size = inode->size;
     if ((whence == SEEK_DATA || whence == SEEK_HOLE) && offset >= 0 && (uint64_t)offset < size) {
         uint64_t at = (uint64_t)offset;
-        while (at < size && (block(inode, at / BLOCK_SIZE, false) != NULL) != (whence == SEEK_DATA))
+        while (at < size && block_present(inode, at / BLOCK_SIZE) != (whence == SEEK_DATA))
             at = (at / BLOCK_SIZE + 1) * BLOCK_SIZE;
         if (at > size)
             at = size;
@@ -403,7 +361,8 @@ int tmpfs_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t 
         for (uint64_t at = offset; status == 0 && at < end && at < inode->size;) {
             uint64_t skip = at % BLOCK_SIZE;
             uint64_t n = BLOCK_SIZE - skip < end - at ? BLOCK_SIZE - skip : end - at;
-            char *data = block(inode, at / BLOCK_SIZE, false);
+            char *data = NULL;
+            status = block_get(inode, at / BLOCK_SIZE, false, NULL, &data);
             if (data)
                 memset(data + skip, 0, n);
             at += n;
@@ -412,9 +371,10 @@ int tmpfs_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t 
         if (end > inode->size && !(mode & 1) && (inode->seals & F_SEAL_GROW))
             status = -EPERM;
         for (uint64_t at = offset / BLOCK_SIZE;
-             status == 0 && at < (end + BLOCK_SIZE - 1) / BLOCK_SIZE; at++)
-            if (!block(inode, at, true))
-                status = -ENOSPC;
+             status == 0 && at < (end + BLOCK_SIZE - 1) / BLOCK_SIZE; at++) {
+            char *data;
+            status = block_get(inode, at, true, NULL, &data);
+        }
         if (status == 0 && !(mode & 1) && end > inode->size)
             inode->size = end;
     }

@@ -5,11 +5,8 @@
 #include <stdint.h>
 
 #include "thread/lock.h"
+#include "vfs/tmpfs/blocks.h"
 #include "vfs/tmpfs/tmpfs.h"
-
-#define BLOCK_SIZE 4096u
-#define NODE_SLOTS 512u /* pointers in one page */
-#define HEIGHT_MAX 6u
 
 struct entry {
     struct entry *next; /* same hash bucket */
@@ -26,13 +23,16 @@ struct inode {
     int64_t atime, mtime, ctime; /* ns; 64-bit stores, no lock */
     uint64_t size;
 
-    /* Regular: a radix tree of pages; height 0: root is the only block. NULL is a hole. */
-    struct lock lock; /* root, height, blocks, size, busy */
+    /* Regular (blocks.c): a radix tree of pages; height 0: root is the only block. NULL is a hole. */
+    struct lock lock; /* root, height, blocks, size, busy, pins, sweep */
     void *root;
     uint32_t height;
-    uint32_t busy; /* copies from or to blocks under way: no block is freed */
+    uint32_t busy; /* copies from or to blocks under way, chunks that move: blocks_prune must wait */
     uint64_t blocks;
     uint32_t seals;
+    struct pin *pins;
+    uint64_t sweep;                       /* from where to look for what can be spilled */
+    struct inode *ring_next, *ring_prev; /* files with chunks; blocks.c's lock */
 
     char *target;         /* symlink */
     struct xattr *xattrs; /* under lock */
@@ -48,6 +48,5 @@ struct inode {
 struct inode *inode_new(uint32_t mode, uint32_t dev);
 /* Frees the blocks from offset size on; waits for copies under way. Grows by a hole. */
 int inode_resize(struct inode *inode, uint64_t size);
-void inode_free_blocks(struct inode *inode);
 void inode_free_xattrs(struct inode *inode);
 int tmpfs_file(struct inode *inode, uint32_t flags, struct file **ret);

@@ -58,7 +58,7 @@ void tmpfs_unref(struct inode *inode)
 {
     if (!inode || __atomic_sub_fetch(&inode->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
-    inode_free_blocks(inode);
+    blocks_free(inode);
     inode_free_xattrs(inode);
     heap_free(inode->target);
     heap_free(inode->slots);
