@@ -584,6 +584,9 @@ static int64_t set_size(struct file *file, uint64_t size)
 int pipe_new(uint32_t size, uint32_t reader_flags, uint32_t writer_flags, struct file **ret_reader,
              struct file **ret_writer)
 {
+    /* The ring is used by mask, and another process may have said this. */
+    if (size && (size < PAGE || size > PIPE_SIZE_MAX || size & (size - 1)))
+        return -EINVAL;
     struct pipe *pipe = heap_alloc(sizeof(*pipe));
     if (!pipe)
         return -ENOMEM;

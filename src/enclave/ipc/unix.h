@@ -28,6 +28,10 @@ struct unix_name {
 #define UNIX_STREAM    1u
 #define UNIX_DATAGRAMS 2u
 #define UNIX_PACKETS   5u
+static inline bool unix_type_ok(uint64_t type)
+{
+    return type == UNIX_STREAM || type == UNIX_DATAGRAMS || type == UNIX_PACKETS;
+}
 MUST_CHECK int unix_pair(uint32_t type, uint32_t flags_a, uint32_t flags_b, struct file **ret_a,
                          struct file **ret_b);
 /* A socket of this process; those of the hub: remote_is_socket(). */

@@ -54,6 +54,15 @@ void hub_wake(void)
 {
 }
 
+struct hub g_hub;
+static unsigned g_cancelled;
+void link_cancel(struct link *link)
+{
+    waitq_remove(&link->job.waiter);
+    link->waiting = false;
+    g_cancelled++;
+}
+
 void **peer_files(struct peer *peer)
 {
     return &peer->files;
@@ -808,6 +817,137 @@ static void hostile_body(void)
     }
 }
 
+/* What a process with code of its own may say that the library OS never would. */
+static int64_t attack(struct hub_ask a)
+{
+    return hub_ask(&a);
+}
+
+static void sizes_body(void)
+{
+    start(2);
+    static const uint64_t sizes[] = { 1, 4095, 4097, 8191, 12288, 1ull << 21, 1ull << 31, UINT32_MAX };
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+        CHECK_EQ(attack((struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+                                          .args = { ADOPT_PIPE, sizes[i] } }),
+                 -EINVAL, "a pipe of %llu bytes", (unsigned long long)sizes[i]);
+    CHECK_EQ(attack((struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+                                      .args = { ADOPT_PAIR, 0, 0, 3 } }),
+             -EINVAL, "a pair of no type");
+}
+
+/* No mode makes a symlink without a target, or a device. */
+static void modes_body(void)
+{
+    static const char path[] = "/dev/shm/x";
+    start(2);
+    for (uint64_t type = 0; type < 16; type++) {
+        for (uint64_t what = SCRATCH_CREATE; what <= SCRATCH_MKNOD; what++) {
+            struct kstat st;
+            uint64_t mode = type << 12 | 0600;
+            if (what == SCRATCH_LIST)
+                continue;
+            struct hub_ask make = { .op = HUB_FILE_FIRST + REMOTE_SCRATCH,
+                                    .args = { what, mode, mode, 0, UINT64_MAX },
+                                    .data = path,
+                                    .size = sizeof(path) - 1 };
+            if (what == SCRATCH_CREATE)
+                make.args[1] = O_RDWR | O_CREAT;
+            if (hub_ask(&make) < 0)
+                continue;
+            struct hub_ask look = make;
+            look.args[0] = SCRATCH_STAT;
+            look.reply = &st;
+            look.room = sizeof(st);
+            CHECK_EQ(hub_ask(&look), 0, "stat");
+            bool fine = what == SCRATCH_CREATE  ? S_ISREG(st.mode)
+                        : what == SCRATCH_MKDIR ? S_ISDIR(st.mode)
+                                                : S_ISREG(st.mode) || S_ISFIFO(st.mode) || S_ISSOCK(st.mode);
+            CHECK(fine, "request %llu with mode %llo made %o", (unsigned long long)what,
+                  (unsigned long long)mode, st.mode);
+            look = make;
+            look.args[0] = S_ISDIR(st.mode) ? SCRATCH_RMDIR : SCRATCH_UNLINK;
+            CHECK_EQ(hub_ask(&look), 0, "gone");
+        }
+    }
+}
+
+/* A handle that is only read from gives no more than that. */
+static void readonly_body(void)
+{
+    start(1);
+    int64_t fd = SYS(open, U("/tmp/f"), O_RDWR | O_CREAT, 0600);
+    CHECK_EQ(WRITE(fd, "content"), 7, "write");
+    CHECK_EQ(SYS(close, U(fd)), 0, "close");
+    fd = SYS(open, U("/tmp/f"), O_RDONLY);
+    start_b(1, true);
+    memcpy(g_b.mrenclave, g_other, sizeof(g_other));
+    struct file *file = fd_get((int)fd);
+    uint64_t handle = (uint64_t)remote_handle(file);
+    file_unref(file);
+    static const struct {
+        const char *name;
+        uint32_t op;
+        uint64_t args[4];
+    } tries[] = {
+        { "write", REMOTE_WRITE, { 0, 0, 0 } },
+        { "write within", REMOTE_WRITE, { 0, 0, REMOTE_WITHIN } },
+        { "truncate", REMOTE_FTRUNCATE, { 0 } },
+        { "punch", REMOTE_FALLOCATE, { 3, 0, 7 } },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
+        struct hub_ask a = { .op = HUB_FILE_FIRST + tries[i].op, .args = { handle }, .data = "forged", .size = 6 };
+        memcpy(a.args + 1, tries[i].args, sizeof(tries[i].args));
+        CHECK(hub_ask(&a) < 0, "%s", tries[i].name);
+    }
+    static const uint64_t scratch[][2] = { { SCRATCH_TRUNCATE, 0 },
+                                           { SCRATCH_OPEN, O_RDWR },
+                                           { SCRATCH_OPEN, O_WRONLY },
+                                           { SCRATCH_OPEN, O_RDONLY | O_TRUNC },
+                                           { SCRATCH_CREATE, O_RDWR } };
+    for (size_t i = 0; i < ARRAY_SIZE(scratch); i++) {
+        struct hub_ask a = { .op = HUB_FILE_FIRST + REMOTE_SCRATCH,
+                             .args = { scratch[i][0], scratch[i][1], 0, 0, handle } };
+        CHECK(hub_ask(&a) < 0, "scratch %zu", i);
+    }
+    CHECK(attack((struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SCRATCH,
+                                   .args = { SCRATCH_OPEN, O_RDONLY, 0, 0, handle } }) >= 0,
+          "as it was opened");
+    SAYS(READ(fd, 100), "content");
+}
+
+/* What a request waits for goes away. */
+static void close_body(void)
+{
+    start(2);
+    struct hub_ask a = { .op = HUB_FILE_FIRST + REMOTE_ADOPT, .args = { ADOPT_PIPE, 0 } };
+    int64_t in = hub_ask(&a);
+    int64_t out = (int64_t)a.out[3];
+    CHECK(in >= 0, "pipe");
+    static uint8_t reply[HUB_DATA_MAX];
+    static struct link link;
+    link = (struct link){
+        .peer = &g_b,
+        .waiting = true,
+        .job = { .peer = &g_b,
+                 .request = { .op = HUB_FILE_FIRST + REMOTE_READ,
+                              .args = { (uint64_t)in, 10, UINT64_MAX } },
+                 .reply_data = reply,
+                 .waiter = { .notify = told } },
+    };
+    g_hub.links[7] = &link;
+    g_serving = true;
+    CHECK_EQ(hub_files(&link.job), HUB_LATER, "it waits");
+    g_serving = false;
+    CHECK(link.job.waiter.queue, "on the pipe's queue");
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(attack((struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE,
+                                          .args = { i ? (uint64_t)out : (uint64_t)in } }),
+                 0, "close");
+    CHECK(!link.job.waiter.queue, "it waits on a queue that is gone");
+    CHECK_EQ(g_cancelled, 1, "it was answered");
+}
+
 #define BODY(name)                                \
     static void test_##name(void **state UNUSED) \
     {                                             \
@@ -832,6 +972,10 @@ BODY(shm)
 BODY(locks)
 BODY(grant)
 BODY(hostile)
+BODY(sizes)
+BODY(modes)
+BODY(readonly)
+BODY(close)
 
 int main(void)
 {
@@ -846,6 +990,8 @@ int main(void)
         cmocka_unit_test(test_scratch),       cmocka_unit_test(test_sendfile),     cmocka_unit_test(test_shm),
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_sizes),         cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_readonly),      cmocka_unit_test(test_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

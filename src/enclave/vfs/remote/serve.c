@@ -140,6 +140,18 @@ void serve_close(struct peer *peer, int32_t number)
         handle_free(handle);
 }
 
+/* The hub's thread. A request of that process that waits for the handle's file is answered first: nothing but the
+ * handle may keep the file, whose queue the request stands on. (The library OS never closes what is in use.) */
+static void close_handle(struct peer *peer, uint64_t number)
+{
+    for (uint32_t slot = 0; slot < TREE_SLOTS; slot++) {
+        struct link *link = g_hub.links[slot];
+        if (link && link->peer == peer && link->waiting && link->job.request.args[0] == number)
+            link_cancel(link);
+    }
+    serve_close(peer, number < HANDLES_MAX ? (int32_t)number : -1);
+}
+
 /* Only the hub's thread takes handles away. */
 static struct handle *handle_at(struct peer *peer, uint64_t number)
 {
@@ -255,6 +267,12 @@ bool serve_enqueue(struct hub_job *job, struct file *file)
     return job->waiter.queue != NULL;
 }
 
+/* The caller's kernel has looked already; but the caller may be hostile. */
+static bool writable(const struct file *file)
+{
+    return (file->flags & O_ACCMODE) != O_RDONLY;
+}
+
 static bool blocks(const struct file *file, uint64_t flags)
 {
     return !(file->flags & O_NONBLOCK) && !(flags & REMOTE_NONBLOCK);
@@ -303,10 +321,13 @@ static int64_t serve_read(struct hub_job *job, struct file *file)
 static int64_t write_file(struct file *file, const void *buf, uint64_t size, const uint64_t *args)
 {
     uint64_t own;
-    if (args[3] & REMOTE_WITHIN)
+    if (args[3] & REMOTE_WITHIN) {
+        if (tmpfs_inode_of(file) && tmpfs_get_seals(file) & F_SEAL_WRITE)
+            return -EPERM;
         return file->ops->pwrite_kernel
                    ? file->ops->pwrite_kernel(file, buf, size, args[2])
                    : -EINVAL;
+    }
     if (unix_is(file))
         return unix_send(file, buf, size, true, NULL);
     return file->ops->write(file, buf, size, position_of(file, args, &own));
@@ -317,7 +338,7 @@ static int64_t serve_write(struct hub_job *job, struct file *file)
 {
     const uint64_t *args = job->request.args;
     uint64_t size = job->request.size;
-    if ((file->flags & O_ACCMODE) == O_RDONLY && !(args[3] & REMOTE_WITHIN))
+    if (!writable(file))
         return -EBADF;
     if (!file->ops->write)
         return -EINVAL;
@@ -461,6 +482,8 @@ static int64_t serve_adopt(struct hub_job *job)
         status = pipe_new((uint32_t)args[1], (uint32_t)args[2], (uint32_t)args[3], &a, &b);
         return status < 0 ? status : reply_two(job, a, b);
     case ADOPT_PAIR:
+        if (!unix_type_ok(args[3]))
+            return -EINVAL;
         status = unix_pair((uint32_t)args[3], (uint32_t)args[1], (uint32_t)args[2], &a, &b);
         return status < 0 ? status : reply_two(job, a, b);
     case ADOPT_EVENTFD:
@@ -477,6 +500,8 @@ static int64_t serve_adopt(struct hub_job *job)
 static int64_t serve_fallocate(struct hub_job *job, struct file *file)
 {
     const uint64_t *args = job->request.args;
+    if (!writable(file))
+        return -EBADF;
     if (!tmpfs_inode_of(file))
         return file->ops->lseek ? -ENODEV : -ESPIPE;
     return tmpfs_fallocate(file, (uint32_t)args[1], args[2], args[3]);
@@ -491,7 +516,8 @@ static int64_t serve_lock(struct hub_job *job, struct file *file)
                                      .last = args[4],
                                      .owner = (uint64_t)peer_pid(job->peer) };
     if (!tmpfs_inode_of(file) || want.kind < LOCK_RECORD || want.kind > LOCK_FLOCK ||
-        want.start > want.last)
+        want.start > want.last ||
+        (want.type != F_RDLCK && want.type != F_WRLCK && want.type != F_UNLCK))
         return -EINVAL;
     if (args[1] & REMOTE_LOCK_CLOSED) {
         locks_closed(file, peer_pid(job->peer));
@@ -523,7 +549,8 @@ static int64_t on_file(struct hub_job *job, struct file *file)
     case REMOTE_WRITE: return serve_write(job, file);
     case REMOTE_LSEEK: return ops->lseek ? ops->lseek(file, (int64_t)args[1], (int)args[2]) : -ESPIPE;
     case REMOTE_FSTAT: return serve_fstat(job, file);
-    case REMOTE_FTRUNCATE: return ops->ftruncate ? ops->ftruncate(file, args[1]) : -EINVAL;
+    case REMOTE_FTRUNCATE:
+        return ops->ftruncate && writable(file) ? ops->ftruncate(file, args[1]) : -EINVAL;
     case REMOTE_FALLOCATE: return serve_fallocate(job, file);
     case REMOTE_IOCTL: return serve_ioctl(job, file);
     case REMOTE_POLL: return serve_poll(job, file);
@@ -537,7 +564,7 @@ static int64_t on_file(struct hub_job *job, struct file *file)
 static int64_t dispatch(struct hub_job *job)
 {
     switch (job->request.op - HUB_FILE_FIRST) {
-    case REMOTE_CLOSE: serve_close(job->peer, (int32_t)job->request.args[0]); return 0;
+    case REMOTE_CLOSE: close_handle(job->peer, job->request.args[0]); return 0;
     case REMOTE_ADOPT: return serve_adopt(job);
     case REMOTE_POSITION: return serve_position(job);
     case REMOTE_SCRATCH: return serve_scratch(job);

@@ -125,6 +125,8 @@ static bool canonical(const char *path, uint32_t size)
             (left && name[0] == '.' && (left == 1 || name[1] == '/')) ||
             (left > 1 && name[0] == '.' && name[1] == '.' && (left == 2 || name[2] == '/')))
             return false;
+        if (left > NAME_MAX_SIZE && !memchr(name, '/', NAME_MAX_SIZE + 1))
+            return false;
     }
     return true;
 }
@@ -150,6 +152,20 @@ int serve_find(struct hub_job *job, const char *path, uint32_t size, struct plac
     return status;
 }
 
+/* An open file may be read and changed as it was opened; in other ways only by who may open its path. */
+static bool handle_grants(struct hub_job *job, const struct file *file, const struct place *place)
+{
+    const uint64_t *args = job->request.args;
+    uint32_t mode = (uint32_t)args[1] & O_ACCMODE, has = file->flags & O_ACCMODE;
+    bool opens = args[0] == SCRATCH_OPEN || args[0] == SCRATCH_CREATE;
+    bool reads = opens && mode != O_WRONLY;
+    bool writes = args[0] == SCRATCH_TRUNCATE || (opens && (mode != O_RDONLY || args[1] & O_TRUNC));
+    struct manifest_str grant;
+    if ((!reads || has != O_WRONLY) && (!writes || has != O_RDONLY))
+        return true;
+    return granted(job->peer, place->path, place->path_size, &grant);
+}
+
 /* The place of a request: an open file, or data's first bytes. path: a copy with a NUL. */
 static int find_one(struct hub_job *job, uint32_t size, char path[static PATH_BUF], struct place *ret)
 {
@@ -158,6 +174,8 @@ static int find_one(struct hub_job *job, uint32_t size, char path[static PATH_BU
     if (handle != UINT64_MAX) {
         struct file *file = serve_file(job->peer, handle);
         int status = file && tmpfs_inode_of(file) ? place_of_file(file, path, ret) : -EBADF;
+        if (status == 0 && !handle_grants(job, file, ret))
+            status = -EACCES;
         file_unref(file);
         return status;
     }
@@ -302,6 +320,8 @@ static int64_t on_absent(struct hub_job *job, struct place *place)
     case SCRATCH_MKDIR: return place->fs->mkdir(place, (uint32_t)args[1]);
     case SCRATCH_MKNOD: return place->fs->mknod(place, (uint32_t)args[1]);
     case SCRATCH_SYMLINK:
+        if (args[1] == job->request.size || job->request.size - args[1] >= PATH_BUF)
+            return -EINVAL;
         return place->fs->symlink(place, (const char *)job->data + args[1],
                                   job->request.size - (uint32_t)args[1]);
     default: return -ENOSYS;

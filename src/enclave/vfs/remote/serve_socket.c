@@ -227,6 +227,8 @@ int64_t serve_socket(struct hub_job *job)
     const uint64_t *args = job->request.args;
     struct file *file;
     if (args[1] == SOCKET_NEW) {
+        if (!unix_type_ok(args[3]))
+            return -EINVAL;
         int status = unix_new((uint32_t)args[3], (uint32_t)args[2] & O_NONBLOCK, &file);
         return status < 0 ? status : serve_reply(job, file);
     }

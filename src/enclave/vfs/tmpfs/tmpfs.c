@@ -436,7 +436,7 @@ static uint32_t dev_of(const struct place *place)
 
 static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, struct file **ret)
 {
-    struct inode *inode = inode_new(S_IFREG | mode, dev_of(place));
+    struct inode *inode = inode_new(S_IFREG | (mode & 07777), dev_of(place));
     if (!inode)
         return -ENOSPC;
     int status = add_new(place, inode);
@@ -448,7 +448,7 @@ static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, s
     return status;
 }
 
-static int fs_mknod(const struct place *place, uint32_t mode)
+static int make(const struct place *place, uint32_t mode)
 {
     struct inode *inode = inode_new(mode, dev_of(place));
     if (!inode)
@@ -458,9 +458,17 @@ static int fs_mknod(const struct place *place, uint32_t mode)
     return status;
 }
 
+/* Symlinks and directories have more to them than a mode; devices there are none. */
+static int fs_mknod(const struct place *place, uint32_t mode)
+{
+    if (!S_ISREG(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode))
+        return -EPERM;
+    return make(place, (mode & S_IFMT) | (mode & 07777));
+}
+
 static int fs_mkdir(const struct place *place, uint32_t mode)
 {
-    return fs_mknod(place, S_IFDIR | mode);
+    return make(place, S_IFDIR | (mode & 07777));
 }
 
 static int fs_symlink(const struct place *place, const char *target, uint32_t size)
@@ -762,7 +770,7 @@ const struct fs g_tmpfs_fs = {
 
 int tmpfs_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret)
 {
-    struct inode *inode = inode_new(S_IFREG | mode, DEV_TMPFS);
+    struct inode *inode = inode_new(S_IFREG | (mode & 07777), DEV_TMPFS);
     if (!inode)
         return -ENOMEM;
     inode->nlink = 0;
