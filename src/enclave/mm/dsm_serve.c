@@ -53,7 +53,7 @@ struct ticket {
 struct object {
     struct object *next;
     uint32_t id;
-    uint64_t key;
+    uint64_t keys[2]; /* who says one of them has the object: to read; to write too */
     struct file *store;
     struct peer *by_default; /* holder of pages that stand nowhere */
     struct attached *attached;
@@ -116,6 +116,9 @@ static void object_free(struct object *object)
     for (uint32_t i = 0; i < object->bucket_count; i++) {
         for (struct page *p = object->buckets[i], *next; p; p = next) {
             next = p->next;
+            /* Requests of who has left the object meanwhile; they were told, and will not find it. */
+            while (p->queue.first)
+                waitq_remove(p->queue.first);
             heap_free(p);
         }
     }
@@ -145,7 +148,7 @@ static struct object *object_new(struct file *store)
                                .buckets = buckets,
                                .bucket_count = 64 };
     object->last = &object->first;
-    cpu_random(&object->key, sizeof(object->key));
+    cpu_random(object->keys, sizeof(object->keys));
     g_objects = object;
     return object;
 }
@@ -169,7 +172,7 @@ int64_t dsm_serve_new(struct peer *who, uint64_t size, uint64_t *ret_key)
             file = NULL;
         } else {
             object->by_default = peer_of(who);
-            *ret_key = object->key;
+            *ret_key = object->keys[1];
             ret = object->id;
         }
     }
@@ -201,7 +204,9 @@ int64_t dsm_serve_open(struct peer *who, struct file *file, uint64_t *ret_key)
 {
     if (!tmpfs_inode_of(file))
         return -ENODEV;
-    bool writes = (file->flags & O_ACCMODE) == O_RDWR;
+    bool writes = (file->flags & O_ACCMODE) == O_RDWR && !(tmpfs_get_seals(file) & F_SEAL_WRITE);
+    if ((file->flags & O_ACCMODE) == O_WRONLY)
+        return -EACCES;
     mutex_take(&g_mutex);
     struct object *object = of_file(file);
     bool made = false;
@@ -215,14 +220,14 @@ int64_t dsm_serve_open(struct peer *who, struct file *file, uint64_t *ret_key)
     uint32_t id = 0;
     if (ret == 0) {
         id = object->id;
-        *ret_key = object->key;
+        *ret_key = object->keys[writes];
         ret = id;
         if (made) /* until it is known whether the root's program has mapped it */
             object->by_default = ROOT;
     } else if (made) {
         object_free(object);
     }
-    uint64_t key = ret < 0 ? 0 : object->key;
+    uint64_t key = ret < 0 ? 0 : object->keys[1];
     mutex_drop(&g_mutex);
     if (made && ret >= 0 && !dsm_convert_here(file, id, key)) {
         mutex_take(&g_mutex);
@@ -238,7 +243,9 @@ int64_t dsm_serve_attach(struct peer *who, uint32_t id, uint64_t key)
 {
     mutex_take(&g_mutex);
     struct object *object = find(id);
-    int64_t ret = object && object->key == key ? attach(object, peer_of(who), true) : -EACCES;
+    int64_t ret = -EACCES;
+    if (object && (key == object->keys[0] || key == object->keys[1]))
+        ret = attach(object, peer_of(who), key == object->keys[1]);
     mutex_drop(&g_mutex);
     return ret;
 }

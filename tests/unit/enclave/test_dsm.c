@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +205,10 @@ int tmpfs_anonymous(uint32_t mode UNUSED, uint32_t flags UNUSED, bool sealable U
                     struct file **ret UNUSED)
 {
     return -ENOSPC;
+}
+int tmpfs_get_seals(struct file *file UNUSED)
+{
+    return 0;
 }
 int32_t remote_handle(const struct file *file)
 {
@@ -623,10 +628,44 @@ static void test_no_store_is_lost(void **state UNUSED)
     assert_int_equal(dsm_serve_known(&g_disk_file), 0); /* nobody has it: gone */
 }
 
+/* Processes with code of their own; the hub runs from the test before. */
+static void test_hostile(void **state UNUSED)
+{
+    static uint8_t ALIGNED(64) page[PAGE];
+    struct file reader = g_disk_file, writer = g_disk_file;
+    struct peer *a = &g_peers[0], *b = &g_peers[1];
+    struct waiter waiter = { .notify = told };
+    uint64_t key;
+    bool zero;
+    (void)signal(SIGPIPE, SIG_IGN);
+    reader.flags = O_RDONLY;
+    int64_t id = dsm_serve_open(a, &reader, &key);
+    assert_true(id > 0);
+    /* Who may read it does not write it, also not as its own child. */
+    assert_int_equal(dsm_serve_attach(a, (uint32_t)id, key), 0);
+    assert_int_equal(dsm_serve_attach(a, (uint32_t)id, key + 1), -EACCES);
+    assert_int_equal(dsm_serve_get(a, (uint32_t)id, 5, 1, &waiter, page, &zero), 1);
+    uint8_t before = g_disk[5 * PAGE];
+    memset(page, before + 1, sizeof(page));
+    assert_int_equal(dsm_serve_give(a, (uint32_t)id, 5, 1, DSM_CONTENT, page), 0);
+    assert_int_equal(g_disk[5 * PAGE], before);
+    /* A request that waits for a page of an object that everybody leaves. */
+    assert_int_equal(dsm_serve_get(a, (uint32_t)id, 5, 1, &waiter, page, &zero), 1);
+    assert_int_equal(dsm_serve_open(b, &writer, &key), id);
+    struct hub_job job = { .waiter = { .notify = told } };
+    assert_int_equal(dsm_serve_get(b, (uint32_t)id, 5, 1, &job.waiter, page, &zero), HUB_LATER);
+    dsm_serve_detach(b, (uint32_t)id, UINT64_MAX);
+    dsm_serve_detach(a, (uint32_t)id, UINT64_MAX);
+    assert_int_equal(dsm_serve_known(&g_disk_file), 0);
+    assert_true(job.told);
+    assert_null(job.waiter.queue);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_store_is_lost),
+        cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
