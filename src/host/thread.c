@@ -124,9 +124,21 @@ bool thread_take_event(struct host_thread *t)
     return __atomic_exchange_n(&t->block->event, 0, __ATOMIC_SEQ_CST) != 0;
 }
 
+/* Between enclaves a wake comes soon, most often: then neither side needs the kernel. */
+static bool spin_for_event(struct host_thread *t, uint64_t deadline_ns)
+{
+    const struct tree *tree = __atomic_load_n(&t->host->tree, __ATOMIC_ACQUIRE);
+    if (!tree || !deadline_ns)
+        return false;
+    for (unsigned step = 0; tree_spin(tree, &step);)
+        if (thread_take_event(t))
+            return true;
+    return false;
+}
+
 int thread_park(struct host_thread *t, uint64_t deadline_ns)
 {
-    if (thread_take_event(t))
+    if (thread_take_event(t) || spin_for_event(t, deadline_ns))
         return 0;
 
     struct timespec until = {

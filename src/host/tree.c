@@ -297,8 +297,7 @@ int tree_signal(struct tree *tree, uint32_t index, int signal)
 #define SPIN_PAUSES 200
 #define SPIN_YIELDS 60
 
-/* One step of it; false: enough. */
-static bool spin(const struct tree *tree, unsigned *step)
+bool tree_spin(const struct tree *tree, unsigned *step)
 {
     unsigned n = (*step)++;
     if (!tree->spins || n >= SPIN_PAUSES + SPIN_YIELDS)
@@ -341,7 +340,7 @@ int tree_wait(struct host_thread *t, uint32_t index, uint32_t direction, enum tr
             return -ETIMEDOUT;
         if (thread_take_event(t))
             return -EINTR;
-        if (deadline_ns != 0 && spin(tree, &step))
+        if (deadline_ns != 0 && tree_spin(tree, &step))
             continue;
         if (!thread_block_begin(t))
             return -EINTR;
@@ -367,7 +366,7 @@ int tree_serve(struct host_thread *t, uint64_t deadline_ns)
             return 0;
         if (timed_out)
             return -ETIMEDOUT;
-        if (deadline_ns != 0 && spin(tree, &step))
+        if (deadline_ns != 0 && tree_spin(tree, &step))
             continue;
         atomic_store(&t->state, THREAD_SERVING);
         __atomic_store_n(&region->hub_sleeps, 1, __ATOMIC_SEQ_CST);

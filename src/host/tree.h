@@ -77,6 +77,8 @@ void tree_slot_free(struct tree *tree, uint32_t index);
 /* posted or taken += 1 and the wake. */
 void tree_post(struct tree *tree, uint32_t index, uint32_t direction);
 void tree_take(struct tree *tree, uint32_t index, uint32_t direction);
+/* For who is about to sleep: one step of looking on for a while, instead. *step is 0 at first; false: enough. */
+bool tree_spin(const struct tree *tree, unsigned *step);
 enum tree_count { TREE_POSTED, TREE_TAKEN };
 /* Until the count != seen: 0; -EPIPE, -EINTR, -ETIMEDOUT as OCALL_TREE_WAIT. */
 MUST_CHECK int tree_wait(struct host_thread *t, uint32_t index, uint32_t direction,

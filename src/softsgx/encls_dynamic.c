@@ -59,13 +59,13 @@ static int each(struct softsgx *s, uint64_t offset, uint64_t page_count, uint64_
         if (code == 0)
             done++;
     }
-    if (done) {
+    if (done && discard) {
+        /* They lost their permissions with EMODT. An absent page reads as zeros when it comes back (EAUG). */
+        (void)syscall(SYS_madvise, offset, done << SGX_PAGE_SHIFT, MADV_DONTNEED);
+    } else if (done) {
         int narrowed = pages_narrow(s, offset, done);
         if (narrowed < 0)
             code = narrowed;
-        /* An absent page reads as zeros when it comes back (EAUG). */
-        if (discard)
-            (void)syscall(SYS_madvise, offset, done << SGX_PAGE_SHIFT, MADV_DONTNEED);
     }
     soft_unlock_host(s, &old);
     *ret_done = done;

@@ -197,6 +197,23 @@ int softsgx_enter(struct softsgx *s, struct softsgx_run *run)
     return came_back(t, tcs, run, left);
 }
 
+/* The page that the last AEX was about is there now, most likely: put into the page tables here it does not
+ * fault a second time. Only a cache is filled, whatever the frame says by now. */
+static void refill(struct softsgx *s, struct soft_thread *t)
+{
+    if (t->exit != SOFTSGX_EXCEPTION || t->vector != SGX_VECTOR_PF)
+        return;
+    t->vector = 0;
+    if (t->address < SOFT_ELRANGE_START || !in_elrange(s, t->address, 1) ||
+        !epcm_effective(epcm_get(s, t->address)))
+        return;
+    sigset_t old;
+    soft_lock_host(s, &old);
+    if (epcm_effective(epcm_get(s, t->address)) && pages_fill(s, t->address) == 0)
+        t->stats.faults_filled++;
+    soft_unlock_host(s, &old);
+}
+
 static int resume(struct softsgx *s, struct softsgx_run *run)
 {
     struct soft_thread *t = soft_self();
@@ -222,6 +239,8 @@ static int resume(struct softsgx *s, struct softsgx_run *run)
     atomic_store_explicit(&tcs->cssa, cssa - 1, memory_order_relaxed);
     if (s->options.poison || s->options.single_step)
         poison_prepare(s, t);
+    else
+        refill(s, t);
 
     int left = soft_resume_asm(t);
     if (left == SOFT_LEFT_FAULT || left == SOFT_LEFT_CANCEL) {
