@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "host/handle.h"
+#include "host/record.h"
 #include "host/tree.h"
 #include "util/fs.h"
 
@@ -62,6 +63,7 @@ int64_t ocall_tree_post(struct host_thread *t, const uint64_t args[6])
     int r = check(t, args[0], args[1]);
     if (r < 0)
         return r;
+    record_post(tree_of(t), (uint32_t)args[0], (uint32_t)args[1]);
     tree_post(tree_of(t), (uint32_t)args[0], (uint32_t)args[1]);
     return 0;
 }
@@ -98,6 +100,7 @@ int64_t ocall_tree_call(struct host_thread *t, const uint64_t args[6])
     int r = check(t, args[0], args[1]);
     if (r < 0)
         return r;
+    record_post(tree_of(t), (uint32_t)args[0], (uint32_t)args[1]);
     tree_post(tree_of(t), (uint32_t)args[0], (uint32_t)args[1]);
     return tree_wait(t, (uint32_t)args[0], (uint32_t)args[1] ^ 1, TREE_POSTED, (uint32_t)args[2],
                      OCALL_NEVER);
@@ -131,6 +134,7 @@ int64_t ocall_tree_free(struct host_thread *t, const uint64_t args[6])
     int r = check(t, args[0], 0);
     if (r < 0)
         return r;
+    record_free((uint32_t)args[0]);
     tree_reaper_lock();
     tree_slot_free(tree_of(t), (uint32_t)args[0]);
     tree_reaper_unlock();
