@@ -15,7 +15,8 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     print("child is up", flush=True)
-    time.sleep(60)
+    for _ in range(1200):  # a signal right before a sleep does not cut that short
+        time.sleep(0.05)
 except KeyboardInterrupt:
     print("child was interrupted", flush=True)
     sys.exit(7)
@@ -43,7 +44,7 @@ except KeyboardInterrupt:
 
 SESSION = f"""
 import subprocess, sys
-p = subprocess.Popen([sys.executable, "-c", {CHILD.replace("time.sleep(60)", "sys.stdin.readline()")!r}],
+p = subprocess.Popen([sys.executable, "-c", {CHILD.replace("time.sleep(0.05)", "sys.stdin.readline(); break")!r}],
                      start_new_session=True, stdin=subprocess.PIPE, text=True)
 try:
     p.wait()
