@@ -10,6 +10,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,8 +80,6 @@ def test_files(arguments):
     for argument in arguments:
         path = ROOT / argument
         files += sorted(path.rglob("test_*.py")) if path.is_dir() else [argument]
-    if not os.environ.get("SGXPY_TREE_TESTS"):  # until processes can start others
-        files = [f for f in files if f in arguments or not f.name.startswith("test_tree")]
     slow = ("test_tree", "test_tamper", "test_behave", "test_suites", "test_hostile", "test_run")
     return sorted(files, key=lambda f: next((i for i, s in enumerate(slow) if s in str(f)), len(slow)))
 
@@ -131,6 +130,10 @@ def count_report(path, report, tally):
 
 
 def main():
+    # In the background of a script, or under nohup: what the tests start must not inherit that.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="build folder (build)")
     parser.add_argument("--no-asan", action="store_true", help="leave out the sanitizer build")
