@@ -246,20 +246,26 @@ static void stop(struct thread *thread, void *arg UNUSED)
     thread_interrupt(thread);
 }
 
+void process_leaves(void)
+{
+    if (shared_any())
+        shared_flush(NULL);
+    if (dsm_any())
+        dsm_exit();
+    vfork_end_all();
+}
+
 /* wait: status as wait4 gives it. */
 static NORETURN void end(int32_t wait, bool replaced)
 {
     if (__atomic_exchange_n(&g_ending, 1, __ATOMIC_ACQ_REL))
         for (;;) /* another thread is at it */
             thread_park_hard();
-    if (shared_any())
-        shared_flush(NULL);
-    if (dsm_any())
-        dsm_exit();
+    if (!replaced)
+        process_leaves();
     vfs_exit();
     if (g_stats)
         stats_print();
-    vfork_end_all();
     if (!process_is_root()) {
         if (!replaced)
             hub_leave(wait);

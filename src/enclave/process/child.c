@@ -139,7 +139,7 @@ static void ready(struct child *c)
     if (channel_send(&c->channel, &fine, sizeof(fine)) < 0)
         leave();
     channel_wipe(&c->channel);
-    hub_events_fetch();
+    hub_started();
 }
 
 static NORETURN void start_program(struct child *c)

@@ -60,6 +60,8 @@ extern bool g_stats;
 /* Ends the process with a status, or as killed by a signal; other threads are stopped by the host. */
 NORETURN void process_exit(int status);
 NORETURN void process_killed(int signal);
+/* Exec in place is about to succeed: gives up what others may want of this enclave; the hub listens still. */
+void process_leaves(void);
 /* Exec in place has succeeded: another enclave is this process now. The root stays as the hub. */
 NORETURN void process_replaced(void);
 /* exit_group is under way: blocking loops give up with -EINTR. */

@@ -210,6 +210,8 @@ int spawn_exec(struct process *process, const struct program *program, bool repl
         share_send(s->share, out);
         r = finish_stream(s);
     }
+    if (r == 0 && replace)
+        process_leaves(); /* while the hub still listens */
     done(s, r);
     if (r == -EPIPE)
         r = -EAGAIN; /* its host process did not come up */

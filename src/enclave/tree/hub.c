@@ -221,12 +221,13 @@ static void peer_end(struct peer *peer)
             slot_free(slot);
     }
     slot_free(peer->spawn_slot);
-    /* Children that it was about to start will not be: their parent can answer for them no more. */
+    /* Children that it was about to start will not be: nobody can answer for them any more. */
     for (struct peer *child = g_hub.peers; child; child = child->next) {
-        if (child->spawning && child->parent == peer->pid && !peer->replaced) {
+        if (child->spawning && child->by == peer) {
             child->spawning = false;
+            child->by = NULL;
             child->doomed = true;
-            child->doom_status = SIGKILL;
+            child->unborn = child->replaced = true;
             __atomic_store_n(&g_hub.told, true, __ATOMIC_SEQ_CST);
             (void)!border_call1(OCALL_TREE_KILL, 0, child->control_slot);
         }
@@ -234,8 +235,10 @@ static void peer_end(struct peer *peer)
     mutex_drop(&g_hub.mutex);
     hub_files_drop(peer);
     hub_memory_drop(peer);
-    if (!peer->replaced && peer->hello)
+    if (!peer->replaced)
         hub_process_exit(peer->pid, peer->doom_status, 0, 0);
+    if (peer->unborn && peer->pid != peer->parent)
+        ptable_forget(peer->pid);
     heap_free(peer->events);
     heap_free(peer);
     waitq_wake(&g_hub.ended, UINT32_MAX);
@@ -256,6 +259,7 @@ void peer_spawned(struct peer *peer, int error)
 {
     mutex_take(&g_hub.mutex);
     peer->spawning = false;
+    peer->by = NULL;
     slot_free(peer->spawn_slot);
     peer->spawn_slot = TREE_NO_SLOT;
     if (error) {
@@ -277,8 +281,13 @@ void peer_spawned(struct peer *peer, int error)
             __atomic_store_n(&g_hub.root_replaced, true, __ATOMIC_SEQ_CST);
         if (peer->event_count)
             (void)!border_call1(OCALL_TREE_NUDGE, 0, peer->control_slot);
+        if (!ptable_started(peer->pid)) { /* who started it has ended meanwhile */
+            peer->replaced = true;
+            doom(peer, SIGKILL);
+        }
     }
     mutex_drop(&g_hub.mutex);
+    waitq_wake(&g_hub.started, UINT32_MAX);
     hub_wake();
 }
 
@@ -363,7 +372,7 @@ void ptable_tell(int32_t pid, const struct signal_info *info)
                                        .b = (uint64_t)(int64_t)info->code,
                                        .c = (uint64_t)(int64_t)info->pid,
                                        .d = info->value,
-                                       .e = (uint64_t)(int64_t)info->uid });
+                                       .e = (uint32_t)info->uid });
 }
 
 /* --- serving ------------------------------------------------------------------------------------- */
@@ -435,8 +444,11 @@ static void run(struct link *link)
     int64_t ret = dispatch(job);
     job->first = false;
     if (ret == HUB_LATER) {
-        if (keep(link))
+        if (keep(link)) {
+            if (link->cancel == link->channel.received)
+                link_cancel(link);
             return;
+        }
         waitq_remove(&job->waiter);
         ret = -ENOMEM;
     }

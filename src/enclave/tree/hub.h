@@ -24,8 +24,9 @@
 enum hub_op {
     HUB_HELLO = 1,   /* control channel, first: () */
     HUB_OPEN,        /* (): a channel for a thread -> out[0] slot; data: secret */
-    HUB_CANCEL,      /* (slot): the request waiting on that channel is to be answered now (-EINTR) */
-    HUB_EVENTS,      /* (at most): data: struct hub_event[]; ret = count. Asked after a nudge */
+    HUB_CANCEL,      /* (slot, number of the message): that request is to be answered now (-EINTR) */
+    HUB_EVENTS,      /* (at most, started: 0/1): data: struct hub_event[]; ret = count. Asked after a nudge. With 1:
+                        answered once this process's start is done (HUB_SPAWN_DONE) */
     HUB_EXIT,        /* (status as wait4 gives it): this process ended. Not answered */
 
     /* Process table, see ptable.h; arguments as the system calls. */
@@ -103,6 +104,9 @@ void hub_thread_done(void);
 void hub_say_last(const struct hub_ask *ask);
 /* After a nudge, on the way to look at signals: fetches and applies events. */
 void hub_events_fetch(void);
+/* The same at a process's start, once its parent has seen to the end that it starts. Before, nothing of the program may
+ * run: what did would have been done by a process that was never there, if the parent is told that it failed. */
+void hub_started(void);
 /* A new process: its control channel; then says hello. */
 void hub_client_init(uint32_t control_slot, uint8_t secret[static CHANNEL_SECRET_SIZE]);
 /* This process ends: the status as wait4 gives it. No return. */

@@ -138,7 +138,7 @@ int64_t hub_ask_blocking(struct hub_ask *ask)
     uint32_t size = fill(line, ask);
     int64_t got = channel_call(&line->channel, &line->out, size, &line->in, sizeof(line->in), true);
     if (got == -EINTR) {
-        (void)!hub_ask(&(struct hub_ask){ .op = HUB_CANCEL, .args = { line->slot } });
+        (void)!hub_ask(&(struct hub_ask){ .op = HUB_CANCEL, .args = { line->slot, line->channel.sent - 1 } });
         got = channel_receive(&line->channel, &line->in, sizeof(line->in), false);
     }
     return take(line, ask, got);
@@ -160,14 +160,14 @@ static void apply(const struct hub_event *event)
     }
 }
 
-void hub_events_fetch(void)
+static void fetch(bool started)
 {
     if (!g_client.control)
         return;
     for (;;) {
         struct hub_event events[16];
         struct hub_ask ask = { .op = HUB_EVENTS,
-                               .args = { ARRAY_SIZE(events) },
+                               .args = { ARRAY_SIZE(events), started },
                                .reply = events,
                                .room = sizeof(events) };
         int64_t count = hub_ask(&ask);
@@ -176,6 +176,16 @@ void hub_events_fetch(void)
         for (uint32_t i = 0; i < ask.reply_size / sizeof(events[0]); i++)
             apply(&events[i]);
     }
+}
+
+void hub_events_fetch(void)
+{
+    fetch(false);
+}
+
+void hub_started(void)
+{
+    fetch(true);
 }
 
 void hub_client_init(uint32_t control_slot, uint8_t secret[static CHANNEL_SECRET_SIZE])

@@ -4,6 +4,7 @@
 #include <asm/errno.h>
 #include <linux/signal.h>
 
+#include "abi/layout.h"
 #include "arch/string.h"
 #include "border/border.h"
 #include "tree/hub.h"
@@ -23,20 +24,23 @@ static int32_t self_of(const struct hub_job *job)
     return !has_enclave && ptable_getppid(self) == pid ? self : 0;
 }
 
-/* A child of the peer that does not run yet. */
+/* A child of the peer that has no enclave yet, and none is on its way. */
 static bool unborn(const struct hub_job *job, int32_t child)
 {
     mutex_take(&g_hub.mutex);
-    bool running = peer_running(child) != NULL;
+    bool has_enclave = peer_running(child) || peer_spawning(child);
     mutex_drop(&g_hub.mutex);
-    return !running && child > 0 && ptable_getppid(child) == peer_pid(job->peer);
+    return !has_enclave && ptable_unborn(child, peer_pid(job->peer));
 }
 
 static int64_t serve_open(struct hub_job *job)
 {
-    uint32_t slot;
+    uint32_t slot, count = 0;
     mutex_take(&g_hub.mutex);
-    int r = link_new(job->peer, NULL, &slot, job->reply_data);
+    for (uint32_t i = 0; i < TREE_SLOTS; i++)
+        count += g_hub.links[i] && g_hub.links[i]->peer == job->peer;
+    /* One for each of its threads, and the control channel. */
+    int r = count > LAYOUT_THREADS_MAX ? -EAGAIN : link_new(job->peer, NULL, &slot, job->reply_data);
     mutex_drop(&g_hub.mutex);
     if (r < 0)
         return r;
@@ -51,7 +55,10 @@ static int64_t serve_cancel(struct hub_job *job)
     struct link *link = slot < TREE_SLOTS ? g_hub.links[slot] : NULL;
     if (!link || link->peer != job->peer)
         return -EINVAL;
-    if (link->waiting)
+    /* The channels are looked at in no order: perhaps that message is still to be taken. */
+    if (link->channel.received <= job->request.args[1])
+        link->cancel = job->request.args[1] + 1;
+    else if (link->waiting)
         link_cancel(link);
     return 0;
 }
@@ -59,6 +66,12 @@ static int64_t serve_cancel(struct hub_job *job)
 static int64_t serve_events(struct hub_job *job)
 {
     struct peer *peer = job->peer;
+    if (job->request.args[1] && __atomic_load_n(&peer->spawning, __ATOMIC_SEQ_CST)) {
+        waitq_add(&g_hub.started, &job->waiter);
+        if (__atomic_load_n(&peer->spawning, __ATOMIC_SEQ_CST))
+            return HUB_LATER;
+        waitq_remove(&job->waiter);
+    }
     mutex_take(&g_hub.mutex);
     uint64_t max = HUB_DATA_MAX / sizeof(struct hub_event);
     if (max > job->request.args[0])
@@ -110,6 +123,7 @@ static int64_t serve_spawn(struct hub_job *job)
     int r = peer_new(peer_pid(job->peer), pid, job->data, &peer, job->reply_data);
     if (r < 0)
         return r;
+    peer->by = job->peer;
     job->reply.size = CHANNEL_SECRET_SIZE;
     job->reply.out[0] = peer->control_slot;
     job->reply.out[1] = peer->spawn_slot;
@@ -122,9 +136,9 @@ static int64_t serve_spawn_done(struct hub_job *job)
     struct peer *peer =
         peer_spawned_by((int32_t)job->request.args[0], peer_pid(job->peer));
     mutex_drop(&g_hub.mutex);
-    if (!peer)
+    if (!peer || peer->by != job->peer)
         return -EINVAL;
-    peer_spawned(peer, (int)job->request.args[1]);
+    peer_spawned(peer, job->request.args[1] ? -EAGAIN : 0);
     if (job->request.args[2])
         ptable_execed((int32_t)job->request.args[0]);
     return 0;
@@ -160,6 +174,11 @@ static int64_t serve_wait(struct hub_job *job)
 static int64_t serve_kill(struct hub_job *job, int32_t self)
 {
     const uint64_t *args = job->request.args;
+    /* As the system calls allow it. */
+    if (args[1] > 64)
+        return -EINVAL;
+    if ((int32_t)args[2] > 0)
+        return -EPERM;
     struct signal_info info = {
         .number = (int32_t)args[1],
         .code = (int32_t)args[2],

@@ -14,11 +14,13 @@ struct link {
     struct peer *peer;
     struct hub_job job;
     bool waiting; /* job waits for its waiter to be told */
+    uint64_t cancel; /* 0, or number + 1 of a message that is to be answered at once */
 };
 
 struct peer {
     struct peer *next;
     int32_t pid, parent;
+    struct peer *by; /* who is starting it, unless that is the root; NULL once it is started */
     uint32_t control_slot, spawn_slot; /* TREE_NO_SLOT: none */
     uint8_t mrenclave[MANIFEST_HASH_SIZE];
     void *files; /* vfs/remote/serve.c */
@@ -29,6 +31,7 @@ struct peer {
     bool dying;    /* SIGKILL is among its events */
     bool doomed;   /* killed, or its host process died: ended at the hub's next round */
     bool replaced; /* exec in place: another enclave is this pid now */
+    bool unborn;   /* who was starting it has ended: its pid goes with it */
     int32_t doom_status;
 };
 
@@ -40,6 +43,7 @@ struct hub {
     uint32_t next_slot;
     bool told;             /* some job's waiter was told, or a peer is doomed; atomic */
     struct waitq ended;    /* woken when a peer has gone */
+    struct waitq started;  /* woken when one is spawning no more */
     int32_t root_status;   /* what the root's pid ended with */
     bool root_replaced;    /* the root's program went on in another enclave; atomic */
 };

@@ -27,7 +27,7 @@ struct entry {
     uint64_t user_us, system_us;                   /* once it has ended */
     uint64_t children_user_us, children_system_us; /* of those it has waited for */
     int pdeathsig;
-    bool zombie, nowait, execed;
+    bool zombie, nowait, execed, started;
 };
 
 static struct {
@@ -134,6 +134,7 @@ static void ready(void)
         .parent = INIT_PID,
         .pgid = PTABLE_ROOT_PID,
         .sid = PTABLE_ROOT_PID,
+        .started = true,
     };
     add(&g_table.root);
 }
@@ -246,6 +247,22 @@ int32_t ptable_new(int32_t parent)
     return ret;
 }
 
+bool ptable_started(int32_t pid)
+{
+    LOCKED(&g_table.lock);
+    struct entry *e = find(pid);
+    if (e)
+        e->started = true;
+    return e != NULL;
+}
+
+bool ptable_unborn(int32_t pid, int32_t parent)
+{
+    LOCKED(&g_table.lock);
+    const struct entry *e = find(pid);
+    return e && e->parent == parent && !e->started && !e->zombie;
+}
+
 void ptable_forget(int32_t pid)
 {
     int32_t parent = 0;
@@ -268,7 +285,7 @@ static void orphan_children(int32_t pid, struct tells *tells)
         if (e->parent != pid)
             continue;
         e->parent = INIT_PID;
-        if (e->zombie) {
+        if (e->zombie || !e->started) {
             drop(e);
             continue;
         }

@@ -27,6 +27,11 @@ void ptable_init(uint32_t limit);
 /* A child of parent, in its group and session: its pid. -EAGAIN: the limit is reached (one log_error line
  * naming --processes the first time); -ENOMEM. Pids are not reused soon. */
 MUST_CHECK int32_t ptable_new(int32_t parent);
+/* It has an enclave of its own from now on. Until then a thread of its parent plays it, and it goes with its parent: false,
+ * it has gone. */
+bool ptable_started(int32_t pid);
+/* Is it a child of this one that has not been started, and has not ended? */
+bool ptable_unborn(int32_t pid, int32_t parent);
 /* It never ran: as if it had not been. */
 void ptable_forget(int32_t pid);
 /* status as wait4 gives it. Tells the parent (SIGCHLD with its siginfo: value is the status), and those

@@ -92,7 +92,23 @@ static int32_t born(int32_t parent)
 {
     int32_t pid = ptable_new(parent);
     assert_true(pid > ROOT);
+    assert_true(ptable_unborn(pid, parent));
+    assert_true(ptable_started(pid));
+    assert_false(ptable_unborn(pid, parent));
     return pid;
+}
+
+/* What has no enclave yet goes with its parent, or is its parent's to end; nobody else's. */
+static void test_unborn(void **state UNUSED)
+{
+    int32_t a = born(ROOT), b = ptable_new(a), c = ptable_new(a);
+    assert_false(ptable_unborn(b, ROOT));
+    ptable_exit(c, 0, 0, 0);
+    assert_false(ptable_unborn(c, a)); /* it has ended: its pid is nobody's to start */
+    ptable_exit(a, 0, 0, 0);
+    assert_int_equal(ptable_getpgid(ROOT, b), -ESRCH);
+    assert_int_equal(ptable_getpgid(ROOT, c), -ESRCH);
+    assert_false(ptable_started(b));
 }
 
 static bool told(int32_t pid, int number)
@@ -448,6 +464,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, clear)
     const struct CMUnitTest tests[] = {
+        T(test_unborn),
         T(test_life),  T(test_child_info), T(test_wait_which), T(test_times), T(test_orphans),
         T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
         T(test_kill_many), T(test_kill_alone), T(test_groups), T(test_terminal),
