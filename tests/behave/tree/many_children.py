@@ -1,5 +1,5 @@
 """200 children one after the other, 20 at once, of fork and of exec; the numbers are arguments."""
-# behave: args 200 20
+# behave: args 40 10
 import os
 import subprocess
 import sys
