@@ -95,6 +95,39 @@ static void test_read_write(void **state UNUSED)
     assert_int_equal(SERVE(t, OCALL_CLOSE, (uint64_t)h), -EBADF);
 }
 
+/* Where $TMPDIR says; nowhere to be found; elsewhere if that does not go. */
+static void test_spill_open(void **state UNUSED)
+{
+    struct stat st, dir;
+    assert_int_equal(setenv("TMPDIR", g_dir, 1), 0);
+    int64_t a = SERVE(t, OCALL_SPILL_OPEN), b = SERVE(t, OCALL_SPILL_OPEN);
+    assert_true(a >= 3 && b >= 3 && a != b);
+    assert_int_equal(fstat((int)a, &st), 0);
+    assert_int_equal(stat(g_dir, &dir), 0);
+    assert_int_equal(st.st_dev, dir.st_dev);
+    assert_int_equal(st.st_nlink, 0);
+    assert_int_equal(st.st_mode, S_IFREG | 0600);
+    assert_int_equal(fcntl((int)a, F_GETFD), FD_CLOEXEC);
+    put_text(t, 0, "0123456789");
+    assert_int_equal(SERVE(t, OCALL_PWRITE, (uint64_t)a, 10, 65536), 10);
+    assert_int_equal(SERVE(t, OCALL_PREAD, (uint64_t)b, 10, 65536), 0);
+    assert_int_equal(SERVE(t, OCALL_PREAD, (uint64_t)a, 100, 65540), 6);
+    assert_memory_equal(t->data, "456789", 6);
+    assert_int_equal(SERVE(t, OCALL_CLOSE, (uint64_t)a), 0);
+    assert_int_equal(SERVE(t, OCALL_CLOSE, (uint64_t)b), 0);
+
+    static const char *const useless[] = { "/proc/self", "relative", "" };
+    for (size_t i = 0; i < ARRAY_SIZE(useless); i++) {
+        assert_int_equal(setenv("TMPDIR", useless[i], 1), 0);
+        a = SERVE(t, OCALL_SPILL_OPEN);
+        assert_true(a >= 3);
+        assert_int_equal(fstat((int)a, &st), 0);
+        assert_int_equal(st.st_nlink, 0);
+        assert_int_equal(SERVE(t, OCALL_CLOSE, (uint64_t)a), 0);
+    }
+    unsetenv("TMPDIR");
+}
+
 static void test_bad_arguments(void **state UNUSED)
 {
     int64_t h = open_at("f", O_RDWR | O_CREAT);
@@ -376,7 +409,8 @@ static void test_clocks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read_write), cmocka_unit_test(test_bad_arguments),
+        cmocka_unit_test(test_read_write), cmocka_unit_test(test_spill_open),
+        cmocka_unit_test(test_bad_arguments),
         cmocka_unit_test(test_pipes),      cmocka_unit_test(test_poll),
         cmocka_unit_test(test_getdents),   cmocka_unit_test(test_locks),
         cmocka_unit_test(test_terminal),   cmocka_unit_test(test_standard_streams),
