@@ -14,9 +14,9 @@
 #include "core/attr.h"
 #include "core/manifest_view.h"
 
-#define KIB    1024u
-#define CHUNK  (64 * KIB)
-#define MEMORY (1024 * KIB) /* half of the heap size */
+#define KIB       1024u
+#define CHUNK     (64 * KIB)
+#define MEMORY    (1024 * KIB) /* half of the heap size */
 #define FILE_SIZE (4096 * KIB)
 
 extern struct manifest_view g_manifest;
@@ -25,16 +25,16 @@ extern struct manifest_view g_manifest;
 
 enum lie {
     HONEST,
-    FLIP,       /* a bit of what it kept */
-    OLDER,      /* what lay there before */
-    SWAPPED,    /* another chunk */
-    NOTHING,    /* end of file */
-    CUT,        /* the end comes early */
+    FLIP,    /* a bit of what it kept */
+    OLDER,   /* what lay there before */
+    SWAPPED, /* another chunk */
+    NOTHING, /* end of file */
+    CUT,     /* the end comes early */
     READ_ERROR,
-    TOO_MUCH,   /* says more than it was asked for */
+    TOO_MUCH, /* says more than it was asked for */
     WRITE_ERROR,
     FULL,
-    PIECES,     /* honest, but a little at a time */
+    PIECES, /* honest, but a little at a time */
     NO_FILE,
 };
 
@@ -42,7 +42,7 @@ enum lie {
 static enum lie g_lie;
 static uint8_t *g_now, *g_before; /* the file, and what each chunk was before its last change */
 static uint64_t g_end, g_writes;
-static const char *g_secret; /* must not be seen */
+static const char *g_secret;        /* must not be seen */
 static uint8_t g_firsts[65536][16]; /* first block of each write of a whole chunk */
 
 static int64_t host_write(const uint64_t a[6])
@@ -186,10 +186,12 @@ static void sizes_body(void)
     CHECK_EQ(SYS(unlink, U("b")), 0, "unlink");
     CHECK_EQ(look(fd, 7, 2007), 0, "without a name");
     CHECK_EQ(SYS(close, U(fd)), 0, "close");
-    CHECK(g_fake_heap_used - before < 64 * KIB, "%d bytes are left", (int)(g_fake_heap_used - before));
+    CHECK(g_fake_heap_used - before < 64 * KIB, "%d bytes are left",
+          (int)(g_fake_heap_used - before));
     for (uint64_t i = 0; i < FILE_SIZE; i += 4 * KIB)
         CHECK_EQ(g_now[i], 0, "the host has %d still", (int)i);
-    for (unsigned i = 0; i < 8; i++) { /* or else the host's file grows beyond what host_write takes */
+    for (unsigned i = 0; i < 8;
+         i++) { /* or else the host's file grows beyond what host_write takes */
         fd = big_file("c");
         CHECK_EQ(SYS(close, U(fd)), 0, "close");
     }
@@ -209,7 +211,8 @@ static void secret_body(void)
     CHECK(g_writes > 10, "%d writes", (int)g_writes);
     for (uint64_t i = 0; i < g_writes; i++)
         for (uint64_t j = i + 1; j < g_writes; j++)
-            CHECK(memcmp(g_firsts[i], g_firsts[j], 16) != 0, "one key stream twice: %d, %d", (int)i, (int)j);
+            CHECK(memcmp(g_firsts[i], g_firsts[j], 16) != 0, "one key stream twice: %d, %d", (int)i,
+                  (int)j);
 }
 
 static const struct {
@@ -217,10 +220,14 @@ static const struct {
     enum lie lie;
     int64_t want, unchecked; /* by pread; by an enclave that does not check tags */
 } attacks[] = {
-    { "bit flip", FLIP, -EIO, -1000 },      { "older version", OLDER, -EIO, -1000 },
-    { "another chunk", SWAPPED, -EIO, -1000 }, { "nothing", NOTHING, -EIO, -EIO },
-    { "cut short", CUT, -EIO, -EIO },       { "read error", READ_ERROR, -EIO, -EIO },
-    { "too much", TOO_MUCH, -EIO, -EIO },   { "in pieces", PIECES, 0, 0 },
+    { "bit flip", FLIP, -EIO, -1000 },
+    { "older version", OLDER, -EIO, -1000 },
+    { "another chunk", SWAPPED, -EIO, -1000 },
+    { "nothing", NOTHING, -EIO, -EIO },
+    { "cut short", CUT, -EIO, -EIO },
+    { "read error", READ_ERROR, -EIO, -EIO },
+    { "too much", TOO_MUCH, -EIO, -EIO },
+    { "in pieces", PIECES, 0, 0 },
     { "honest", HONEST, 0, 0 },
 };
 static unsigned g_attack;
@@ -233,7 +240,8 @@ static void attack(bool checked)
     g_fake_no_tags = !checked;
     g_lie = attacks[g_attack].lie;
     int64_t want = checked ? attacks[g_attack].want : attacks[g_attack].unchecked;
-    CHECK_EQ(look(fd, 3, 2003), want, "%s, %s", attacks[g_attack].name, checked ? "checked" : "unchecked");
+    CHECK_EQ(look(fd, 3, 2003), want, "%s, %s", attacks[g_attack].name,
+             checked ? "checked" : "unchecked");
     if (want == -EIO) {
         CHECK_EQ(look(fd, 4, 2004), -EIO, "%s: the next one", attacks[g_attack].name);
         CHECK_EQ(g_fake_errors, 1, "%s: one line", attacks[g_attack].name);
@@ -243,7 +251,8 @@ static void attack(bool checked)
         CHECK_EQ(SYS(pwrite64, U(fd), U(&byte), 1, 3 * CHUNK), -EIO, "%s", attacks[g_attack].name);
         g_lie = HONEST;
         CHECK_EQ(look(fd, 3, 2003), 0, "%s: nothing was lost", attacks[g_attack].name);
-        CHECK_EQ(look(fd, FILE_SIZE / CHUNK - 1, 2063), 0, "%s: what is in memory", attacks[g_attack].name);
+        CHECK_EQ(look(fd, FILE_SIZE / CHUNK - 1, 2063), 0, "%s: what is in memory",
+                 attacks[g_attack].name);
     }
 }
 
@@ -301,7 +310,7 @@ static void full_reading_body(void)
 }
 
 /* Three files against arrays: everything that moves bytes, at random. */
-#define MODEL 3u
+#define MODEL      3u
 #define MODEL_SIZE (1536 * KIB)
 
 static void model_body(void)
@@ -342,14 +351,20 @@ static void model_body(void)
                 break;
             int64_t hole = SYS(lseek, U(fd[f]), at, SEEK_HOLE);
             int64_t data = SYS(lseek, U(fd[f]), at, SEEK_DATA);
-            CHECK(hole == (int64_t)at || data == (int64_t)at, "hole %d data %d at %d", (int)hole, (int)data,
-                  (int)at);
+            CHECK(hole == (int64_t)at || data == (int64_t)at, "hole %d data %d at %d", (int)hole,
+                  (int)data, (int)at);
             uint64_t end = data < 0 ? size[f] : (uint64_t)data;
             for (uint64_t i = at; i < end; i++)
                 CHECK_EQ(model[f][i], 0, "step %u: a hole at %d", step, (int)i);
             break;
         }
-        case 3: case 4: case 5: case 6: case 7: case 8: case 9:
+        case 3:
+        case 4:
+        case 5:
+        case 6:
+        case 7:
+        case 8:
+        case 9:
             fill(buf, n + 8, step);
             CHECK_EQ(SYS(pwrite64, U(fd[f]), U(buf), n, at), (long long)n, "write");
             memcpy(model[f] + at, buf, n);
@@ -359,7 +374,8 @@ static void model_body(void)
         default: {
             uint64_t want = at >= size[f] ? 0 : size[f] - at < n ? size[f] - at : n;
             CHECK_EQ(SYS(pread64, U(fd[f]), U(buf), n, at), (long long)want, "read");
-            CHECK(memcmp(buf, model[f] + at, want) == 0, "step %u: file %u at %d", step, f, (int)at);
+            CHECK(memcmp(buf, model[f] + at, want) == 0, "step %u: file %u at %d", step, f,
+                  (int)at);
             break;
         }
         }
@@ -420,10 +436,10 @@ static void test_full(void **state UNUSED)
         vfs_child(full_body);
 }
 
-#define CASE(name)                              \
+#define CASE(name)                               \
     static void test_##name(void **state UNUSED) \
-    {                                           \
-        vfs_child(name##_body);                 \
+    {                                            \
+        vfs_child(name##_body);                  \
     }
 CASE(sizes)
 CASE(secret)
@@ -434,8 +450,9 @@ CASE(threads)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes), cmocka_unit_test(test_secret), cmocka_unit_test(test_attacks),
-        cmocka_unit_test(test_full),  cmocka_unit_test(test_full_reading), cmocka_unit_test(test_model),
+        cmocka_unit_test(test_sizes),        cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_attacks),      cmocka_unit_test(test_full),
+        cmocka_unit_test(test_full_reading), cmocka_unit_test(test_model),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

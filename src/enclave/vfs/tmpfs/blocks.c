@@ -1,9 +1,9 @@
 /*
  * Blocks of scratch files (blocks.h). Tier: enclave.
  *
- * Slots of the lowest level hold tagged pointers: the first of a chunk may point at its struct spilled, then the
- * others are NULL; USED is set by every use and cleared by the sweep that looks for chunks to spill (second chance).
- * A file of one block has no such level and is never spilled.
+ * Slots of the lowest level hold tagged pointers: the first of a chunk may point at its struct
+ * spilled, then the others are NULL; USED is set by every use and cleared by the sweep that looks
+ * for chunks to spill (second chance). A file of one block has no such level and is never spilled.
  *
  * Locks: an inode's, then the ring's. Neither is held while a chunk is written or read.
  */
@@ -332,7 +332,8 @@ static uint32_t gather(void *const blocks[static CHUNK_BLOCKS], uint8_t *buf)
     return size;
 }
 
-/* No inode's lock is held. 1: a chunk was spilled; 0: there is none that could be; -ENOSPC, -EIO, -ENOMEM. */
+/* No inode's lock is held. 1: a chunk was spilled; 0: there is none that could be; -ENOSPC, -EIO,
+ * -ENOMEM. */
 static int evict_one(void)
 {
     struct pin pin;
@@ -423,8 +424,8 @@ static int load(struct inode *inode, void **group, uint64_t chunk)
     lock_drop(&inode->lock);
     int status = fetch(inode, s, chunk, blocks);
     if (status == 0) {
-        /* Its place first: so there is one for what has to make room, even on a full disk. Being over the limit by
-         * a chunk is better than not to give what was written. */
+        /* Its place first: so there is one for what has to make room, even on a full disk. Being
+         * over the limit by a chunk is better than not to give what was written. */
         spill_release(s);
         resident(s->size / BLOCK_SIZE);
         while (over_limit() && evict_one() > 0) {

@@ -45,7 +45,8 @@ int inode_resize(struct inode *inode, uint64_t size)
     struct spilled *gone = NULL;
     lock_quiet(inode);
     int status = may_resize(inode, size);
-    /* A chunk that stays in part has to be here; what happens while it comes in is looked at again. */
+    /* A chunk that stays in part has to be here; what happens while it comes in is looked at again.
+     */
     while (status == 0 && size < inode->size && size % SPILL_CHUNK &&
            (status = blocks_load(inode, size / BLOCK_SIZE)) > 0) {
         lock_drop(&inode->lock);

@@ -23,15 +23,15 @@ struct inode {
     int64_t atime, mtime, ctime; /* ns; 64-bit stores, no lock */
     uint64_t size;
 
-    /* Regular (blocks.c): a radix tree of pages; height 0: root is the only block. NULL is a hole. */
+    /* Regular (blocks.c): a radix tree of pages; height 0: root is the only block. NULL is a hole */
     struct lock lock; /* root, height, blocks, size, busy, pins, sweep */
     void *root;
     uint32_t height;
-    uint32_t busy; /* copies from or to blocks under way, chunks that move: blocks_prune must wait */
+    uint32_t busy; /* copies under way, chunks that move: blocks_prune() must wait */
     uint64_t blocks;
     uint32_t seals;
     struct pin *pins;
-    uint64_t sweep;                       /* from where to look for what can be spilled */
+    uint64_t sweep;                      /* from where to look for what can be spilled */
     struct inode *ring_next, *ring_prev; /* files with chunks; blocks.c's lock */
 
     char *target;         /* symlink */

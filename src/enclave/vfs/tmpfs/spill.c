@@ -23,7 +23,7 @@ static bool g_open;
 static int g_handle;
 static struct aes_gcm g_gcm;
 static uint64_t g_next_nonce;
-static uint64_t *g_used; /* bit: a place of the file */
+static uint64_t *g_used;                /* bit: a place of the file */
 static uint32_t g_used_words, g_lowest; /* words before this one are full */
 
 static bool said_once(bool *said)
@@ -35,7 +35,8 @@ static int host_error(int64_t error, const char *what)
 {
     static bool said;
     if (!said_once(&said))
-        log_error("scratch files are larger than memory, and the host cannot %s what does not fit: error %ld",
+        log_error("scratch files are larger than memory, and the host cannot %s what does not fit: "
+                  "error %ld",
                   what, -error);
     return error == -ENOSPC || error == -EDQUOT || error == -EFBIG ? -ENOSPC : -EIO;
 }
@@ -111,9 +112,11 @@ void spill_free(struct spilled *list)
     while (list) {
         struct spilled *s = list;
         list = s->next;
-        /* While it is ours still: nobody else may have written there. A host that cannot is its own loss. */
+        /* While it is ours still: nobody else may have written there. A host that cannot is its own
+         * loss. */
         if (s->place != NO_PLACE)
-            border_call4(OCALL_FALLOCATE, 0, (uint64_t)g_handle, PUNCH_HOLE, offset_of(s), SPILL_CHUNK);
+            border_call4(OCALL_FALLOCATE, 0, (uint64_t)g_handle, PUNCH_HOLE, offset_of(s),
+                         SPILL_CHUNK);
         spill_release(s);
         heap_free(s);
     }

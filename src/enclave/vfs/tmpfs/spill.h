@@ -1,11 +1,12 @@
 /*
- * Content of scratch files that memory has no room for: chunks in one host file without a name, sealed with
- * AES-256-GCM under a key made at first use, which never leaves this enclave (the tree's root, since scratch
- * is there). Tier: enclave.
+ * Content of scratch files that memory has no room for: chunks in one host file without a name,
+ * sealed with AES-256-GCM under a key made at first use, which never leaves this enclave (the
+ * tree's root, since scratch is there). Tier: enclave.
  *
- * What opens a chunk stays here: nonce and tag of its current version; the inode's and the chunk's number are
- * authenticated with it. So what the host flips, swaps, cuts or serves in an older version does not open. The
- * nonce counts writes, hence no (key, nonce) repeats. The host sees how much is spilled, and when.
+ * What opens a chunk stays here: nonce and tag of its current version; the inode's and the chunk's
+ * number are authenticated with it. So what the host flips, swaps, cuts or serves in an older
+ * version does not open. The nonce counts writes, hence no (key, nonce) repeats. The host sees how
+ * much is spilled, and when.
  */
 #pragma once
 
@@ -29,8 +30,8 @@ struct spilled {
 /*
  * Neither keeps a lock across OCALLs; both use the data window.
  *
- * Seals size bytes of data in place and writes them. *ret is the caller's, for spill_free(). -ENOMEM; -ENOSPC:
- * the host has no room, or no such file; -EIO: the host's other errors.
+ * Seals size bytes of data in place and writes them. *ret is the caller's, for spill_free().
+ * -ENOMEM; -ENOSPC: the host has no room, or no such file; -EIO: the host's other errors.
  */
 MUST_CHECK int spill_write(uint64_t ino, uint64_t chunk, void *data, uint32_t size,
                            struct spilled **ret);
