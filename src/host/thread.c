@@ -127,7 +127,7 @@ bool thread_take_event(struct host_thread *t)
 /* Between enclaves a wake comes soon, most often: then neither side needs the kernel. */
 static bool spin_for_event(struct host_thread *t, uint64_t deadline_ns)
 {
-    const struct tree *tree = __atomic_load_n(&t->host->tree, __ATOMIC_ACQUIRE);
+    struct tree *tree = __atomic_load_n(&t->host->tree, __ATOMIC_ACQUIRE);
     if (!tree || !deadline_ns)
         return false;
     for (unsigned step = 0; tree_spin(tree, &step);)

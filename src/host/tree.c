@@ -292,20 +292,37 @@ int tree_signal(struct tree *tree, uint32_t index, int signal)
 /*
  * Before it sleeps a thread looks for a while: an answer from a process on another CPU takes less
  * than falling asleep and being woken. First without leaving the CPU, then yielding it each time,
- * so that a peer that waits for this very CPU gets it.
+ * so that a peer that waits for this very CPU gets it. A yield that takes long went to somebody
+ * else: on a busy machine a sleeper comes back sooner than who yields, so for some waits there are
+ * no more yields.
  */
 #define SPIN_PAUSES 200
 #define SPIN_YIELDS 60
+#define SPIN_LONG   60000 /* TSC ticks: some 20 us */
+#define SPIN_QUIET  64    /* waits without yields, after a long one */
 
-bool tree_spin(const struct tree *tree, unsigned *step)
+bool tree_spin(struct tree *tree, unsigned *step)
 {
     unsigned n = (*step)++;
     if (!tree->spins || n >= SPIN_PAUSES + SPIN_YIELDS)
         return false;
-    if (n < SPIN_PAUSES)
+    if (n < SPIN_PAUSES) {
         _mm_pause();
-    else
-        sched_yield();
+        return true;
+    }
+    /* Threads may lose each other's counts: it is a guess anyway. */
+    uint32_t quiet = __atomic_load_n(&tree->quiet_waits, __ATOMIC_RELAXED);
+    if (n == SPIN_PAUSES && quiet) {
+        __atomic_store_n(&tree->quiet_waits, quiet - 1, __ATOMIC_RELAXED);
+        *step = SPIN_PAUSES + SPIN_YIELDS;
+        return false;
+    }
+    uint64_t before = __rdtsc();
+    sched_yield();
+    if (__rdtsc() - before > SPIN_LONG) {
+        __atomic_store_n(&tree->quiet_waits, SPIN_QUIET, __ATOMIC_RELAXED);
+        *step = SPIN_PAUSES + SPIN_YIELDS;
+    }
     return true;
 }
 

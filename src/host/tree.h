@@ -43,6 +43,7 @@ struct tree {
     bool is_root;
     int cpu_count;
     bool spins;                        /* more than one CPU */
+    uint32_t quiet_waits;              /* tree_spin: so many without yields */
     int spare_out, spare_in;           /* sockets, see spare.c; -1: none */
     uint32_t spawn_slot, control_slot; /* a child's */
 };
@@ -78,7 +79,7 @@ void tree_slot_free(struct tree *tree, uint32_t index);
 void tree_post(struct tree *tree, uint32_t index, uint32_t direction);
 void tree_take(struct tree *tree, uint32_t index, uint32_t direction);
 /* For who is about to sleep: one step of looking on for a while, instead. *step is 0 at first; false: enough. */
-bool tree_spin(const struct tree *tree, unsigned *step);
+bool tree_spin(struct tree *tree, unsigned *step);
 enum tree_count { TREE_POSTED, TREE_TAKEN };
 /* Until the count != seen: 0; -EPIPE, -EINTR, -ETIMEDOUT as OCALL_TREE_WAIT. */
 MUST_CHECK int tree_wait(struct host_thread *t, uint32_t index, uint32_t direction,

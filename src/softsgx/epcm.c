@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define HUGE_PAGES 512u /* a huge page */
-#define SMALL_FILLS 128u /* how often pages_fill is called in a process that touches little */
 
 /* How far pages_fill looks: enough that a big heap costs few faults, little enough to be quick. */
 #define FILL_BACK  (512u)
@@ -54,6 +53,9 @@ int elrange_reserve(struct softsgx *s, struct err *err)
      * again, which keeps the process below the kernel's limit of mappings. */
     *(volatile char *)p = 0;
     (void)madvise(p, 1u << 21, MADV_DONTNEED);
+    /* Where programs, libraries and their data go, huge pages cost less than the faults they save. */
+    size_t low = length < LAYOUT_FILES_END ? length : LAYOUT_FILES_END;
+    (void)madvise(p, low, MADV_HUGEPAGE);
     (void)mprotect(p, length, PROT_NONE);
 
     s->epcm = epcm;
@@ -127,12 +129,6 @@ int pages_fill(struct softsgx *s, uint64_t address)
     if (syscall(SYS_mprotect, first << SGX_PAGE_SHIFT, (last - first) << SGX_PAGE_SHIFT,
                 host_protection(want)) < 0)
         return -errno;
-    /* Where programs, libraries and their data go, huge pages cost less than the faults they save; but for
-     * a small program, whose few pages lie apart. */
-    if (++s->fills == SMALL_FILLS) {
-        uint64_t end = s->size < LAYOUT_FILES_END ? s->size : LAYOUT_FILES_END;
-        (void)syscall(SYS_madvise, SOFT_ELRANGE_START, end - SOFT_ELRANGE_START, MADV_HUGEPAGE);
-    }
     /* Further up heap gets them, in big runs. */
     uint64_t huge_first = (first + HUGE_PAGES - 1) & ~(uint64_t)(HUGE_PAGES - 1);
     uint64_t huge_last = last & ~(uint64_t)(HUGE_PAGES - 1);

@@ -143,7 +143,6 @@ struct softsgx {
 
     _Atomic uint8_t *epcm; /* size / 4096 bytes, lazily backed */
     _Atomic uint32_t lock;
-    uint32_t fills; /* calls of pages_fill, under the lock */
     _Atomic uint64_t narrowings; /* grows whenever a page that may be an SSA's loses permissions */
     uint64_t ssa_low, ssa_high;  /* all SSAs lie between; set before EENTER knows of the TCS */
     int mem_fd;                  /* /proc/self/mem, to write what the enclave cannot */
