@@ -14,6 +14,7 @@
 #include "process/process.h"
 #include "process/vfork.h"
 #include "signal/state.h"
+#include "sys/process.h"
 #include "thread/threads.h"
 #include "thread/timer.h"
 #include "tree/hub.h"
@@ -21,10 +22,10 @@
 #define BITS(a, b, c, d, e, f) \
     (SIGNAL_BIT(a) | SIGNAL_BIT(b) | SIGNAL_BIT(c) | SIGNAL_BIT(d) | SIGNAL_BIT(e) | SIGNAL_BIT(f))
 #define FAULTS BITS(SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS)
-/* Stopping is not supported: those signals do nothing by default. */
-#define DEFAULT_IGNORED                                                                 \
-    (BITS(SIGCHLD, SIGURG, SIGWINCH, SIGCONT, SIGSTOP, SIGTSTP) | SIGNAL_BIT(SIGTTIN) | \
-     SIGNAL_BIT(SIGTTOU))
+#define DEFAULT_IGNORED \
+    (SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGURG) | SIGNAL_BIT(SIGWINCH) | SIGNAL_BIT(SIGCONT))
+#define STOPS \
+    (SIGNAL_BIT(SIGSTOP) | SIGNAL_BIT(SIGTSTP) | SIGNAL_BIT(SIGTTIN) | SIGNAL_BIT(SIGTTOU))
 /* What the host may raise at all; the manifest may name fewer. */
 #define HOST_ALLOWED                                                                   \
     (BITS(SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGWINCH, SIGUSR1) | SIGNAL_BIT(SIGUSR2) | \
@@ -173,16 +174,22 @@ static void flush_thread(struct thread *thread, void *arg)
     flush_private(parents(thread)->private, arg);
 }
 
-struct signal_entry *signal_flush(uint64_t numbers)
+/* Of the enclave's process, or of the child that the calling thread plays. */
+static struct signal_entry *flush_of(bool childs, uint64_t numbers)
 {
     struct flush flush = { .numbers = numbers };
-    if (plays_child(current())) {
+    if (childs) {
         flush_private(signal_private(current()), &flush);
         return flush.chain;
     }
     flush.chain = flush_one(&g_signal.set, numbers, NULL);
     threads_each(flush_thread, &flush);
     return flush.chain;
+}
+
+struct signal_entry *signal_flush(uint64_t numbers)
+{
+    return flush_of(plays_child(current()), numbers);
 }
 
 void signal_entries_free(struct signal_entry *entries)
@@ -263,6 +270,46 @@ static void announce(struct thread *thread, int number)
     waitq_wake(&g_signal.watchers, UINT32_MAX);
 }
 
+/* --- stopping ---------------------------------------------------------------------------------- */
+
+/* What a signal does by being sent, whoever blocks or ignores it: SIGCONT and those that stop undo each other,
+ * SIGCONT and SIGKILL let a stopped process go on. The lock is held. Returns the entries to free. */
+static struct signal_entry *sent(bool childs, int number, bool *ret_resumed)
+{
+    uint64_t bit = SIGNAL_BIT(number);
+    if (!childs && (number == SIGCONT || number == SIGKILL)) {
+        g_signal.resumes++;
+        *ret_resumed = g_signal.stopped;
+        __atomic_store_n(&g_signal.stopped, false, __ATOMIC_SEQ_CST);
+    }
+    return number == SIGCONT ? flush_of(childs, STOPS)
+           : bit & STOPS     ? flush_of(childs, SIGNAL_BIT(SIGCONT))
+                             : NULL;
+}
+
+static void go_on(struct thread *thread, void *arg UNUSED)
+{
+    thread_unpark(thread);
+}
+
+static void go_stop(struct thread *thread, void *arg UNUSED)
+{
+    set_work(thread);
+    thread_interrupt(thread);
+}
+
+static bool is_stopped(const struct thread *thread)
+{
+    return __atomic_load_n(&g_signal.stopped, __ATOMIC_SEQ_CST) && !plays_child(thread);
+}
+
+/* SIGCHLD for a child that was stopped or goes on is not for who has SA_NOCLDSTOP. */
+static bool not_told(const struct signal_actions *actions, const struct signal_info *info)
+{
+    return info->number == SIGCHLD && (info->code == CLD_STOPPED || info->code == CLD_CONTINUED) &&
+           actions->of[SIGCHLD].flags & SA_NOCLDSTOP;
+}
+
 int signal_queue(struct thread *thread, const struct signal_info *info)
 {
     int number = info->number;
@@ -270,18 +317,20 @@ int signal_queue(struct thread *thread, const struct signal_info *info)
     bool realtime = number >= SIGRTMIN;
     struct signal_entry *entry = heap_alloc(sizeof(*entry));
     int ret = 0;
-    bool added = false;
+    bool added = false, resumed = false;
 
     lock_take(&g_signal.lock);
     /* What a thread sends itself while it plays a child is the child's; what others and timers send, its
      * own. */
-    bool childs = thread && thread == current() && info->code != SI_TIMER;
+    bool childs = thread && thread == current() && plays_child(thread) && info->code != SI_TIMER;
+    struct signal_entry *undone = sent(childs, number, &resumed);
     struct thread_signal *signal =
         childs ? &thread->signal : parents(thread ? thread : thread_at(0));
     struct signal_private *private = thread ? signal->private : NULL;
     struct signal_set *set = thread ? (private ? &private->set : NULL) : &g_signal.set;
     const struct signal_actions *actions = childs ? process_current()->actions : g_process.actions;
-    if (!set || (is_ignored(actions, number) && !(signal->mask & bit))) {
+    if (!set || not_told(actions, info) ||
+        (is_ignored(actions, number) && !(signal->mask & bit))) {
         /* The thread has ended, or nobody wants it: gone. */
     } else if (!realtime && *set->bits & bit) {
         /* Already pending: gone. */
@@ -301,6 +350,11 @@ int signal_queue(struct thread *thread, const struct signal_info *info)
     lock_drop(&g_signal.lock);
 
     heap_free(entry);
+    signal_entries_free(undone);
+    if (resumed) {
+        threads_each(go_on, NULL);
+        process_continued();
+    }
     if (added)
         announce(thread, number);
     return ret;
@@ -538,7 +592,7 @@ bool signal_deliverable(const struct thread *thread)
     if (thread != current())
         return pending_for(thread) & ~mask_of(thread);
     collect();
-    if (!(pending_for(thread) & ~mask_of(thread)))
+    if (!(pending_for(thread) & ~mask_of(thread)) && !is_stopped(thread))
         return false;
     /* Who asks is about to give up a call, and somebody must translate its ERESTART*, also if
      * another thread takes the signal. */
@@ -632,15 +686,57 @@ static void enter_handler(struct regs *regs, const struct signal_info *info,
     signal_set_mask(blocked);
 }
 
+void signal_park_stopped(void)
+{
+    struct thread *thread = current();
+    while (is_stopped(thread) && !process_ending() &&
+           !(__atomic_load_n(&thread->work, __ATOMIC_SEQ_CST) & THREAD_WORK_EXIT)) {
+        thread_park_once();
+        collect();
+    }
+}
+
+/* The default action of a signal that stops. resumes: as it was before the signal was taken. */
+static void stop(int number, uint64_t resumes)
+{
+    if (plays_child(current())) {
+        log_note("a child between vfork and exec is not stopped by signals");
+        return;
+    }
+    lock_take(&g_signal.lock);
+    bool late = g_signal.resumes != resumes || g_signal.stopped;
+    if (!late)
+        __atomic_store_n(&g_signal.stopped, true, __ATOMIC_SEQ_CST);
+    lock_drop(&g_signal.lock);
+    if (late)
+        return;
+    /* Said before anybody can be told to go on; the answer may be that nobody could tell it. */
+    if (process_stopped(number) < 0) {
+        __atomic_store_n(&g_signal.stopped, false, __ATOMIC_SEQ_CST);
+        threads_each(go_on, NULL);
+        return;
+    }
+    threads_each(go_stop, NULL);
+}
+
+/* Once the process goes on. */
+static int take_next(struct thread *thread, struct signal_info *ret, uint64_t *ret_resumes)
+{
+    signal_park_stopped();
+    *ret_resumes = __atomic_load_n(&g_signal.resumes, __ATOMIC_SEQ_CST);
+    return signal_take(thread, ~mask_of(thread), ret);
+}
+
 void signal_deliver(struct regs *regs)
 {
     struct thread *thread = current();
     struct signal_info info;
+    uint64_t resumes;
     int number;
 
     __atomic_fetch_and(&thread->work, ~(uint64_t)THREAD_WORK_SIGNAL, __ATOMIC_SEQ_CST);
     collect();
-    while ((number = signal_take(thread, ~mask_of(thread), &info))) {
+    while ((number = take_next(thread, &info, &resumes))) {
         lock_take(&g_signal.lock);
         struct signal_action *own = &process_current()->actions->of[number], action = *own;
         if (action.handler > HANDLER_IGNORE && action.flags & SA_RESETHAND)
@@ -651,6 +747,8 @@ void signal_deliver(struct regs *regs)
             continue;
         if (action.handler != HANDLER_DEFAULT)
             enter_handler(regs, &info, &action);
+        else if (SIGNAL_BIT(number) & STOPS)
+            stop(number, resumes);
         else if (!signal_default_ignored(number))
             process_killed(number);
     }

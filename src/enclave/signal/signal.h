@@ -43,6 +43,8 @@ bool signal_deliverable(const struct thread *thread);
  * changes regs (setting regs->full), applies the default action, or restarts the system call
  * (regs-> orig_rax, regs->rax == -ERESTART*). */
 void signal_deliver(struct regs *regs);
+/* While the process is stopped (and the calling thread plays no child): waits, taking what the host has. */
+void signal_park_stopped(void);
 /* thread->work |= THREAD_WORK_SIGNAL where needed, after mask or pending changed. */
 void signal_update(struct thread *thread);
 

@@ -64,6 +64,8 @@ struct signal_state {
     uint64_t pending; /* the process's */
     struct signal_set set;
     uint32_t queued;
+    bool stopped;          /* the process: its threads wait for SIGCONT or SIGKILL; read without the lock */
+    uint64_t resumes;      /* how often one of those was sent */
     struct waitq watchers; /* signalfd */
 };
 extern struct signal_state g_signal;

@@ -123,6 +123,19 @@ int process_kill(int32_t pid, const struct signal_info *info)
     return (int)r;
 }
 
+int process_stopped(int signal)
+{
+    return hub_is_here() ? ptable_stopped(g_process.pid, signal) : (int)ask(HUB_STOPPED, signal, 0);
+}
+
+void process_continued(void)
+{
+    if (hub_is_here())
+        ptable_continued(g_process.pid);
+    else
+        (void)!ask(HUB_CONTINUED, 0, 0);
+}
+
 /* --- children's ends --------------------------------------------------------------------------------- */
 
 static uint64_t g_children_user_us, g_children_system_us;
@@ -244,13 +257,10 @@ static int put_info(uint64_t user, const struct ptable_waited *waited)
 {
     int32_t head[3] = { 0 }, rest[3] = { 0 };
     if (waited->pid) {
-        int32_t status = waited->status;
-        bool killed = status & 0x7f;
         head[0] = SIGCHLD;
-        head[2] = !killed ? CLD_EXITED : status & 0x80 ? CLD_DUMPED : CLD_KILLED;
+        head[2] = ptable_child_code(waited->status, &rest[2]);
         rest[0] = waited->pid;
         rest[1] = (int32_t)process_node()->uid;
-        rest[2] = killed ? status & 0x7f : status >> 8 & 0xff;
     }
     uint8_t *info = (uint8_t *)(uintptr_t)user;
     int r = copy_to_user(info, head, sizeof(head));

@@ -9,6 +9,9 @@
 
 /* kill(2) of another process, a group or all; of this one only through those. Errors as kill(2). */
 MUST_CHECK int process_kill(int32_t pid, const struct signal_info *info);
+/* A signal stops the process; -EPERM: it is not to, as nobody could let it go on. It goes on. */
+MUST_CHECK int process_stopped(int signal);
+void process_continued(void);
 /* SIGCHLD is ignored, or has SA_NOCLDWAIT: children that end are not waited for. Hold no lock. */
 void process_set_nowait(bool nowait);
 MUST_CHECK int process_pdeathsig(int signal); /* 0: none */

@@ -219,6 +219,7 @@ static NORETURN void main_stays(void)
     for (;;) {
         if (process_ending())
             thread_park_hard();
+        signal_park_stopped();
         (void)!thread_park(OCALL_NEVER);
     }
 }
@@ -270,6 +271,7 @@ void thread_exit(int status)
     uint64_t clear = thread->clear_child_tid;
     if (thread->index == 0) {
         signal_set_mask(UINT64_MAX);
+        thread->signal.mask = UINT64_MAX; /* others take also those that cannot be blocked */
         if (clear && user_store32((uint32_t *)(uintptr_t)clear, 0) == 0)
             futex_wake((const uint32_t *)(uintptr_t)clear, 1, FUTEX_ANY);
         main_stays();

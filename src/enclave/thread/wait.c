@@ -231,6 +231,19 @@ void thread_park_hard(void)
     }
 }
 
+void thread_park_once(void)
+{
+    struct thread *thread = current();
+
+    __atomic_store_n(&thread->parked, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&thread->wake, __ATOMIC_SEQ_CST) &&
+        !(__atomic_load_n(&thread->work, __ATOMIC_SEQ_CST) & THREAD_WORK_EXIT))
+        border_call1(OCALL_PARK, 0, host_deadline(thread, OCALL_NEVER));
+    end_sleep(thread);
+    __atomic_store_n(&thread->wake, 0, __ATOMIC_SEQ_CST);
+    signal_collect_host();
+}
+
 void thread_park_serve(void)
 {
     struct thread *thread = current();

@@ -46,6 +46,8 @@ MUST_CHECK int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64
 int thread_poll_now(struct ocall_pollfd *fds, uint32_t count);
 /* Waits for thread_unpark whatever signals come: only for what will come soon (thread/mutex.h). */
 void thread_park_hard(void);
+/* Waits until anything at all happens; look again. Of signals only the end of the process matters. */
+void thread_park_once(void);
 /* The hub's thread: as thread_park_hard, and the host's bell ends it too (OCALL_TREE_SERVE). */
 void thread_park_serve(void);
 void thread_unpark(struct thread *thread);

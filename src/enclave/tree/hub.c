@@ -336,6 +336,13 @@ void hub_tell(int32_t pid, const struct hub_event *event)
     struct peer *peer = peer_running(pid);
     if (!peer && (pid != PTABLE_ROOT_PID || __atomic_load_n(&g_hub.root_replaced, __ATOMIC_SEQ_CST)))
         peer = peer_spawning(pid);
+    struct hub_event childs = *event;
+    if (!peer && pid != PTABLE_ROOT_PID && event->kind == HUB_EVENT_SIGNAL) {
+        /* A thread of its parent plays it. */
+        peer = peer_running(ptable_getppid(pid));
+        childs.e = (uint32_t)event->e | (uint64_t)(uint32_t)pid << 32;
+        event = &childs;
+    }
     if (peer && !peer->doomed) {
         bool first = peer->event_count == 0;
         if (!event_add(peer, event))

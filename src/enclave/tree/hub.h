@@ -19,7 +19,7 @@
 #include "thread/wait.h"
 #include "tree/channel.h"
 
-#define HUB_DATA_MAX (60u << 10) /* bytes of data beside a request or reply */
+#define HUB_DATA_MAX (64u << 10) /* bytes of data beside a request or reply */
 
 enum hub_op {
     HUB_HELLO = 1,   /* control channel, first: () */
@@ -43,6 +43,8 @@ enum hub_op {
     HUB_SETPGID, HUB_GETPGID, HUB_SETSID, HUB_GETSID, HUB_GETPPID,
     HUB_PDEATHSIG,   /* (signal) */
     HUB_TTY_PGRP,    /* (set: 0/1, pgrp): the terminal's foreground group */
+    HUB_STOPPED,     /* (signal): every thread of this process waits for SIGCONT. -EPERM: it is not to */
+    HUB_CONTINUED,   /* (): it goes on */
     HUB_NOWAIT,      /* (0/1): SIGCHLD is ignored or has SA_NOCLDWAIT */
 
     /* Files the hub holds, vfs/remote/remote.h. */
@@ -69,7 +71,8 @@ struct hub_reply {
 };
 
 enum hub_event_kind {
-    HUB_EVENT_SIGNAL = 1, /* a: number, b: code, c: pid, d: value; uid in e */
+    HUB_EVENT_SIGNAL = 1, /* a: number, b: code, c: pid, d: value; e: uid, and above bit 32 for whom: 0 this process,
+                             else its child that has no enclave yet */
     HUB_EVENT_READY,      /* a: file handle whose readiness may have changed: wake its waiters */
     HUB_EVENT_REVOKE,     /* a: shared memory object, b: page, c: 1: keep it readable, 0: give it up */
 };

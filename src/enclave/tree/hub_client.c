@@ -12,7 +12,9 @@
 #include "mm/dsm.h"
 #include "mm/heap.h"
 #include "process/process.h"
+#include "process/vfork.h"
 #include "signal/signal.h"
+#include "sys/process.h"
 #include "thread/mutex.h"
 #include "tree/hub.h"
 #include "vfs/remote/remote.h"
@@ -144,16 +146,24 @@ int64_t hub_ask_blocking(struct hub_ask *ask)
     return take(line, ask, got);
 }
 
+static void apply_signal(const struct hub_event *event)
+{
+    struct signal_info info = { .number = (int32_t)event->a,
+                                .code = (int32_t)event->b,
+                                .pid = (int32_t)event->c,
+                                .uid = (int32_t)event->e,
+                                .value = event->d };
+    int32_t child = (int32_t)(event->e >> 32);
+    if (!child)
+        signal_send_process(&info);
+    else if (!vfork_signal(child, &info)) /* it has an enclave of its own by now, or is gone */
+        (void)!process_kill(child, &info);
+}
+
 static void apply(const struct hub_event *event)
 {
     switch (event->kind) {
-    case HUB_EVENT_SIGNAL:
-        signal_send_process(&(struct signal_info){ .number = (int32_t)event->a,
-                                                   .code = (int32_t)event->b,
-                                                   .pid = (int32_t)event->c,
-                                                   .uid = (int32_t)event->e,
-                                                   .value = event->d });
-        break;
+    case HUB_EVENT_SIGNAL: apply_signal(event); break;
     case HUB_EVENT_READY: remote_ready(event->a); break;
     case HUB_EVENT_REVOKE: dsm_revoke(event); break;
     default: break;

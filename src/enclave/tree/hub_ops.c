@@ -222,6 +222,8 @@ int64_t hub_serve(struct hub_job *job)
     case HUB_GETSID: return ptable_getsid(self, (int32_t)args[0]);
     case HUB_GETPPID: return ptable_getppid(self);
     case HUB_PDEATHSIG: return ptable_pdeathsig(self, (int)args[0]);
+    case HUB_STOPPED: return ptable_stopped(peer_pid(job->peer), (int)args[0]);
+    case HUB_CONTINUED: ptable_continued(peer_pid(job->peer)); return 0;
     case HUB_NOWAIT: ptable_set_nowait(self, args[0]); return 0;
     case HUB_TTY_PGRP:
         return args[0] ? ptable_set_tty_pgrp(self, (int32_t)args[1]) : ptable_tty_pgrp();

@@ -24,6 +24,8 @@ struct entry {
     uint64_t born; /* the order of births */
     int32_t pid, parent, pgid, sid;
     int32_t status;
+    int stopped;                  /* by this signal; 0: it runs */
+    bool stop_unseen, cont_unseen; /* wait has not told of it yet */
     uint64_t user_us, system_us;                   /* once it has ended */
     uint64_t children_user_us, children_system_us; /* of those it has waited for */
     int pdeathsig;
@@ -89,6 +91,7 @@ static void end(struct entry *e)
     if (!e->zombie)
         g_table.alive--;
     e->zombie = true;
+    e->stopped = 0;
 }
 
 static void drop(struct entry *e)
@@ -190,20 +193,123 @@ static void tell_all(struct tells *tells)
         const struct tell *tell =
             i < TELLS_AT_HAND ? &tells->at_hand[i] : &tells->more[i - TELLS_AT_HAND];
         ptable_tell(tell->pid, &tell->info);
+        /* The signal first: it is there when wait returns. */
+        if (tell->info.number == SIGCHLD)
+            waitq_wake(ptable_queue(tell->pid), UINT32_MAX);
     }
     heap_free(tells->more);
 }
 
-static struct signal_info child_info(const struct entry *e)
+int ptable_child_code(int32_t status, int32_t *ret_value)
 {
-    bool killed = e->status & 0x7f;
-    return (struct signal_info){
+    int code = status == PTABLE_CONTINUED      ? CLD_CONTINUED
+               : (status & 0xff) == 0x7f ? CLD_STOPPED
+               : !(status & 0x7f)        ? CLD_EXITED
+               : status & 0x80           ? CLD_DUMPED
+                                         : CLD_KILLED;
+    *ret_value = code == CLD_CONTINUED                       ? SIGCONT
+                 : code == CLD_EXITED || code == CLD_STOPPED ? status >> 8 & 0xff
+                                                             : status & 0x7f;
+    return code;
+}
+
+static int32_t stop_status(int signal)
+{
+    return signal << 8 | 0x7f;
+}
+
+/* What a child's parent is told of it. */
+static void note_child(struct tells *tells, const struct entry *e, int32_t status)
+{
+    int32_t value, code = ptable_child_code(status, &value);
+    struct signal_info info = {
         .number = SIGCHLD,
-        .code = !killed ? CLD_EXITED : e->status & 0x80 ? CLD_DUMPED : CLD_KILLED,
+        .code = code,
         .pid = e->pid,
         .uid = (int32_t)process_node()->uid,
-        .value = (uint64_t)(killed ? e->status & 0x7f : e->status >> 8 & 0xff),
+        .value = (uint64_t)value,
     };
+    if (note(tells, e->parent, &info) < 0)
+        log_error("no memory to tell process %d of a child", e->parent);
+}
+
+/* --- stopping -------------------------------------------------------------------------------------- */
+
+static void resume(struct entry *e, struct tells *tells)
+{
+    if (!e->stopped)
+        return;
+    e->stopped = 0;
+    e->stop_unseen = false;
+    e->cont_unseen = true;
+    note_child(tells, e, PTABLE_CONTINUED);
+}
+
+/* Nobody of the session is left who could let it go on; the root's parent, who is outside, could. */
+static bool orphaned(int32_t pgid)
+{
+    for (struct entry *e = first(); e; e = after(e)) {
+        if (e->pgid != pgid || e->zombie)
+            continue;
+        if (e == &g_table.root)
+            return false;
+        const struct entry *p = find(e->parent);
+        if (p && p->pgid != pgid && p->sid == e->sid)
+            return false;
+    }
+    return true;
+}
+
+/* The group has perhaps become an orphan. What of it is stopped would stay so. */
+static void hang_up(int32_t pgid, struct tells *tells)
+{
+    bool stopped = false;
+    for (struct entry *e = first(); e; e = after(e))
+        stopped |= e->pgid == pgid && e->stopped;
+    if (!stopped || !orphaned(pgid))
+        return;
+    for (struct entry *e = first(); e; e = after(e)) {
+        if (e->pgid != pgid || e->zombie)
+            continue;
+        static const int numbers[] = { SIGHUP, SIGCONT };
+        for (int i = 0; i < 2; i++) {
+            struct signal_info info = { .number = numbers[i], .code = SI_KERNEL };
+            if (note(tells, e->pid, &info) < 0)
+                log_error("no memory to tell process %d that its group is an orphan", e->pid);
+        }
+        resume(e, tells);
+    }
+}
+
+int ptable_stopped(int32_t pid, int signal)
+{
+    struct tells tells = { .count = 0 };
+    lock_take(&g_table.lock);
+    ready();
+    struct entry *e = find(pid);
+    int ret = !e || e->zombie                                ? -ESRCH
+              : signal != SIGSTOP && orphaned(e->pgid) ? -EPERM
+                                                             : 0;
+    if (ret == 0) {
+        e->stopped = signal;
+        e->stop_unseen = true;
+        e->cont_unseen = false;
+        note_child(&tells, e, stop_status(signal));
+    }
+    lock_drop(&g_table.lock);
+    tell_all(&tells);
+    return ret;
+}
+
+void ptable_continued(int32_t pid)
+{
+    struct tells tells = { .count = 0 };
+    lock_take(&g_table.lock);
+    struct entry *e = find(pid);
+    if (e)
+        resume(e, &tells);
+    lock_drop(&g_table.lock);
+    tell_all(&tells);
 }
 
 /* --- birth and end ---------------------------------------------------------------------------------- */
@@ -278,8 +384,9 @@ void ptable_forget(int32_t pid)
 }
 
 /* The children of one that ends become init's, which waits for them. */
-static void orphan_children(int32_t pid, struct tells *tells)
+static void orphan_children(const struct entry *gone, struct tells *tells)
 {
+    int32_t pid = gone->pid;
     for (struct entry *e = first(), *next; e; e = next) {
         next = after(e);
         if (e->parent != pid)
@@ -293,6 +400,8 @@ static void orphan_children(int32_t pid, struct tells *tells)
                                     .uid = (int32_t)process_node()->uid };
         if (info.number && note(tells, e->pid, &info) < 0)
             log_error("no memory to tell process %d that its parent has ended", e->pid);
+        if (e->sid == gone->sid && e->pgid != gone->pgid)
+            hang_up(e->pgid, tells);
     }
 }
 
@@ -310,20 +419,19 @@ void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_
     e->status = status;
     e->user_us = user_us;
     e->system_us = system_us;
-    orphan_children(pid, &tells);
+    orphan_children(e, &tells);
     int32_t parent = e->parent;
     const struct entry *p = find(parent);
     bool waited_for = p && !p->zombie;
+    if (p && p->sid == e->sid && p->pgid != e->pgid)
+        hang_up(e->pgid, &tells);
     if (waited_for) {
-        struct signal_info info = child_info(e);
-        if (note(&tells, parent, &info) < 0)
-            log_error("no memory to tell process %d that a child has ended", parent);
+        note_child(&tells, e, status);
         waited_for = !p->nowait;
     }
     if (!waited_for)
         drop(e);
     lock_drop(&g_table.lock);
-    /* The signal first: it is there when wait returns. */
     tell_all(&tells);
     waitq_wake(ptable_queue(parent), UINT32_MAX);
 }
@@ -363,6 +471,13 @@ static bool wanted(const struct entry *e, int32_t self, int idtype, int32_t id)
     }
 }
 
+/* What there is to tell of a child now. */
+static bool has_news(const struct entry *e, int options)
+{
+    return e->zombie ? options & WEXITED
+                     : (e->stop_unseen && options & WSTOPPED) || (e->cont_unseen && options & WCONTINUED);
+}
+
 int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable_waited *ret)
 {
     LOCKED(&g_table.lock);
@@ -376,7 +491,7 @@ int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable
         if (!wanted(e, self, idtype, id))
             continue;
         any = true;
-        if (e->zombie && options & WEXITED && (!found || e->born < found->born))
+        if (has_news(e, options) && (!found || e->born < found->born))
             found = e;
     }
     if (!any)
@@ -385,6 +500,16 @@ int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable
         if (!(options & WNOHANG))
             return -EAGAIN;
         *ret = (struct ptable_waited){ .pid = 0 };
+        return 0;
+    }
+    if (!found->zombie) {
+        bool stop = found->stop_unseen && options & WSTOPPED;
+        *ret = (struct ptable_waited){
+            .pid = found->pid,
+            .status = stop ? stop_status(found->stopped) : PTABLE_CONTINUED,
+        };
+        if (!(options & WNOWAIT))
+            *(stop ? &found->stop_unseen : &found->cont_unseen) = false;
         return 0;
     }
     *ret = (struct ptable_waited){
@@ -431,6 +556,8 @@ int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info)
             ret = 0;
         if (info->number && !e->zombie && note(&tells, e->pid, info) < 0)
             ret = -ENOMEM;
+        if (info->number == SIGCONT)
+            resume(e, &tells);
     }
     lock_drop(&g_table.lock);
     tell_all(&tells);

@@ -8,7 +8,7 @@
  * then on (pid 1, which is nobody here): they reap themselves.
  *
  * The first session is the root's and has the terminal; sessions made by setsid have none, so that the end of
- * their leader tells nobody. Nothing is ever stopped.
+ * their leader tells nobody. A running process may be stopped; SIGCONT lets it go on.
  */
 #pragma once
 
@@ -39,8 +39,17 @@ void ptable_forget(int32_t pid);
 void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_us);
 /* It has become another program: its parent may not move it to another group any more. */
 void ptable_execed(int32_t pid);
+/* A stop signal has stopped it, as it says; its parent is told. -EPERM: it may not, as nobody could let it go on (an
+ * orphaned group, but for SIGSTOP). -ESRCH. */
+MUST_CHECK int ptable_stopped(int32_t pid, int signal);
+/* It goes on. The sender of SIGCONT has told that already, mostly: then nothing. */
+void ptable_continued(int32_t pid);
 /* What the parent of this process does with its children's ends: SIGCHLD ignored or SA_NOCLDWAIT. */
 void ptable_set_nowait(int32_t pid, bool nowait);
+
+#define PTABLE_CONTINUED 0xffff /* as wait4 gives it */
+/* The CLD_ code of a status, and what goes with it in siginfo. */
+int ptable_child_code(int32_t status, int32_t *ret_value);
 
 struct ptable_waited {
     int32_t pid, status;

@@ -278,6 +278,66 @@ static void test_orphans(void **state UNUSED)
     assert_int_equal(waited(ROOT, P_PID, alive, WEXITED), -ECHILD);
 }
 
+static unsigned told_code(int32_t pid, int code)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < g_told_count; i++)
+        count += g_told[i].pid == pid && g_told[i].info.number == SIGCHLD && g_told[i].info.code == code;
+    return count;
+}
+
+static void test_stopped(void **state UNUSED)
+{
+    int32_t a = born(ROOT);
+    struct ptable_waited w;
+    struct signal_info cont = { .number = SIGCONT };
+    assert_int_equal(ptable_stopped(a, SIGTSTP), 0);
+    assert_int_equal(told_code(ROOT, CLD_STOPPED), 1);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), -EAGAIN);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WCONTINUED), -EAGAIN);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WSTOPPED | WNOWAIT), a);
+    assert_int_equal(ptable_wait(ROOT, P_ALL, 0, WSTOPPED, &w), 0);
+    assert_int_equal(w.status, SIGTSTP << 8 | 0x7f);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WSTOPPED), -EAGAIN); /* told once */
+    g_woken = NULL;
+    assert_int_equal(ptable_kill(ROOT, a, &cont), 0);
+    assert_ptr_equal(g_woken, ptable_queue(ROOT));
+    ptable_continued(a); /* its own word changes nothing */
+    assert_int_equal(told_code(ROOT, CLD_CONTINUED), 1);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WSTOPPED), -EAGAIN);
+    assert_int_equal(ptable_wait(ROOT, P_ALL, 0, WCONTINUED, &w), 0);
+    assert_int_equal(w.status, 0xffff);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WCONTINUED), -EAGAIN);
+    /* What goes on is not said to be stopped any more; and an end is all there is to tell. */
+    assert_int_equal(ptable_stopped(a, SIGSTOP), 0);
+    ptable_continued(a);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WSTOPPED), -EAGAIN);
+    assert_int_equal(ptable_stopped(a, SIGSTOP), 0);
+    ptable_exit(a, SIGKILL, 0, 0);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WSTOPPED | WCONTINUED), -EAGAIN);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED | WSTOPPED), a);
+    assert_int_equal(ptable_stopped(a, SIGSTOP), -ESRCH);
+}
+
+/* A group that nobody can continue: job control does not stop it, and what is stopped hears of it. */
+static void test_orphaned_group(void **state UNUSED)
+{
+    int32_t shell = born(ROOT);
+    assert_int_equal(ptable_setsid(shell), shell);
+    assert_int_equal(ptable_stopped(shell, SIGTSTP), -EPERM); /* its parent is in another session */
+    assert_int_equal(ptable_stopped(shell, SIGSTOP), 0);
+    ptable_continued(shell);
+    int32_t job = born(shell), mate = born(job);
+    assert_int_equal(ptable_setpgid(shell, job, job), 0);
+    assert_int_equal(ptable_setpgid(job, mate, job), 0);
+    assert_int_equal(ptable_stopped(job, SIGTTIN), 0);
+    assert_int_equal(ptable_stopped(mate, SIGTTIN), 0);
+    g_told_count = 0;
+    ptable_exit(shell, 0, 0, 0);
+    assert_true(told(job, SIGHUP) && told(job, SIGCONT) && told(mate, SIGHUP) && told(mate, SIGCONT));
+    assert_int_equal(ptable_stopped(mate, SIGTSTP), -EPERM);
+}
+
 static void test_nowait(void **state UNUSED)
 {
     int32_t before = born(ROOT), a = born(ROOT), b = born(ROOT);
@@ -468,6 +528,7 @@ int main(void)
         T(test_life),  T(test_child_info), T(test_wait_which), T(test_times), T(test_orphans),
         T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
         T(test_kill_many), T(test_kill_alone), T(test_groups), T(test_terminal),
+        T(test_stopped), T(test_orphaned_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,10 +135,11 @@ static void deliver_default(void *arg)
 
 static void test_default_actions(void **state UNUSED)
 {
-    static const int ignored[] = { SIGCHLD, SIGURG,  SIGWINCH, SIGCONT,
-                                   SIGTSTP, SIGTTIN, SIGTTOU,  SIGSTOP };
+    static const int ignored[] = { SIGCHLD, SIGURG, SIGWINCH, SIGCONT };
     for (int n = 1; n <= 64; n++) {
         int want = n;
+        if (n == SIGSTOP || n == SIGTSTP || n == SIGTTIN || n == SIGTTOU)
+            continue; /* test_stops */
         for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
             want = ignored[i] == n ? -1 : want;
         int got = thr_dies(deliver_default, &n);
@@ -816,6 +817,48 @@ static void test_running_thread_is_interrupted(void **state UNUSED)
     thr_join(&w.thr);
 }
 
+static void let_go_on(void *arg)
+{
+    struct waiter_arg *w = arg;
+    __atomic_store_n(&w->word, 1, __ATOMIC_SEQ_CST);
+    thr_wait_parked(thread_at(0));
+    thr_sleep_ms(20);
+    w->ret = __atomic_load_n(&w->word, __ATOMIC_SEQ_CST);
+    signal_send_process(&(struct signal_info){ .number = SIGCONT });
+}
+
+static void test_stops(void **state UNUSED)
+{
+    static const int numbers[] = { SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU };
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        struct waiter_arg w = { 0 };
+        struct regs regs = program();
+        thr_start(&w.thr, let_go_on, &w);
+        while (!__atomic_load_n(&w.word, __ATOMIC_SEQ_CST))
+            thr_sleep_ms(1);
+        signal_send_process(&(struct signal_info){ .number = numbers[i] });
+        signal_deliver(&regs);
+        __atomic_store_n(&w.word, 2, __ATOMIC_SEQ_CST);
+        thr_join(&w.thr);
+        assert_int_equal(w.ret, 1); /* it did not return while it was stopped */
+    }
+    /* Each undoes the other, blocked or not. */
+    set_mask(UINT64_MAX);
+    static const struct {
+        int number;
+        uint64_t want;
+    } rows[] = {
+        { SIGTSTP, BIT(SIGTSTP) },
+        { SIGCONT, BIT(SIGCONT) },
+        { SIGTTIN, BIT(SIGTTIN) },
+        { SIGCONT, BIT(SIGCONT) },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        signal_send_process(&(struct signal_info){ .number = rows[i].number });
+        assert_int_equal(pending(), rows[i].want);
+    }
+}
+
 /* --- the host --------------------------------------------------------------------------------- */
 
 static void test_host_signals(void **state UNUSED)
@@ -866,6 +909,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_default_actions),
+        TEST(test_stops),
         TEST(test_action_arguments),
         TEST(test_kill_arguments),
         TEST(test_frame_is_linux),
