@@ -27,8 +27,8 @@
 #define TREE_VERSION     1
 #define TREE_SLOTS       4096u
 #define TREE_CELLS       8u
-#define TREE_MESSAGE_MAX 65536u /* plain bytes of one message */
-#define TREE_CELL_SIZE   (TREE_MESSAGE_MAX + 4096u)
+#define TREE_MESSAGE_MAX (65536u + 512u) /* plain bytes of one message: 64 KiB and what they are */
+#define TREE_CELL_SIZE   (65536u + 4096u)
 #define TREE_SLOT_HEAD   4096u
 #define TREE_SLOT_SIZE   (TREE_SLOT_HEAD + 2u * TREE_CELLS * TREE_CELL_SIZE)
 #define TREE_REGION_HEAD 65536u

@@ -27,7 +27,7 @@
 #define NO_FILE    UINT32_MAX
 #define ATTACHED   0x64736d61u
 
-static_assert(MESSAGE_PAGES * PAGE == TREE_MESSAGE_MAX, "a message of pages");
+static_assert(MESSAGE_PAGES * PAGE == STREAM_MESSAGE, "a message of pages");
 
 enum file_kind { FILE_END, FILE_NUMBER, FILE_PATH, FILE_DSM };
 
@@ -118,7 +118,7 @@ static void put_mappings(struct tree_stream *s, const struct vma *vmas, uint32_t
 
 static uint32_t room(const struct tree_stream *s)
 {
-    return TREE_MESSAGE_MAX - s->at;
+    return STREAM_MESSAGE - s->at;
 }
 
 /* Is there anything to send of this page? It stays open (state) then. The lock is held. */
@@ -186,7 +186,7 @@ static void copy_message(struct tree_stream *s, uint64_t page)
         else
             memset(s->buf + i * PAGE, 0, PAGE);
     }
-    s->at = TREE_MESSAGE_MAX;
+    s->at = STREAM_MESSAGE;
 }
 
 /* Messages that hold nothing but content: the child receives them in place. With no other thread there is nobody to
@@ -201,7 +201,7 @@ static void put_whole_messages(struct tree_stream *s, uint64_t start, struct run
         tree_put_bytes(s, (const void *)from, size);
         return;
     }
-    for (uint64_t done = 0; done < size && !s->error; done += TREE_MESSAGE_MAX) {
+    for (uint64_t done = 0; done < size && !s->error; done += STREAM_MESSAGE) {
         copy_message(s, from + done);
         (void)!tree_stream_flush(s);
     }

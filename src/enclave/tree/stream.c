@@ -15,7 +15,7 @@
 
 int tree_stream_open(struct tree_stream *s, struct channel *channel)
 {
-    uint8_t *buf = heap_alloc(TREE_MESSAGE_MAX);
+    uint8_t *buf = heap_alloc(STREAM_MESSAGE);
     if (!buf)
         return -ENOMEM;
     *s = (struct tree_stream){ .channel = channel, .buf = buf };
@@ -43,7 +43,7 @@ int tree_stream_done(struct tree_stream *s)
 {
     int r = tree_stream_flush(s);
     if (s->buf) { /* it may hold secrets: channels' among them */
-        bytes_wipe(s->buf, TREE_MESSAGE_MAX);
+        bytes_wipe(s->buf, STREAM_MESSAGE);
         heap_free(s->buf);
         s->buf = NULL;
     }
@@ -65,22 +65,22 @@ void tree_put_bytes(struct tree_stream *s, const void *data, uint64_t size)
 {
     const uint8_t *from = data;
     while (size && writing(s)) {
-        if (!s->at && size >= TREE_MESSAGE_MAX) {
-            int r = channel_send(s->channel, from, TREE_MESSAGE_MAX);
+        if (!s->at && size >= STREAM_MESSAGE) {
+            int r = channel_send(s->channel, from, STREAM_MESSAGE);
             if (r < 0)
                 fail(s, r);
-            from += TREE_MESSAGE_MAX;
-            size -= TREE_MESSAGE_MAX;
+            from += STREAM_MESSAGE;
+            size -= STREAM_MESSAGE;
             continue;
         }
-        uint64_t n = TREE_MESSAGE_MAX - s->at;
+        uint64_t n = STREAM_MESSAGE - s->at;
         if (n > size)
             n = size;
         memcpy(s->buf + s->at, from, n);
         s->at += (uint32_t)n;
         from += n;
         size -= n;
-        if (s->at == TREE_MESSAGE_MAX && tree_stream_flush(s) < 0)
+        if (s->at == STREAM_MESSAGE && tree_stream_flush(s) < 0)
             return;
     }
 }
@@ -124,13 +124,13 @@ void tree_get_bytes(struct tree_stream *s, void *ret, uint64_t size)
             goto failed;
         if (s->at == s->size) {
             s->at = s->size = 0;
-            if (size >= TREE_MESSAGE_MAX) {
-                uint32_t n = refill(s, to, TREE_MESSAGE_MAX);
+            if (size >= STREAM_MESSAGE) {
+                uint32_t n = refill(s, to, STREAM_MESSAGE);
                 to += n;
                 size -= n;
                 continue;
             }
-            s->size = refill(s, s->buf, TREE_MESSAGE_MAX);
+            s->size = refill(s, s->buf, STREAM_MESSAGE);
             continue;
         }
         uint64_t n = s->size - s->at;

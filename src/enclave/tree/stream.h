@@ -12,9 +12,11 @@
 #include "core/attr.h"
 #include "tree/channel.h"
 
+#define STREAM_MESSAGE 65536u /* bytes of a full one: whole pages */
+
 struct tree_stream {
     struct channel *channel;
-    uint8_t *buf; /* TREE_MESSAGE_MAX bytes */
+    uint8_t *buf; /* STREAM_MESSAGE bytes */
     uint32_t at, size;
     int error; /* 0 or the first -errno */
 };
