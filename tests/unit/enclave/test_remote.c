@@ -916,6 +916,25 @@ static void readonly_body(void)
     SAYS(READ(fd, 100), "content");
 }
 
+/* A file as large as can be: who looks through it does so for all processes. */
+static void sparse_body(void)
+{
+    const int64_t far = 1ll << 50, size = INT64_MAX;
+    start(2);
+    (void)alarm(20);
+    int64_t fd = SYS(open, U("/tmp/f"), O_RDWR | O_CREAT, 0600);
+    CHECK_EQ(SYS(ftruncate, U(fd), U(size)), 0, "large");
+    CHECK_EQ(SYS(lseek, U(fd), 0, 3 /* SEEK_DATA */), -ENXIO, "nothing there");
+    CHECK_EQ(SYS(lseek, U(fd), 0, 4 /* SEEK_HOLE */), 0, "a hole");
+    CHECK_EQ(SYS(pwrite64, U(fd), U("x"), 1, U(far)), 1, "write");
+    CHECK_EQ(SYS(lseek, U(fd), 0, 3), far, "data");
+    CHECK_EQ(SYS(lseek, U(fd), U(far), 4), far + 4096, "the hole behind");
+    CHECK_EQ(SYS(lseek, U(fd), U(far + 4096), 3), -ENXIO, "nothing more");
+    CHECK_EQ(SYS(fallocate, U(fd), 3, 0, U(size)), 0, "punch");
+    CHECK_EQ(SYS(pread64, U(fd), U(g_buf), 1, U(far)), 1, "read");
+    CHECK_EQ(g_buf[0], 0, "punched");
+}
+
 /* What a request waits for goes away. */
 static void close_body(void)
 {
@@ -976,6 +995,7 @@ BODY(sizes)
 BODY(modes)
 BODY(readonly)
 BODY(close)
+BODY(sparse)
 
 int main(void)
 {
@@ -992,6 +1012,7 @@ int main(void)
         cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_sizes),         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_readonly),      cmocka_unit_test(test_close),
+        cmocka_unit_test(test_sparse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

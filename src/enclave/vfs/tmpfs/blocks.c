@@ -515,6 +515,19 @@ int blocks_load(struct inode *inode, uint64_t index)
     return status < 0 ? status : 1;
 }
 
+uint64_t blocks_hole_end(const struct inode *inode, uint64_t index)
+{
+    if (index >= covered(inode->height))
+        return UINT64_MAX;
+    const void *at = inode->root;
+    for (uint32_t h = inode->height; h > 0; h--) {
+        if (!at)
+            return ((index >> (9 * h)) + 1) << (9 * h);
+        at = ((void *const *)at)[index >> (9 * (h - 1)) & (NODE_SLOTS - 1)];
+    }
+    return index + 1;
+}
+
 bool block_present(struct inode *inode, uint64_t index)
 {
     while (wait_moving(inode, index / CHUNK_BLOCKS)) {

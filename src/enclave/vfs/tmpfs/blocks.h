@@ -41,6 +41,9 @@ void block_unpin(struct inode *inode, struct pin *pin);
 MUST_CHECK int blocks_load(struct inode *inode, uint64_t index);
 /* No hole? */
 bool block_present(struct inode *inode, uint64_t index);
+/* This block is a hole: the next one that may be none, UINT64_MAX: there is none. Files are as large as one says:
+ * who looks at all blocks may never come back. */
+uint64_t blocks_hole_end(const struct inode *inode, uint64_t index);
 /* Frees all blocks from first on. Nobody else is busy with the inode (inode.h), and the chunk of
  * first - 1, if it is first's too, is in memory: blocks_load. What was spilled is added to *gone,
  * for spill_free(). */

@@ -252,6 +252,13 @@ static int64_t file_write(struct file *file, const void *user, uint64_t size, ui
     return done ? (int64_t)done : status;
 }
 
+/* Where the block behind the one at this offset begins; if that is a hole, behind the hole. At most end. */
+static uint64_t next_block(const struct inode *inode, uint64_t at, bool hole, uint64_t end)
+{
+    uint64_t index = at / BLOCK_SIZE, next = hole ? blocks_hole_end(inode, index) : index + 1;
+    return next > end / BLOCK_SIZE ? end : next * BLOCK_SIZE;
+}
+
 static int64_t file_lseek(struct file *file, int64_t offset, int whence)
 {
     struct inode *inode = file->object;
@@ -260,9 +267,7 @@ static int64_t file_lseek(struct file *file, int64_t offset, int whence)
     if ((whence == SEEK_DATA || whence == SEEK_HOLE) && offset >= 0 && (uint64_t)offset < size) {
         uint64_t at = (uint64_t)offset;
         while (at < size && block_present(inode, at / BLOCK_SIZE) != (whence == SEEK_DATA))
-            at = (at / BLOCK_SIZE + 1) * BLOCK_SIZE;
-        if (at > size)
-            at = size;
+            at = next_block(inode, at, whence == SEEK_DATA, size);
         lock_drop(&inode->lock);
         if (whence == SEEK_DATA && at == size)
             return -ENXIO;
@@ -360,6 +365,10 @@ int tmpfs_fallocate(struct file *file, uint32_t mode, uint64_t offset, uint64_t 
         else if (inode->seals & F_SEAL_WRITE)
             status = -EPERM;
         for (uint64_t at = offset; status == 0 && at < end && at < inode->size;) {
+            if (!block_present(inode, at / BLOCK_SIZE)) {
+                at = next_block(inode, at, true, end);
+                continue;
+            }
             uint64_t skip = at % BLOCK_SIZE;
             uint64_t n = BLOCK_SIZE - skip < end - at ? BLOCK_SIZE - skip : end - at;
             char *data = NULL;
