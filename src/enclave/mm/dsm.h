@@ -32,9 +32,10 @@
  * As long as one process has a mapping it is as ever: a scratch file's in the root becomes distributed when
  * a second process opens or inherits it (or a second mapping of it is made), anonymous memory when it is forked.
  *
- * Gaps. read(2) and write(2) of a file see the stores of their own process and of those that gave their pages up;
- * for pages that others hold there is one line in the log. Shrinking a file does not take pages away. Allowed (host)
- * files are not distributed. PI futexes on shared memory are not there (ENOSYS).
+ * read(2) and write(2) of such a file call the pages of their range home first (dsm_serve_recall), and nobody gets
+ * them until they are done. Gaps: private mappings of it take what the hub has when they are first touched. Shrinking a
+ * file does not take pages away. Allowed (host) files are not distributed. PI futexes on shared memory are not there
+ * (ENOSYS).
  */
 #pragma once
 
@@ -140,6 +141,25 @@ int64_t dsm_serve_prepare(struct peer *who, uint32_t object, uint64_t offset, ui
 int64_t dsm_serve_cancel(struct peer *who, uint32_t object, uint64_t number);
 int64_t dsm_serve_wake(struct peer *who, uint32_t object, uint64_t offset, uint32_t max,
                        uint32_t bitset);
+
+/* Reading or writing a scratch file by system calls. */
+struct dsm_io {
+    bool here;   /* a thread of the root's program, whose own pages stay (mm/shared.h); else the hub's thread */
+    bool append; /* the offset is the file's end */
+    uint64_t offset, size;
+};
+/* Is there any object? One load; never in other processes than the root. */
+extern uint32_t g_dsm_objects;
+static inline bool dsm_any_object(void)
+{
+    return __builtin_expect(__atomic_load_n(&g_dsm_objects, __ATOMIC_ACQUIRE) != 0, 0);
+}
+/* 0: the file is no object. > 0: no process holds pages of the range, and none gets one of this object (but io->here:
+ * the root's own) until dsm_serve_recalled(that, io). HUB_LATER: waiter is told when to try again. */
+int64_t dsm_serve_recall(struct file *file, const struct dsm_io *io, struct waiter *waiter);
+void dsm_serve_recalled(uint32_t object, const struct dsm_io *io);
+/* The root's program threads: the same, waiting. -ERESTARTSYS. */
+int64_t dsm_recall_here(struct file *file, const struct dsm_io *io);
 
 /* dsm.c, for dsm_serve.c on the hub's thread: takes a page from the root's program, once it has had it long
  * enough. False: it has none. */

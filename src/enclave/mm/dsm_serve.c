@@ -60,9 +60,13 @@ struct object {
     struct page **buckets;
     uint32_t bucket_count, page_count; /* a power of two */
     struct ticket *first, **last;
+    uint32_t reading[2]; /* system calls on the file under way: on the hub's thread, in the root's program */
 };
 
+uint32_t g_dsm_objects;
+
 static struct mutex g_mutex;
+static struct waitq g_moved; /* who waits for pages to come home for a system call, or for its end */
 static struct object *g_objects;
 static uint32_t g_next = 1;
 
@@ -110,6 +114,7 @@ static void object_free(struct object *object)
     for (struct object **at = &g_objects; *at; at = &(*at)->next) {
         if (*at == object) {
             *at = object->next;
+            __atomic_sub_fetch(&g_dsm_objects, 1, __ATOMIC_RELEASE);
             break;
         }
     }
@@ -150,6 +155,7 @@ static struct object *object_new(struct file *store)
     object->last = &object->first;
     cpu_random(object->keys, sizeof(object->keys));
     g_objects = object;
+    __atomic_add_fetch(&g_dsm_objects, 1, __ATOMIC_RELEASE);
     return object;
 }
 
@@ -277,6 +283,7 @@ static bool leave(struct object *object, struct peer *who, uint32_t *lost)
             p->revoked = false;
             (*lost)++;
             waitq_wake(&p->queue, UINT32_MAX);
+            waitq_wake(&g_moved, UINT32_MAX);
         }
     }
     drop_tickets(object, who);
@@ -403,6 +410,7 @@ static void came_home(struct page *page)
     page->holder = AT_HUB;
     page->revoked = false;
     waitq_wake(&page->queue, UINT32_MAX);
+    waitq_wake(&g_moved, UINT32_MAX);
 }
 
 static void store(struct object *object, uint64_t index, const uint8_t *data)
@@ -478,6 +486,11 @@ int64_t dsm_serve_get(struct peer *asks, uint32_t id, uint64_t index, uint64_t m
         page = page_at(object, index);
         ret = page ? 0 : -ENOMEM;
     }
+    if (ret == 0 && (object->reading[0] || (object->reading[1] && who != ROOT))) {
+        waitq_add(&g_moved, waiter);
+        mutex_drop(&g_mutex);
+        return HUB_LATER;
+    }
     if (ret == 0 && page->holder == ROOT && who != ROOT) {
         ret = take_here(&object, index);
         page = ret == 0 ? known(object, index) : NULL;
@@ -533,6 +546,99 @@ int64_t dsm_serve_give(struct peer *gives, uint32_t id, uint64_t index, uint64_t
     }
     mutex_drop(&g_mutex);
     return ret;
+}
+
+/* --- system calls on the file -------------------------------------------------------------------- */
+
+/* The range's pages that are away and must not be: who holds them is told, the root's are taken. How many are still
+ * away; -EAGAIN: the mutex was let go, look again. */
+static int64_t call_home(struct object *object, const struct dsm_io *io, uint64_t first, uint64_t end)
+{
+    int64_t away = 0;
+    for (uint64_t i = first; i < end; i++) {
+        struct page *page = object->by_default == AT_HUB ? known(object, i) : page_at(object, i);
+        if (!page || page->holder == AT_HUB || page->holder == LOST)
+            continue;
+        if (page->holder == ROOT) {
+            if (io->here)
+                continue;
+            int r = take_here(&object, i);
+            return r < 0 ? r : -EAGAIN;
+        }
+        if (!page->revoked)
+            hub_tell(peer_pid(page->holder),
+                     &(struct hub_event){
+                         .kind = HUB_EVENT_REVOKE, .a = object->id, .b = i, .c = DSM_GIVE_UP });
+        page->revoked = true;
+        away++;
+    }
+    return away;
+}
+
+/* The pages of the range; none behind the file's end is anywhere. */
+static void pages_of_range(struct file *file, const struct dsm_io *io, uint64_t *ret_first,
+                           uint64_t *ret_end)
+{
+    struct kstat st;
+    uint64_t size = file->ops->fstat(file, &st) < 0 ? 0 : (uint64_t)st.size;
+    uint64_t offset = io->append ? size : io->offset;
+    *ret_first = *ret_end = 0;
+    if (offset >= size && size % PAGE == 0)
+        return;
+    uint64_t pages = (size + PAGE - 1) / PAGE;
+    uint64_t last = io->size > OBJECT_MAX || offset > OBJECT_MAX ? pages : (offset + io->size + PAGE - 1) / PAGE;
+    *ret_first = offset / PAGE;
+    *ret_end = last < pages ? last : pages;
+}
+
+int64_t dsm_serve_recall(struct file *file, const struct dsm_io *io, struct waiter *waiter)
+{
+    uint64_t first, end;
+    int64_t away = -EAGAIN, ret = 0;
+    pages_of_range(file, io, &first, &end);
+    mutex_take(&g_mutex);
+    waitq_remove(waiter);
+    struct object *object = NULL;
+    while (away == -EAGAIN) {
+        object = of_file(file);
+        away = object ? call_home(object, io, first, end) : 0;
+    }
+    if (object && away == 0) {
+        object->reading[io->here]++;
+        ret = object->id;
+    } else if (away > 0) {
+        waitq_add(&g_moved, waiter);
+        ret = HUB_LATER;
+    } else {
+        ret = away;
+    }
+    mutex_drop(&g_mutex);
+    return ret;
+}
+
+void dsm_serve_recalled(uint32_t id, const struct dsm_io *io)
+{
+    mutex_take(&g_mutex);
+    struct object *object = find(id);
+    if (object && object->reading[io->here] && !--object->reading[io->here])
+        waitq_wake(&g_moved, UINT32_MAX);
+    mutex_drop(&g_mutex);
+}
+
+int64_t dsm_recall_here(struct file *file, const struct dsm_io *io)
+{
+    struct waiter waiter = { .thread = current() };
+    if (!tmpfs_inode_of(file))
+        return 0;
+    for (;;) {
+        int64_t ret = dsm_serve_recall(file, io, &waiter);
+        if (ret != HUB_LATER)
+            return ret;
+        int parked = thread_park(OCALL_NEVER);
+        waitq_remove(&waiter);
+        if (parked < 0)
+            return -ERESTARTSYS;
+    }
 }
 
 /* --- futexes ------------------------------------------------------------------------------------ */

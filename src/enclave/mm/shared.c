@@ -55,21 +55,13 @@ static void read_again(const struct vma *v, uint64_t page, uint8_t *buf)
     page_close(page, state);
 }
 
-/* What goes from a range or at the end goes to the hub, if it is distributed. */
+/* Distributed pages go to the hub when a range goes or all ends; and for a system call on the file the hub calls them
+ * home, but leaves those of the root's own program to us. */
 static bool concerned(const struct vma *v, const struct file *file)
 {
-    if (!(v->flags & VMA_COHERENT))
+    if (!(v->flags & VMA_COHERENT) || ((v->flags & VMA_DSM) && !(file && hub_is_here())))
         return false;
-    return file ? same(dsm_backing(v->file), file) : !(v->flags & VMA_DSM);
-}
-
-static void say_limits(const struct vma *v)
-{
-    static bool said;
-    if ((v->flags & VMA_DSM) && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
-        log_note("read and write of '%s' do not see what other processes store in their shared mappings "
-                 "of it",
-                 v->file->path ? v->file->path : "?");
+    return !file || same(dsm_backing(v->file), file);
 }
 
 static void flush(const struct file *file, uint64_t start, uint64_t end)
@@ -78,7 +70,6 @@ static void flush(const struct file *file, uint64_t start, uint64_t end)
         const struct vma *v = vma_at(i);
         if (!concerned(v, file))
             continue;
-        say_limits(v);
         if (!writable(v->file))
             continue;
         uint64_t from = v->start > start ? v->start : start;

@@ -3,6 +3,7 @@
  */
 #include "arch/string.h"
 #include "border/border.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/shared.h"
@@ -33,6 +34,27 @@ static uint64_t clamp(uint64_t size)
     return size < IO_SIZE_MAX ? size : IO_SIZE_MAX;
 }
 
+/* What was stored in shared mappings of the file, here and (in the root) by other processes, is to be in it: what
+ * shared_end() wants, or -ERESTARTSYS. */
+static int64_t shared_begin(struct file *file, uint64_t size, const uint64_t *pos, bool writes)
+{
+    int64_t object = 0;
+    if (dsm_any_object() && pos)
+        object = dsm_recall_here(file, &(struct dsm_io){ .here = true,
+                                                         .append = writes && file->flags & O_APPEND,
+                                                         .offset = *pos,
+                                                         .size = size });
+    if (object >= 0 && shared_any())
+        shared_flush(file);
+    return object;
+}
+
+static void shared_end(int64_t object)
+{
+    if (object)
+        dsm_serve_recalled((uint32_t)object, &(struct dsm_io){ .here = true });
+}
+
 static int64_t do_read(struct file *file, void *user, uint64_t size, uint64_t *pos)
 {
     if (!readable(file))
@@ -41,9 +63,12 @@ static int64_t do_read(struct file *file, void *user, uint64_t size, uint64_t *p
         return -EINVAL;
     if (size && !user_range_ok(user, size))
         return -EFAULT;
-    if (shared_any())
-        shared_flush(file);
-    return file->ops->read(file, user, clamp(size), pos);
+    int64_t shared = shared_begin(file, size, pos, false);
+    if (shared < 0)
+        return shared;
+    int64_t n = file->ops->read(file, user, clamp(size), pos);
+    shared_end(shared);
+    return n;
 }
 
 static int64_t do_write(struct file *file, const void *user, uint64_t size, uint64_t *pos)
@@ -54,11 +79,13 @@ static int64_t do_write(struct file *file, const void *user, uint64_t size, uint
         return -EINVAL;
     if (size && !user_range_ok(user, size))
         return -EFAULT;
-    if (!shared_any())
-        return file->ops->write(file, user, clamp(size), pos);
-    shared_flush(file);
+    int64_t shared = shared_begin(file, size, pos, true);
+    if (shared < 0)
+        return shared;
     int64_t n = file->ops->write(file, user, clamp(size), pos);
-    shared_refresh(file);
+    if (shared_any())
+        shared_refresh(file);
+    shared_end(shared);
     return n;
 }
 

@@ -191,9 +191,15 @@ static int64_t disk_write(struct file *file UNUSED, const void *buf, uint64_t si
         memcpy(g_disk + offset, buf, size);
     return (int64_t)size;
 }
-static const struct file_ops g_disk_ops = {
-    .name = "tmpfs", .pread_kernel = disk_read, .pwrite_kernel = disk_write
-};
+static int disk_stat(struct file *file UNUSED, struct kstat *ret)
+{
+    *ret = (struct kstat){ .size = (int64_t)g_disk_size };
+    return 0;
+}
+static const struct file_ops g_disk_ops = { .name = "tmpfs",
+                                            .pread_kernel = disk_read,
+                                            .pwrite_kernel = disk_write,
+                                            .fstat = disk_stat };
 static char g_disk_path[] = "/dev/shm/it";
 static struct file g_disk_file = { .ops = &g_disk_ops, .refs = 1, .flags = O_RDWR, .path = g_disk_path };
 
@@ -661,11 +667,80 @@ static void test_hostile(void **state UNUSED)
     assert_null(job.waiter.queue);
 }
 
+/* read and write of the file, while b may hold pages 3 and 4 of it. */
+static const struct {
+    const char *name;
+    uint64_t first, count; /* which b holds */
+    struct dsm_io io;
+    bool later;
+} recalls[] = {
+    { "none held", 0, 0, { .offset = 3 * PAGE, .size = PAGE }, false },
+    { "held", 3, 1, { .offset = 3 * PAGE, .size = PAGE }, true },
+    { "its last byte", 3, 1, { .offset = 4 * PAGE - 1, .size = 1 }, true },
+    { "up to it", 3, 1, { .offset = 2 * PAGE, .size = PAGE }, false },
+    { "into it", 3, 1, { .offset = 2 * PAGE, .size = PAGE + 1 }, true },
+    { "from behind it on", 3, 1, { .offset = 4 * PAGE, .size = PAGE }, false },
+    { "the second", 3, 2, { .offset = 4 * PAGE, .size = UINT64_MAX }, true },
+    { "all", 3, 2, { .offset = 0, .size = UINT64_MAX }, true },
+    { "here", 3, 1, { .here = true, .offset = 3 * PAGE, .size = PAGE }, true },
+    { "the end", 3, 1, { .append = true, .offset = 3 * PAGE, .size = PAGE }, false },
+    { "far behind", 3, 1, { .offset = UINT64_MAX - 5, .size = UINT64_MAX }, false },
+    { "nothing", 3, 1, { .offset = 3 * PAGE, .size = 0 }, false },
+};
+
+static void test_recall(void **state UNUSED)
+{
+    static uint8_t ALIGNED(64) page[2 * PAGE];
+    struct file file = g_disk_file;
+    struct peer *b = &g_peers[1];
+    uint64_t key;
+    bool zero;
+    struct hub_job job = { .waiter = { .notify = told } };
+    assert_int_equal(dsm_serve_recall(&file, &recalls[0].io, &job.waiter), 0); /* no object */
+    int64_t id = dsm_serve_open(b, &file, &key);
+    assert_true(id > 0);
+    for (size_t i = 0; i < ARRAY_SIZE(recalls); i++) {
+        const struct dsm_io *io = &recalls[i].io;
+        struct waiter waiter = { .notify = told };
+        uint64_t first = recalls[i].first, count = recalls[i].count;
+        b->count = 0;
+        if (count && dsm_serve_get(b, (uint32_t)id, first, count, &waiter, page, &zero) != (int64_t)count)
+            fail_msg("%s: not granted", recalls[i].name);
+        job.told = false;
+        int64_t got = dsm_serve_recall(&file, io, &job.waiter);
+        if ((got == HUB_LATER) != recalls[i].later || (!recalls[i].later && got != id))
+            fail_msg("%s: got %ld", recalls[i].name, got);
+        if (recalls[i].later && (!b->count || b->events[0].kind != HUB_EVENT_REVOKE))
+            fail_msg("%s: b was not told", recalls[i].name);
+        memset(page, (int)i, sizeof(page));
+        if (count)
+            assert_int_equal(
+                dsm_serve_give(b, (uint32_t)id, first, count, DSM_CONTENT, page), 0);
+        if (recalls[i].later) {
+            if (!job.told)
+                fail_msg("%s: not told", recalls[i].name);
+            assert_int_equal(dsm_serve_recall(&file, io, &job.waiter), id);
+            assert_int_equal(g_disk[first * PAGE], (uint8_t)i);
+        }
+        /* Nobody gets a page until it is done. */
+        struct hub_job other = { .waiter = { .notify = told } };
+        assert_int_equal(dsm_serve_get(b, (uint32_t)id, 3, 1, &other.waiter, page, &zero), HUB_LATER);
+        dsm_serve_recalled((uint32_t)id, io);
+        assert_true(other.told);
+        assert_int_equal(dsm_serve_get(b, (uint32_t)id, 3, 1, &other.waiter, page, &zero), 1);
+        assert_int_equal(dsm_serve_give(b, (uint32_t)id, 3, 1, DSM_NOTHING, NULL), 0);
+        waitq_remove(&job.waiter);
+    }
+    dsm_serve_detach(b, (uint32_t)id, UINT64_MAX);
+    assert_false(dsm_any_object());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_store_is_lost),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_recall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@
 #include "core/path_hash.h"
 #include "core/program_key.h"
 #include "core/sha256.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/shared.h"
@@ -923,7 +924,28 @@ void shared_refresh(const struct file *file UNUSED)
 {
 }
 
+uint32_t g_dsm_objects;
+
+int64_t dsm_serve_recall(struct file *file UNUSED, const struct dsm_io *io UNUSED,
+                         struct waiter *waiter UNUSED)
+{
+    return 0;
+}
+
+void dsm_serve_recalled(uint32_t object UNUSED, const struct dsm_io *io UNUSED)
+{
+}
+
+int64_t dsm_recall_here(struct file *file UNUSED, const struct dsm_io *io UNUSED)
+{
+    return 0;
+}
+
 /* --- the hub: this is the root; test_remote.c has its own ----------------------------- */
+
+__attribute__((weak)) void hub_events_fetch(void)
+{
+}
 
 __attribute__((weak)) int64_t hub_ask(struct hub_ask *ask UNUSED)
 {

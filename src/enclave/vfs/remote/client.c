@@ -21,6 +21,7 @@
 #define BUFFER_STACK 2048u
 #define PREFAULT_MIN 4096u
 #define FIONREAD     0x541bu
+#define HOME_TRIES   1000u
 
 struct remote {
     struct remote *next; /* in its bucket */
@@ -192,11 +193,28 @@ void remote_ready(uint32_t handle)
 
 /* --- reading and writing ----------------------------------------------------------------------- */
 
-/* Streams may wait for others; regular files are answered at once. */
+/* Other processes hold pages of it. Reads and writes of regular files are not interrupted; but what comes meanwhile may
+ * be that this process is to give pages up. */
+static int64_t ask_patiently(struct hub_ask *ask)
+{
+    int64_t ret;
+    uint32_t tries = 0;
+    ask->args[3] |= REMOTE_PATIENT;
+    do {
+        hub_events_fetch();
+        ret = hub_ask_blocking(ask);
+    } while (ret == -EINTR && ++tries < HOME_TRIES);
+    return ret == -EINTR ? -ERESTARTSYS : ret;
+}
+
+/* Streams may wait for others; regular files are answered at once, nearly always. */
 static int64_t ask_for(const struct file *file, struct hub_ask *ask)
 {
-    if (remote_of(file)->info.kind == REMOTE_REGULAR)
-        return hub_ask(ask);
+    if (remote_of(file)->info.kind == REMOTE_REGULAR) {
+        ask->args[3] |= REMOTE_HOME;
+        int64_t ret = hub_ask(ask);
+        return ret == -EBUSY ? ask_patiently(ask) : ret;
+    }
     int64_t ret = hub_ask_blocking(ask);
     return ret == -EINTR ? -ERESTARTSYS : ret;
 }

@@ -38,6 +38,8 @@ enum remote_flags {
     REMOTE_NONBLOCK = 1, /* this time, whatever the description says */
     REMOTE_PEEK = 2,     /* sockets: it stays */
     REMOTE_WITHIN = 4,   /* write: nothing behind the end (pwrite_kernel) */
+    REMOTE_HOME = 8,     /* scratch: with what processes stored in shared mappings. -EBUSY: they hold it still */
+    REMOTE_PATIENT = 16, /* blocking, with REMOTE_HOME: it is waited for */
 };
 /* REMOTE_LOCK, with the kind: wait for it; who has it: out[0..3] type, start, last, pid; a descriptor was closed. */
 enum remote_lock { REMOTE_LOCK_WAIT = 0x100, REMOTE_LOCK_GET = 0x200, REMOTE_LOCK_CLOSED = 0x400 };

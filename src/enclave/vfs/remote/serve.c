@@ -18,6 +18,7 @@
 #include "ipc/eventfd.h"
 #include "ipc/pipe.h"
 #include "ipc/unix.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "process/process.h"
 #include "tree/links.h"
@@ -290,6 +291,21 @@ static uint64_t *position_of(struct file *file, const uint64_t *args, uint64_t *
     return own;
 }
 
+/* With REMOTE_HOME: as dsm_serve_recall(). */
+static int64_t come_home(struct hub_job *job, struct file *file, struct dsm_io *io)
+{
+    const uint64_t *args = job->request.args;
+    uint64_t own, *pos = position_of(file, args, &own);
+    if (!(args[3] & REMOTE_HOME) || !pos || !dsm_any_object() || !tmpfs_inode_of(file))
+        return 0;
+    io->offset = *pos;
+    int64_t ret = dsm_serve_recall(file, io, &job->waiter);
+    if (ret != HUB_LATER || args[3] & REMOTE_PATIENT)
+        return ret;
+    waitq_remove(&job->waiter);
+    return -EBUSY;
+}
+
 static int64_t read_file(struct file *file, void *buf, uint64_t size, const uint64_t *args)
 {
     uint64_t own;
@@ -308,9 +324,15 @@ static int64_t serve_read(struct hub_job *job, struct file *file)
         return -EBADF;
     if (!file->ops->read)
         return -EINVAL;
+    struct dsm_io io = { .size = size };
+    int64_t object = come_home(job, file, &io);
+    if (object < 0)
+        return object;
     do {
         n = read_file(file, job->reply_data, size, args);
     } while (n == -EAGAIN && blocks(file, args[3]) && serve_enqueue(job, file));
+    if (object)
+        dsm_serve_recalled((uint32_t)object, &io);
     if (n == -EAGAIN && blocks(file, args[3]))
         return HUB_LATER;
     if (n > 0)
@@ -334,14 +356,10 @@ static int64_t write_file(struct file *file, const void *buf, uint64_t size, con
 }
 
 /* A blocking write goes on until all is written; job->progress is what is. */
-static int64_t serve_write(struct hub_job *job, struct file *file)
+static int64_t write_all(struct hub_job *job, struct file *file)
 {
     const uint64_t *args = job->request.args;
     uint64_t size = job->request.size;
-    if (!writable(file))
-        return -EBADF;
-    if (!file->ops->write)
-        return -EINVAL;
     for (;;) {
         int64_t n = write_file(file, job->data + job->progress, size - job->progress, args);
         if (n > 0)
@@ -353,6 +371,22 @@ static int64_t serve_write(struct hub_job *job, struct file *file)
         if (n == -EAGAIN && !serve_enqueue(job, file))
             return HUB_LATER;
     }
+}
+
+static int64_t serve_write(struct hub_job *job, struct file *file)
+{
+    if (!writable(file))
+        return -EBADF;
+    if (!file->ops->write)
+        return -EINVAL;
+    struct dsm_io io = { .append = (file->flags & O_APPEND) != 0, .size = job->request.size };
+    int64_t object = come_home(job, file, &io);
+    if (object < 0)
+        return object;
+    int64_t n = write_all(job, file);
+    if (object)
+        dsm_serve_recalled((uint32_t)object, &io);
+    return n;
 }
 
 /* --- the rest ---------------------------------------------------------------------------------- */
