@@ -189,6 +189,18 @@ static int64_t serve_kill(struct hub_job *job, int32_t self)
     return ptable_kill(self, (int32_t)args[0], &info);
 }
 
+static int64_t serve_stopped(struct hub_job *job)
+{
+    /* It becomes part of a status: no other may look like another end. */
+    switch (job->request.args[0]) {
+    case SIGSTOP:
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU: return ptable_stopped(peer_pid(job->peer), (int)job->request.args[0]);
+    default: return -EINVAL;
+    }
+}
+
 int64_t hub_serve(struct hub_job *job)
 {
     const uint64_t *args = job->request.args;
@@ -222,7 +234,7 @@ int64_t hub_serve(struct hub_job *job)
     case HUB_GETSID: return ptable_getsid(self, (int32_t)args[0]);
     case HUB_GETPPID: return ptable_getppid(self);
     case HUB_PDEATHSIG: return ptable_pdeathsig(self, (int)args[0]);
-    case HUB_STOPPED: return ptable_stopped(peer_pid(job->peer), (int)args[0]);
+    case HUB_STOPPED: return serve_stopped(job);
     case HUB_CONTINUED: ptable_continued(peer_pid(job->peer)); return 0;
     case HUB_NOWAIT: ptable_set_nowait(self, args[0]); return 0;
     case HUB_TTY_PGRP:

@@ -262,6 +262,8 @@ static void test_signals(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
         assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { ROOT, (uint64_t)numbers[i] }), -EINVAL);
     assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { ROOT, SIGCHLD, SI_KERNEL }), -EPERM);
+    assert_int_equal(SAY(slot, .op = HUB_STOPPED, .args = { 0xff }), -EINVAL);
+    assert_int_equal(SAY(slot, .op = HUB_STOPPED, .args = { 0 }), -EINVAL);
     assert_int_equal(g_signals, 0);
     assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { ROOT, SIGTERM, 0 }), 0);
     assert_int_equal(g_signals, 1ull << (SIGTERM - 1));
