@@ -98,6 +98,27 @@ static uint32_t find_entry(const char *executable, const struct boot_strings *st
     return any;
 }
 
+/* The signals that wait; of those without siginfo the number alone. */
+static int read_pending(struct child *c)
+{
+    uint32_t count = tree_get_u32(&c->in);
+    if (c->in.error || count > WIRE_INFOS_MAX)
+        return -EBADMSG;
+    uint64_t left = c->head.pending;
+    for (uint32_t i = 0; i < count; i++) {
+        struct signal_info info;
+        tree_get_bytes(&c->in, &info, sizeof(info));
+        if (c->in.error || info.number < 1 || info.number > SIGNAL_MAX)
+            return -EBADMSG;
+        left &= ~SIGNAL_BIT(info.number);
+        signal_send_process(&info);
+    }
+    for (; left; left &= left - 1)
+        signal_send_process(
+            &(struct signal_info){ .number = __builtin_ctzll(left) + 1, .code = SI_USER });
+    return 0;
+}
+
 static int read_head(struct child *c)
 {
     struct wire_head *head = &c->head;
@@ -108,14 +129,10 @@ static int read_head(struct child *c)
         return c->in.error ? c->in.error : -ENOMEM;
     process_set_pid(head->pid);
     umask_set(head->umask);
-    fd_limit_set((int)head->fd_limit);
     current()->signal.mask = head->mask & ~SIGNAL_UNMASKABLE;
     for (int i = 1; i <= SIGNAL_MAX; i++)
         if (head->ignored & SIGNAL_BIT(i))
             g_process.actions->of[i].handler = HANDLER_IGNORE;
-    for (int i = 1; i <= SIGNAL_MAX; i++)
-        if (head->pending & SIGNAL_BIT(i))
-            signal_send_process(&(struct signal_info){ .number = i, .code = SI_USER });
     hub_client_init(g_boot_tree.control_slot, head->secret);
     /* Where the parent was, if this node knows such a place. */
     const struct manifest_str *traced = &process_node()->cwd;
@@ -125,13 +142,16 @@ static int read_head(struct child *c)
                  cwd_enter(instead, traced->length) == 0 ? instead : "/");
     }
     heap_free(cwd);
-    return 0;
+    return head->kind == WIRE_EXEC ? read_pending(c) : 0;
 }
 
 /* Everything is there: the parent is told, and what the hub has for us is fetched. */
 static void ready(struct child *c)
 {
     share_received_done();
+    /* Only now: descriptors above the limit are inherited too. */
+    limits_inherit(&c->head.limits);
+    fd_limit_set((int)c->head.fd_limit);
     int r = tree_stream_done(&c->in);
     if (r < 0)
         decline(c, r);

@@ -133,6 +133,16 @@ static int start(struct spawn *s, struct process *process, bool all)
     return r < 0 ? r : tree_stream_open(&s->stream, &s->channel);
 }
 
+/* Without memory for them, only their numbers travel. */
+static void send_infos(struct spawn *s)
+{
+    struct signal_info *infos = heap_alloc(WIRE_INFOS_MAX * sizeof(*infos));
+    uint32_t count = infos ? signal_pending_infos(infos, WIRE_INFOS_MAX) : 0;
+    tree_put_u32(&s->stream, count);
+    tree_put_bytes(&s->stream, infos, count * sizeof(*infos));
+    heap_free(infos);
+}
+
 static void send_head(struct spawn *s, struct process *process, uint32_t kind)
 {
     s->head.kind = kind;
@@ -140,6 +150,7 @@ static void send_head(struct spawn *s, struct process *process, uint32_t kind)
     s->head.umask = umask_get();
     s->head.fd_limit = (uint32_t)fd_limit();
     s->head.mask = current()->signal.mask;
+    limits_get(&s->head.limits);
     if (kind == WIRE_EXEC)
         s->head.pending = signal_pending(current());
     for (int i = 1; i <= SIGNAL_MAX; i++)
@@ -150,6 +161,8 @@ static void send_head(struct spawn *s, struct process *process, uint32_t kind)
     const struct place *place = dir_place(cwd);
     tree_put_string(&s->stream, place->path, place->path_size);
     file_unref(cwd);
+    if (kind == WIRE_EXEC)
+        send_infos(s);
 }
 
 /* Sends what is left; then what the child says. */

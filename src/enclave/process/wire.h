@@ -3,6 +3,7 @@
  * process/child.c reads). docs/process-tree.md. Tier: enclave.
  *
  *   struct wire_head; cwd
+ *   exec:  how many signals wait with their siginfo (WIRE_INFOS_MAX), struct signal_info each
  *   exec:  executable, execfn, argc and arguments, envc and variables
  *   fork:  struct wire_fork; struct cpu_state; dispositions; /proc/self's texts
  *   both:  open files and descriptors (vfs/share.h)
@@ -14,10 +15,13 @@
 #include <stdint.h>
 
 #include "arch/regs.h"
+#include "sys/limits.h"
 #include "tree/channel.h"
 
 #define WIRE_EXEC 1u
 #define WIRE_FORK 2u
+
+#define WIRE_INFOS_MAX 64u
 
 struct wire_head {
     uint32_t kind;
@@ -27,7 +31,8 @@ struct wire_head {
     uint32_t fd_limit;
     uint64_t mask;    /* blocked signals */
     uint64_t ignored; /* exec: dispositions that stay */
-    uint64_t pending; /* exec: signals that wait (numbers only) */
+    uint64_t pending; /* exec: signals that wait */
+    struct limits limits;
 };
 
 struct wire_fork {

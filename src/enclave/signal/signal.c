@@ -214,6 +214,36 @@ uint64_t signal_pending(const struct thread *thread)
     return pending_for(thread);
 }
 
+uint32_t signal_pending_infos(struct signal_info *ret, uint32_t room)
+{
+    uint32_t count = 0;
+    LOCKED(&g_signal.lock);
+    const struct signal_private *private = signal_private(current());
+    for (const struct signal_entry *e = private->set.first; e && count < room; e = e->next)
+        ret[count++] = e->info;
+    if (!plays_child(current()))
+        for (const struct signal_entry *e = g_signal.set.first; e && count < room; e = e->next)
+            ret[count++] = e->info;
+    return count;
+}
+
+void signal_sets_get(struct signal_sets *ret)
+{
+    LOCKED(&g_signal.lock);
+    const struct thread *thread = current();
+    *ret = (struct signal_sets){
+        .thread_pending = thread->signal.pending,
+        .process_pending = plays_child(thread) ? 0 : g_signal.pending,
+        .blocked = thread->signal.mask,
+    };
+    const struct signal_actions *actions = process_current()->actions;
+    for (int i = 1; i <= SIGNAL_MAX; i++) {
+        uint64_t handler = actions->of[i].handler;
+        *(handler == HANDLER_IGNORE ? &ret->ignored : &ret->caught) |=
+            handler == HANDLER_DEFAULT ? 0 : SIGNAL_BIT(i);
+    }
+}
+
 static uint64_t mask_of(const struct thread *thread)
 {
     return __atomic_load_n(&thread->signal.mask, __ATOMIC_SEQ_CST);

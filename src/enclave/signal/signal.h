@@ -45,6 +45,11 @@ bool signal_deliverable(const struct thread *thread);
 void signal_deliver(struct regs *regs);
 /* While the process is stopped (and the calling thread plays no child): waits, taking what the host has. */
 void signal_park_stopped(void);
+/* For /proc/PID/status, of the process that the calling thread plays. */
+struct signal_sets {
+    uint64_t thread_pending, process_pending, blocked, ignored, caught;
+};
+void signal_sets_get(struct signal_sets *ret);
 /* thread->work |= THREAD_WORK_SIGNAL where needed, after mask or pending changed. */
 void signal_update(struct thread *thread);
 

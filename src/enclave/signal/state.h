@@ -96,6 +96,8 @@ void signal_vfork_begin(struct vfork *vfork);
 void signal_vfork_end(struct vfork *vfork);
 /* All that is pending for this thread, blocked or not. */
 uint64_t signal_pending(const struct thread *thread);
+/* What is known of them, in the order in which they came, up to room; returns how many. */
+uint32_t signal_pending_infos(struct signal_info *ret, uint32_t room);
 
 /* Takes one pending signal of the set, thread's own first, faults first, lowest first. Its number,
  * 0. */

@@ -17,6 +17,7 @@
 #include "mm/mm.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "sys/limits.h"
 #include "sys/process.h"
 #include "sys/sys.h"
 #include "thread/threads.h"
@@ -177,6 +178,7 @@ int64_t sys_setdomainname(const struct sysargs *args)
 /* What the program set; nothing here enforces more than the descriptor table and mm do. */
 static struct rlimit64 g_limits[RLIM_NLIMITS];
 static bool g_limits_ready;
+static uint64_t g_limits_set;
 
 static struct rlimit64 *limits(void)
 {
@@ -202,9 +204,25 @@ static int set_limit(unsigned which, struct rlimit64 want)
     if (want.rlim_max > now->rlim_max)
         return -EPERM;
     *now = want;
+    g_limits_set |= 1ull << which;
     if (which == RLIMIT_NOFILE)
         fd_limit_set(want.rlim_cur < INT32_MAX ? (int)want.rlim_cur : INT32_MAX);
     return 0;
+}
+
+void limits_get(struct limits *ret)
+{
+    ret->set = g_limits_set;
+    memcpy(ret->of, limits(), sizeof(ret->of));
+}
+
+void limits_inherit(const struct limits *from)
+{
+    for (unsigned i = 0; i < RLIM_NLIMITS; i++)
+        if (from->set >> i & 1) {
+            g_limits_set |= 1ull << i;
+            limits()[i] = from->of[i];
+        }
 }
 
 int64_t sys_getrlimit(const struct sysargs *args)

@@ -7,6 +7,7 @@
 #include "mm/mm.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "signal/signal.h"
 #include "thread/threads.h"
 #include "vfs/dev/dev.h"
 #include "vfs/fd.h"
@@ -183,7 +184,12 @@ static void text_status(struct text *t, int tid)
              accepted / 1024, accepted / 1024, accepted / 1024);
     text_add(t, "VmData:\t%lu kB\nVmStk:\t%lu kB\nVmSwap:\t0 kB\nThreads:\t%u\n", mapped / 1024,
              node->stack_size / 1024, threads_used());
-    text_add(t, "SigQ:\t0/1024\nCapInh:\t0000000000000000\nCapEff:\t0000000000000000\n"
+    struct signal_sets sets;
+    signal_sets_get(&sets);
+    text_add(t, "SigQ:\t0/1024\nSigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\n"
+                "SigIgn:\t%016lx\nSigCgt:\t%016lx\n",
+             sets.thread_pending, sets.process_pending, sets.blocked, sets.ignored, sets.caught);
+    text_add(t, "CapInh:\t0000000000000000\nCapEff:\t0000000000000000\n"
                 "NoNewPrivs:\t1\nSeccomp:\t0\n");
     text_add(t,
              "Cpus_allowed_list:\t0-%u\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\n"
