@@ -20,7 +20,6 @@
 
 #define BIN_COUNT   64
 #define GROW_PAGES  512 /* a huge page of the host: one fault instead of 512 */
-#define GROW_LITTLE 64  /* in the second one, which many a process hardly begins */
 #define CLASS_MIN   4  /* 16 bytes */
 #define CLASS_MAX   11 /* 2048 bytes */
 
@@ -123,9 +122,7 @@ static void run_free(uint64_t address, uint64_t pages)
 
 static bool grow(uint64_t pages)
 {
-    uint64_t have = page_index(g_top);
-    uint64_t step = have >= GROW_PAGES && have < 2 * GROW_PAGES ? GROW_LITTLE : GROW_PAGES;
-    pages = (have + pages + step - 1) / step * step - have;
+    pages = (pages + GROW_PAGES - 1) / GROW_PAGES * GROW_PAGES;
     if (pages > (g_limit - g_top) / LAYOUT_PAGE)
         return false;
     uint64_t words_end = g_base + (page_index(g_top) + pages) * sizeof(uint32_t);
