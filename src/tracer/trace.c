@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "tracer/log.h"
+#include "tracer/resolve.h"
 #include "util/fs.h"
 
 /* What the reader keeps beside the model. The model comes first: a struct trace is the owner. */
@@ -577,6 +578,38 @@ static int index_paths(struct reader *r, struct err *err)
     return 0;
 }
 
+/* Below a folder that the run made where nothing was: not there before either, even if it was first met there,
+ * because it came along with a folder that was renamed. */
+static bool came_along(const struct trace *t, const char *path)
+{
+    char folder[RESOLVE_PATH_MAX];
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t size = (size_t)(slash - path);
+        if (size >= sizeof(folder))
+            return false;
+        memcpy(folder, path, size);
+        folder[size] = '\0';
+        uint32_t at = trace_path_find(t, folder);
+        if (at == TRACE_NO_PATH)
+            continue;
+        const struct trace_path *above = &t->paths[at];
+        if (!above->before.mode && (above->bits & (TRACE_CREATED | TRACE_RENAMED_TO)))
+            return true;
+    }
+    return false;
+}
+
+static void forget_before(struct trace *t)
+{
+    for (size_t i = 0; i < t->path_count; i++) {
+        struct trace_path *p = &t->paths[i];
+        if (!p->before.mode || !came_along(t, p->path))
+            continue;
+        p->before = (struct trace_stat){ 0 };
+        p->read_before_written = false;
+    }
+}
+
 static int finish(struct reader *r, bool torn, struct err *err)
 {
     struct trace *t = &r->l->t;
@@ -597,7 +630,10 @@ static int finish(struct reader *r, bool torn, struct err *err)
             t->incomplete = "a process had not ended when the trace did";
     }
     t->complete = !t->incomplete;
-    return index_paths(r, err);
+    int e = index_paths(r, err);
+    if (e == 0)
+        forget_before(t);
+    return e;
 }
 
 /* The records from the head on. Stops at the end of file, at a zero size or at a torn record. */

@@ -83,7 +83,8 @@ struct trace_name {
 
 struct trace_path {
     const char *path;
-    struct trace_stat before; /* at the first access, before it took effect; mode 0: absent */
+    /* At the first access, before it took effect; mode 0: absent, also what came with a renamed folder. */
+    struct trace_stat before;
     struct trace_stat after;  /* when the traced program had ended; mode 0: absent */
     bool after_known;         /* false: the trace broke off before */
     const char *link_target;  /* text of the symlink, else NULL */

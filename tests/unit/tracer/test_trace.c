@@ -121,6 +121,44 @@ static void fill_whole(struct log *log)
     put_end(log, "2", "6");
 }
 
+/* A file is first met below a folder that got its name by the run. */
+#define FILE_MET "0100644", "0", "0", "4", "0", "0", "3", "46", "1", "0", NULL
+
+static void fill_moved(struct log *log)
+{
+    put_head(log);
+    record(log, LOG_PATH, "s:/made", "0", NULL);
+    record(log, LOG_PATH, "s:/made/a/file", FILE_MET);
+    record(log, LOG_PATH, "s:/moved", "0", NULL);
+    record(log, LOG_PATH, "s:/moved/file", FILE_MET);
+    record(log, LOG_PATH, "s:/mov", FILE_MET);
+    record(log, LOG_PATH, "s:/gone", "0", NULL);
+    record(log, LOG_PATH, "s:/gone/file", FILE_MET);
+    record(log, LOG_ACCESS, "0", "1", "4", NULL);
+    record(log, LOG_ACCESS, "0", "2", "1", NULL);
+    record(log, LOG_ACCESS, "0", "3", "0x400", NULL);
+    record(log, LOG_ACCESS, "0", "4", "1", NULL);
+    record(log, LOG_ACCESS, "0", "5", "1", NULL);
+    record(log, LOG_ACCESS, "0", "6", "1", NULL);
+    record(log, LOG_ACCESS, "0", "7", "1", NULL);
+    put_end(log, "1", "8");
+}
+
+static void test_moved_folders(void **state UNUSED)
+{
+    static const bool before[] = { true, false, false, false, false, true, false, true };
+    struct trace *t = NULL;
+    struct err err = { 0 };
+    if (parse(fill_moved, &t, &err) < 0)
+        fail_msg("%s", err.text);
+    for (uint32_t i = 0; i < t->path_count; i++) {
+        if (trace_existed_before(&t->paths[i]) != before[i] ||
+            (!before[i] && t->paths[i].read_before_written))
+            fail_msg("%s: existed %d", t->paths[i].path, !before[i]);
+    }
+    trace_free(t);
+}
+
 static void test_whole(void **state UNUSED)
 {
     struct trace *t = NULL;
@@ -525,6 +563,7 @@ static void test_print(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_moved_folders),
         cmocka_unit_test(test_whole),         cmocka_unit_test(test_cut_everywhere),
         cmocka_unit_test(test_zeros_behind),  cmocka_unit_test(test_bytes_changed),
         cmocka_unit_test(test_refused),       cmocka_unit_test(test_head),
