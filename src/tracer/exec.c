@@ -177,6 +177,8 @@ void exec_result(struct recorder *r, struct task *t, int64_t result)
         bits |= TRACE_DENIED;
     else if (!c->existed)
         bits |= TRACE_ABSENT;
+    else if (result == -ENOEXEC || result == -ENOENT || result == -ELOOP)
+        bits |= TRACE_READ; /* it was its content, or the interpreter that it names */
     known_touch(r, t->process, c->path, bits);
 }
 
