@@ -59,6 +59,8 @@ struct thread_signal {
     void *private;         /* signal/ may hang queue data here */
 };
 
+#define THREAD_CPU_WORDS 16 /* 1,024 CPUs */
+
 struct thread {
     /* --- known to entry.S ------------------------------------------------------------------ */
     uint64_t self;
@@ -89,6 +91,7 @@ struct thread {
     struct regs start;    /* registers of a new thread's first return */
     struct cpu_fp_control start_fp;
     char name[16];        /* PR_SET_NAME */
+    uint64_t cpus_off[THREAD_CPU_WORDS]; /* sched_setaffinity: what it took away; remembered, nothing more */
     /* --- waiting (thread/wait.c) ------------------------------------------------------------ */
     uint32_t wake;        /* atomic: set by thread_unpark, consumed by thread_park */
     uint32_t parked;      /* atomic: 1 while it may be inside OCALL_PARK or OCALL_POLL */

@@ -129,6 +129,7 @@ static int read_head(struct child *c)
         return c->in.error ? c->in.error : -ENOMEM;
     process_set_pid(head->pid);
     umask_set(head->umask);
+    memcpy(current()->cpus_off, head->cpus_off, sizeof(head->cpus_off));
     current()->signal.mask = head->mask & ~SIGNAL_UNMASKABLE;
     for (int i = 1; i <= SIGNAL_MAX; i++)
         if (head->ignored & SIGNAL_BIT(i))

@@ -151,6 +151,7 @@ static void send_head(struct spawn *s, struct process *process, uint32_t kind)
     s->head.fd_limit = (uint32_t)fd_limit();
     s->head.mask = current()->signal.mask;
     limits_get(&s->head.limits);
+    memcpy(s->head.cpus_off, current()->cpus_off, sizeof(s->head.cpus_off));
     if (kind == WIRE_EXEC)
         s->head.pending = signal_pending(current());
     for (int i = 1; i <= SIGNAL_MAX; i++)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "arch/regs.h"
+#include "arch/thread.h"
 #include "sys/limits.h"
 #include "tree/channel.h"
 
@@ -33,6 +34,7 @@ struct wire_head {
     uint64_t ignored; /* exec: dispositions that stay */
     uint64_t pending; /* exec: signals that wait */
     struct limits limits;
+    uint64_t cpus_off[THREAD_CPU_WORDS];
 };
 
 struct wire_fork {

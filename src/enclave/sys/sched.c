@@ -11,6 +11,7 @@
 #include "border/border.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "sys/process.h"
 #include "sys/sys.h"
 #include "thread/clock.h"
 #include "thread/threads.h"
@@ -18,7 +19,7 @@
 /* Threads that spin (OpenBLAS) call sched_yield without end: not every call asks the host. With
  * more spinning threads than CPUs, asking it too seldom costs the working ones their time. */
 #define YIELDS_PER_OCALL 2u
-#define AFFINITY_BYTES   128u /* 1,024 CPUs */
+#define AFFINITY_BYTES   (THREAD_CPU_WORDS * 8u)
 
 sys_fn sys_sched_yield, sys_sched_getaffinity, sys_sched_setaffinity, sys_sched_getscheduler,
     sys_sched_setscheduler, sys_sched_getparam, sys_sched_setparam, sys_sched_getattr,
@@ -40,11 +41,21 @@ int64_t sys_sched_yield(const struct sysargs *args UNUSED)
     return 0;
 }
 
-/* The thread a tid names, 0 being the caller: 0 or -ESRCH. */
+/* The thread a tid names, 0 being the caller; NULL. */
+static struct thread *thread_of(uint64_t arg)
+{
+    return (int32_t)arg == 0 ? current() : thread_by_tid((int32_t)arg);
+}
+
+/* Is there such a thread, or another process? All are scheduled alike. */
 static int find_thread(uint64_t arg)
 {
     int32_t tid = (int32_t)arg;
-    return tid == 0 || thread_by_tid(tid) ? 0 : -ESRCH;
+    if (thread_of(arg) || tid == process_pid())
+        return 0;
+    if (tid == process_ppid())
+        return 0; /* also the root's, who is outside */
+    return tid > 0 ? process_kill(tid, &(struct signal_info){ .number = 0 }) : -ESRCH;
 }
 
 static uint32_t cpu_count(void)
@@ -62,33 +73,53 @@ static uint32_t cpu_mask(uint8_t ret[static AFFINITY_BYTES])
     return (count + 63) / 64 * 8;
 }
 
+static uint32_t cpu_words(void)
+{
+    return (cpu_count() + 63) / 64;
+}
+
 int64_t sys_sched_getaffinity(const struct sysargs *args)
 {
-    uint8_t mask[AFFINITY_BYTES];
+    union {
+        uint8_t bytes[AFFINITY_BYTES];
+        uint64_t words[THREAD_CPU_WORDS];
+    } mask;
     uint64_t size = args->a[1];
-    uint32_t need = cpu_mask(mask);
     if (size * 8 < cpu_count() || size % 8)
         return -EINVAL;
-    int ret = find_thread(args->a[0]);
-    if (ret == 0)
-        ret = copy_to_user(user_ptr(args->a[2]), mask, need);
+    const struct thread *thread = thread_of(args->a[0]);
+    int ret = thread ? 0 : find_thread(args->a[0]);
+    if (ret < 0)
+        return ret;
+    uint32_t need = cpu_mask(mask.bytes);
+    for (uint32_t i = 0; thread && i < cpu_words(); i++)
+        mask.words[i] &= ~thread->cpus_off[i];
+    ret = copy_to_user(user_ptr(args->a[2]), mask.bytes, need);
     return ret < 0 ? ret : (int64_t)need;
 }
 
-/* Accepted and forgotten if it names a CPU there is. */
+/* Remembered if it names a CPU there is; another process's is forgotten. The host schedules. */
 int64_t sys_sched_setaffinity(const struct sysargs *args)
 {
-    uint8_t have[AFFINITY_BYTES], want[AFFINITY_BYTES] = { 0 }, any = 0;
-    uint64_t size = args->a[1] < sizeof(want) ? args->a[1] : sizeof(want);
-    int ret = copy_from_user(want, user_ptr(args->a[2]), size);
-    if (ret == 0)
+    union {
+        uint8_t bytes[AFFINITY_BYTES];
+        uint64_t words[THREAD_CPU_WORDS];
+    } have, want = { .words = { 0 } };
+    uint64_t size = args->a[1] < sizeof(want) ? args->a[1] : sizeof(want), any = 0;
+    int ret = copy_from_user(want.bytes, user_ptr(args->a[2]), size);
+    struct thread *thread = thread_of(args->a[0]);
+    if (ret == 0 && !thread)
         ret = find_thread(args->a[0]);
     if (ret < 0)
         return ret;
-    cpu_mask(have);
-    for (uint32_t i = 0; i < sizeof(have); i++)
-        any = (uint8_t)(any | (have[i] & want[i]));
-    return any ? 0 : -EINVAL;
+    cpu_mask(have.bytes);
+    for (uint32_t i = 0; i < cpu_words(); i++)
+        any |= have.words[i] & want.words[i];
+    if (!any)
+        return -EINVAL;
+    for (uint32_t i = 0; thread && i < cpu_words(); i++)
+        thread->cpus_off[i] = have.words[i] & ~want.words[i];
+    return 0;
 }
 
 /* --- policies: SCHED_OTHER, priority 0 -------------------------------------------------------- */

@@ -164,6 +164,7 @@ int thread_new(struct thread **ret)
         return r;
     }
     memcpy(thread->name, current()->name, sizeof(thread->name));
+    memcpy(thread->cpus_off, current()->cpus_off, sizeof(thread->cpus_off));
     *ret = thread;
     return 0;
 }
