@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -707,9 +708,34 @@ static int show_any(const char *path, const struct options *options, json_t *lis
     struct stat st;
     if (stat(path, &st) < 0)
         return err_set(err, -errno, "'%s': %s", path, strerror(errno));
-    if (S_ISDIR(st.st_mode))
-        return show_bundle(path, options, list, err);
-    return show_file(path, options, list, err);
+    if (!S_ISDIR(st.st_mode))
+        return show_file(path, options, list, err);
+    CLEANUP(free_p) char *kept = NULL; /* a folder of `run`'s cache */
+    if (asprintf(&kept, "%s/bundle.sgx", path) < 0) {
+        kept = NULL;
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    return show_bundle(access(kept, F_OK) == 0 ? kept : path, options, list, err);
+}
+
+/* A relative path as a trace has it: from the current folder, links on the way followed. */
+static int make_absolute(const char **path, char **ret_owned, struct err *err)
+{
+    if (**path == '/')
+        return 0;
+    const char *slash = strrchr(*path, '/'), *name = slash ? slash + 1 : *path;
+    CLEANUP(free_p) char *way = slash ? strndup(*path, (size_t)(slash - *path)) : strdup(".");
+    CLEANUP(free_p) char *folder = NULL;
+    if (*name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        *ret_owned = realpath(*path, NULL);
+    } else if (way && (folder = realpath(way, NULL)) != NULL &&
+               asprintf(ret_owned, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, name) < 0) {
+        *ret_owned = NULL;
+    }
+    if (!*ret_owned)
+        return err_set(err, -errno, "--why '%s': %s", *path, strerror(errno));
+    *path = *ret_owned;
+    return 0;
 }
 
 static void json_decref_pp(json_t **json)
@@ -733,7 +759,9 @@ static int verb_show_run(const struct verb *verb, int argc, char **argv)
 
     struct err err = { 0 };
     CLEANUP(json_decref_pp) json_t *list = json_array();
-    if (show_any(options.rest[0], &options, list, &err) < 0)
+    CLEANUP(free_p) char *why = NULL;
+    if ((options.why && make_absolute(&options.why, &why, &err) < 0) ||
+        show_any(options.rest[0], &options, list, &err) < 0)
         return cli_fail(&err);
     if (options.json) {
         CLEANUP(json_decref_pp) json_t *root = json_pack("{s:O}", "nodes", list);
@@ -751,7 +779,7 @@ const struct verb verb_show = {
         "Of a bundle with several programs: their tree, and with NODE (a label or number) one of them;\n"
         "of one program: MRENCLAVE, MRSIGNER, attributes, limits, and how many files of each class.\n"
         "--why PATH: which process did what to that path, in the traces that are given with --trace or\n"
-        "lie beside the bundle (.sgxpy).",
+        "lie beside the bundle. What `sgxpy run -- COMMAND` keeps is shown by `sgxpy show .sgxpy/KEY`.",
     .groups = OPTIONS_SHOW | OPTIONS_JSON,
     .run = verb_show_run,
 };

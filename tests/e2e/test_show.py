@@ -59,6 +59,8 @@ def test_merge(sgxpy, tree):
 def test_why(sgxpy, tree):
     done = sgxpy("show", "t.sgx", "--why", tree / "out.txt", "--trace", "t.trace", cwd=tree)
     assert done.returncode == 0, done.stderr
+    relative = sgxpy("show", "t.sgx", "--why", "out.txt", "--trace", "t.trace", cwd=tree)
+    assert relative.stdout == done.stdout, relative.stderr
     lines = done.stdout.splitlines()
     reader = lines.index("node 0: python3.11 a.py: allowed")
     assert "t.trace" in lines[reader + 1] and lines[reader + 2].endswith("python3.11 a.py): read")
