@@ -42,7 +42,7 @@ static int load_key(struct making *m, struct err *err)
     *slash = '\0';
     int r = dir_make(folder, 0700, err);
     if (r < 0)
-        return err_wrap(err, "keeping the signing key");
+        return err_wrap(err, "keeping the signing key ('--key FILE' names another)");
     if ((r = keys_generate(&m->key, err)) < 0 || (r = keys_store(m->key, c->key_path, err)) < 0)
         return r;
     m->new_key = true;

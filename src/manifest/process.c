@@ -81,8 +81,9 @@ static int fill_args(struct cascade_node *n, const struct trace *const *traces, 
         if (!same)
             return err_set(err, -EINVAL,
                            "the traces are of different commands ('%s' and '%s', or other "
-                           "arguments): only traces of one command merge",
-                           p->executable, q->executable);
+                           "arguments): only traces of one command merge%s",
+                           p->executable, q->executable,
+                           rules->args_host ? "" : " (--args host: whatever follows the script)");
     }
 
     return copy_args(n, p->argv, count, err);

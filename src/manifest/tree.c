@@ -280,8 +280,9 @@ static int take_trace(struct builder *b, size_t trace)
     if (r == 0 && b->tree->program_of[trace][0] != 0)
         return err_set(b->err, -EINVAL,
                        "the traces are of different commands ('%s' and '%s', or other arguments): "
-                       "only traces of one command merge",
-                       b->traces[0]->processes[0].executable, t->processes[0].executable);
+                       "only traces of one command merge%s",
+                       b->traces[0]->processes[0].executable, t->processes[0].executable,
+                       b->rules->args_host ? "" : " (--args host: whatever follows the script)");
     return r;
 }
 
