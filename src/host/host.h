@@ -56,6 +56,7 @@ struct host {
     uint64_t ns_at_start;  /* CLOCK_MONOTONIC at the same moment */
     atomic_bool started;   /* the program has made its first system call */
     atomic_bool finished;
+    atomic_bool start_refused; /* said once a process */
     int last_code; /* what the closing lines saw; for tests */
 };
 

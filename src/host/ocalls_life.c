@@ -2,6 +2,7 @@
 #include "host/ocall.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,14 @@ int64_t ocall_audit(struct host_thread *t, const uint64_t args[6])
     size_t path_size = event.path_size;
     if (path_size > args[0] - sizeof(event))
         return -EINVAL;
-    audit_event(t->host->audit, &event, (const char *)t->data + sizeof(event), path_size);
+    const char *path = (const char *)t->data + sizeof(event);
+    audit_event(t->host->audit, &event, path, path_size);
+    if (event.event == OCALL_AUDIT_EXEC && !t->host->quiet && path_size <= PATH_MAX &&
+        !atomic_exchange(&t->host->start_refused, true)) {
+        char quoted[QUOTE_SIZE(PATH_MAX)];
+        log_line("not started (EACCES): %s; the manifest does not have it, or not with this script or "
+                 "command text",
+                 quote(path, path_size, quoted));
+    }
     return 0;
 }
