@@ -484,6 +484,15 @@ static void find_forks(const struct builder *b)
         }
 }
 
+/* --merge PROGRAM: all its starts are one node, also those that it makes itself and no trace saw. */
+static int add_self_edges(struct builder *b)
+{
+    for (size_t i = 0; i < b->tree->program_count; i++)
+        if (b->tree->programs[i].start.kind == PROGRAM_ANY && add_edge(b, i, i) < 0)
+            return -ENOMEM;
+    return 0;
+}
+
 /* ---- all ---- */
 
 static int build(struct builder *b)
@@ -505,6 +514,8 @@ static int build(struct builder *b)
                        "%zu different programs; %u fit. '--merge PROGRAM' makes one of all starts "
                        "of an executable",
                        t->program_count, CASCADE_NODES_MAX);
+    if (add_self_edges(b) < 0)
+        return no_memory(b->err);
     if (sort_programs(b) < 0)
         return no_memory(b->err);
     unite_edges(t);
