@@ -149,7 +149,7 @@ static const struct {
       { ROOT(PYTHON, "python3", "a.py"), VFORK(0), EXEC(1, SH, "sh", "-c", "x"), VFORK(0),
         EXEC(3, SH, "sh", "-c", "y") },
       .merge = "dash",
-      .want = "python3.11 a.py>dash; dash" },
+      .want = "python3.11 a.py>dash; dash>dash" },
     { "--merge by path, of the root",
       { ROOT(PYTHON, "python3", "a.py"), VFORK(0), EXEC(1, PYTHON, "python3", "b.py") },
       .merge = PYTHON,
