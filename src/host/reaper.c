@@ -71,11 +71,11 @@ static void *reap(void *arg)
         }
         tree_reaper_lock();
         bool unasked = tree_spare_ended(host->tree, (uint32_t)info.si_pid);
+        if (!unasked)
+            judge(host, &info); /* before its parent learns of it and goes on */
         tree_mark_dead(host->tree, (uint32_t)info.si_pid);
         waitid(P_PID, (id_t)info.si_pid, &info, WEXITED);
         tree_reaper_unlock();
-        if (!unasked)
-            judge(host, &info);
     }
     return NULL;
 }

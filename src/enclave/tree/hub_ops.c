@@ -77,11 +77,12 @@ static int64_t serve_events(struct hub_job *job)
     if (max > job->request.args[0])
         max = job->request.args[0];
     uint32_t count = peer->event_count < max ? peer->event_count : (uint32_t)max;
-    memcpy(job->reply_data, peer->events, count * sizeof(struct hub_event));
-    if (count)
+    if (count) {
+        memcpy(job->reply_data, peer->events, count * sizeof(struct hub_event));
         memmove(peer->events, peer->events + count,
                 (peer->event_count - count) * sizeof(struct hub_event));
-    peer->event_count -= count;
+        peer->event_count -= count;
+    }
     mutex_drop(&g_hub.mutex);
     job->reply.size = (uint32_t)(count * sizeof(struct hub_event));
     return count;
