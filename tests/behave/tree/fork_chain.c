@@ -111,14 +111,6 @@ int main(void)
     if (pid == 0)
         _exit(13);
     printf("clone for the parent %d %d\n", parent_tid == pid, ended(pid));
-    /* No signal at the end: only __WALL or __WCLONE waits for it. */
-    pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
-    if (pid == 0)
-        _exit(14);
-    int status = 0;
-    printf("without a signal: %d", waitpid(pid, &status, 0) == -1 && errno == ECHILD);
-    printf(" %d", waitpid(pid, &status, __WALL) == pid);
-    printf(" %d\n", WEXITSTATUS(status));
     printf("none left: %d\n", waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
     return 0;
 }
