@@ -10,6 +10,7 @@ A program is a .py or .c file. Comment lines that hold `behave:` say what it nee
     behave: run --poison          options of `sgxpy run`
     behave: cc -static            more flags for gcc
     behave: needs numpy           skipped where this module is missing
+    behave: plain REASON          not with --poison
     behave: with FILE             puts this file of with/ (or a neighbour) beside the program
 """
 
@@ -38,6 +39,7 @@ class Program:
         self.environment = {}
         self.stdin = b""
         self.companions = []
+        self.modes = [[], ["--poison"]]
         for line in path.read_text(encoding="utf-8").splitlines():
             if "behave:" in line:
                 self.directive(line.partition("behave:")[2].strip().removesuffix("*/"))
@@ -59,6 +61,8 @@ class Program:
             self.cc += words
         elif word == "with":
             self.companions += words
+        elif word == "plain":
+            self.modes = [[]]
         elif word == "needs":
             for module in words:
                 if importlib.util.find_spec(module) is None:
@@ -140,7 +144,7 @@ def check_same_as_native(path, sgxpy, tmp_path):
     pins = [word for name in program.environment for word in ("--env", f"{name}={program.environment[name]}")]
     run([sgxpy.path, "manifest", str(trace), "-o", str(cascade), *pins, *program.options], 0)
     run([sgxpy.path, "sign", str(cascade), "--key", str(sgxpy.key), "-o", str(bundle)], 0)
-    for mode in ([], ["--poison"]):
+    for mode in program.modes:
         inside = run([sgxpy.path, "run", "--device", "soft", *mode, *program.run_options, str(bundle)])
         errors = inside.stderr.decode(errors="replace")
         where = " ".join(["in the enclave", *mode])
