@@ -116,7 +116,7 @@ void hub_client_init(uint32_t control_slot, uint8_t secret[static CHANNEL_SECRET
 NORETURN void hub_leave(int32_t status);
 
 /* --- serving (the root) --------------------------------------------------------------------------- */
-struct peer; /* one process as the hub knows it: hub_peer.h */
+struct peer; /* one process as the hub knows it: links.h */
 
 struct hub_job {
     struct hub_job *next;
