@@ -89,7 +89,7 @@ enum ocall_nr {
     OCALL_UTIMENS,      /* (path_size, asec, ansec, msec, mnsec, nofollow): UTIME_NOW / OMIT as Linux */
     OCALL_ISATTY,       /* (handle) -> 1 or 0 */
     OCALL_IOCTL,        /* (handle, request, in_size, out_size): TCGETS, TCSETS*, TIOCGWINSZ, FIONREAD,
-                           TIOCGPGRP only: argument at data[0] */
+                           TIOCGPGRP, SIOCATMARK, TIOCOUTQ only: argument at data[0] */
     OCALL_POLL,         /* (count, deadline_monotonic): struct ocall_pollfd[count] at data[0]; also
                            wakes, with ret 0, as OCALL_PARK does. ret = ready count */
     OCALL_SET_NONBLOCK, /* (handle, on) */
@@ -125,6 +125,25 @@ enum ocall_nr {
 
     /* --- scratch files larger than memory ---------------------------------------------------- */
     OCALL_SPILL_OPEN,   /* (): an empty file without a name, for this process alone -> handle */
+
+    /* --- sockets of the network -------------------------------------------------------------
+     * Handles, non-blocking at the host. Bytes lie at data[0], at most OCALL_NET_DATA; address, ancillary data and
+     * MSG_* flags in struct ocall_net at data[OCALL_NET_DATA], of which only as much as is named here is filled or
+     * read. deadline (monotonic; 0: does not wait): first tries, then waits as OCALL_POLL does and tries again;
+     * -EAGAIN at the deadline, -EINTR as OCALL_PARK ends. */
+    OCALL_NET_SOCKET,     /* (family, type, protocol) -> handle */
+    OCALL_NET_BIND,       /* (handle): address */
+    OCALL_NET_LISTEN,     /* (handle, backlog) */
+    OCALL_NET_ACCEPT,     /* (handle, 0, 0, deadline) -> handle; address */
+    OCALL_NET_CONNECT,    /* (handle, 0, 0, deadline): address. -EINPROGRESS in the place of -EAGAIN */
+    OCALL_NET_NAME,       /* (handle, peer) -> address */
+    OCALL_NET_GET_OPTION, /* (handle, level, name, size): size bytes in and out at data[0]; ret = bytes */
+    OCALL_NET_SET_OPTION, /* (handle, level, name, size): bytes at data[0] */
+    OCALL_NET_SEND,       /* (handle, size, flags, deadline, is_stream): address and control if they have a size.
+                             A stream that waits goes on until all is sent, or returns how much was */
+    OCALL_NET_RECV,       /* (handle, size, flags, deadline, control_room) -> address, control, flags; ret = bytes,
+                             with MSG_TRUNC of a datagram perhaps more than size */
+    OCALL_NET_SHUTDOWN,   /* (handle, how) */
 
     OCALL_COUNT,
 };
@@ -186,6 +205,18 @@ struct ocall_pollfd {
     uint16_t events, revents;
 };
 
+#define OCALL_NET_DATA    (OCALL_DATA_SIZE - 8192u)
+#define OCALL_NET_ADDRESS 128u /* struct sockaddr_storage */
+#define OCALL_NET_CONTROL 4096u
+
+struct ocall_net {
+    uint32_t address_size, control_size;
+    uint32_t flags; /* msg_flags */
+    uint32_t reserved;
+    uint8_t address[OCALL_NET_ADDRESS];
+    uint8_t control[OCALL_NET_CONTROL];
+};
+
 enum ocall_refused_kind {
     OCALL_REFUSED_CONTENT = 1, /* chunk hash differs */
     OCALL_REFUSED_SHORT,       /* the host gave fewer bytes than the size in the manifest */
@@ -228,6 +259,7 @@ struct ocall_audit {
 
 static_assert(sizeof(struct ocall_block) == 0x78, "block head");
 static_assert(sizeof(struct ocall_stat) == 120, "stat");
+static_assert(sizeof(struct ocall_net) <= OCALL_DATA_SIZE - OCALL_NET_DATA, "net");
 static_assert(sizeof(struct ocall_refusal) == 32 + 64 + 8, "refusal");
 static_assert(sizeof(struct ocall_audit) == 32, "audit");
 static_assert(sizeof(struct ocall_boot) == 40, "boot");

@@ -67,6 +67,17 @@ static const struct {
     [OCALL_TREE_FREE] = { ocall_tree_free, "TREE_FREE" },
     [OCALL_SPILL_OPEN] = { ocall_spill_open, "SPILL_OPEN" },
     [OCALL_TREE_BYE] = { ocall_tree_bye, "TREE_BYE" },
+    [OCALL_NET_SOCKET] = { ocall_net_socket, "NET_SOCKET" },
+    [OCALL_NET_BIND] = { ocall_net_bind, "NET_BIND" },
+    [OCALL_NET_LISTEN] = { ocall_net_listen, "NET_LISTEN" },
+    [OCALL_NET_ACCEPT] = { ocall_net_accept, "NET_ACCEPT" },
+    [OCALL_NET_CONNECT] = { ocall_net_connect, "NET_CONNECT" },
+    [OCALL_NET_NAME] = { ocall_net_name, "NET_NAME" },
+    [OCALL_NET_GET_OPTION] = { ocall_net_get_option, "NET_GET_OPTION" },
+    [OCALL_NET_SET_OPTION] = { ocall_net_set_option, "NET_SET_OPTION" },
+    [OCALL_NET_SEND] = { ocall_net_send, "NET_SEND" },
+    [OCALL_NET_RECV] = { ocall_net_recv, "NET_RECV" },
+    [OCALL_NET_SHUTDOWN] = { ocall_net_shutdown, "NET_SHUTDOWN" },
 };
 
 const char *ocall_name(uint32_t nr)

@@ -32,6 +32,9 @@ ocall_fn ocall_stat, ocall_readlink, ocall_mkdir, ocall_unlink, ocall_rename, oc
     ocall_symlink, ocall_chmod, ocall_chown, ocall_utimens;
 ocall_fn ocall_isatty, ocall_ioctl;
 ocall_fn ocall_poll;
+ocall_fn ocall_net_socket, ocall_net_bind, ocall_net_listen, ocall_net_accept, ocall_net_connect,
+    ocall_net_name, ocall_net_get_option, ocall_net_set_option, ocall_net_send, ocall_net_recv,
+    ocall_net_shutdown;
 ocall_fn ocall_restrict, ocall_modify_type, ocall_remove;
 ocall_fn ocall_tree_open, ocall_tree_spawn, ocall_tree_post, ocall_tree_taken, ocall_tree_wait,
     ocall_tree_room, ocall_tree_call, ocall_tree_serve, ocall_tree_nudge, ocall_tree_kill,
@@ -42,3 +45,7 @@ ocall_fn ocall_tree_open, ocall_tree_spawn, ocall_tree_post, ocall_tree_taken, o
  * or NULL with *ret_error: -EINVAL (empty, not absolute, a NUL inside), -ENAMETOOLONG.
  */
 const char *ocall_path(struct host_thread *t, uint64_t at, uint64_t size, int *ret_error);
+
+struct pollfd;
+/* poll(2) that an UNPARK, an interrupt or a host signal also ends, with -EINTR. deadline: monotonic ns. */
+int64_t ocall_wait_fds(struct host_thread *t, struct pollfd *fds, uint64_t count, uint64_t deadline);

@@ -25,6 +25,31 @@ static struct timespec left(uint64_t deadline_ns)
                               .tv_nsec = (long)(ns % 1000000000u) };
 }
 
+int64_t ocall_wait_fds(struct host_thread *t, struct pollfd *fds, uint64_t count, uint64_t deadline)
+{
+    for (;;) {
+        struct timespec timeout = { 0 };
+        if (deadline != OCALL_NEVER && deadline != 0)
+            timeout = left(deadline);
+        bool waits = deadline == OCALL_NEVER || timeout.tv_sec || timeout.tv_nsec;
+        bool woken = waits && !thread_block_begin(t);
+        if (woken)
+            timeout = (struct timespec){ 0 }; /* what is ready still counts */
+        int n = ppoll(fds, count, deadline == OCALL_NEVER && !woken ? NULL : &timeout, NULL);
+        int saved = errno;
+        if (waits && !woken)
+            thread_block_end(t);
+        if (n > 0 || (n == 0 && !woken)) {
+            bool event = thread_take_event(t); /* cleared on return */
+            return n == 0 && event ? -EINTR : n;
+        }
+        if (n < 0 && saved != EINTR)
+            return -saved;
+        if (thread_take_event(t) || woken)
+            return -EINTR;
+    }
+}
+
 int64_t ocall_poll(struct host_thread *t, const uint64_t args[6])
 {
     struct pollfd *fds = (struct pollfd *)t->data;
@@ -35,28 +60,10 @@ int64_t ocall_poll(struct host_thread *t, const uint64_t args[6])
         if (fd < 0)
             return fd;
     }
-    for (;;) {
-        struct timespec timeout = { 0 };
-        if (args[1] != OCALL_NEVER && args[1] != 0)
-            timeout = left(args[1]);
-        bool waits = args[1] == OCALL_NEVER || timeout.tv_sec || timeout.tv_nsec;
-        bool woken = waits && !thread_block_begin(t);
-        if (woken)
-            timeout = (struct timespec){ 0 }; /* what is ready still counts */
-        int n = ppoll(fds, args[0], args[1] == OCALL_NEVER && !woken ? NULL : &timeout, NULL);
-        int saved = errno;
-        if (waits && !woken)
-            thread_block_end(t);
-        if (n >= 0) {
-            thread_take_event(t); /* cleared by POLL on return */
-            return n;
-        }
-        if (saved != EINTR)
-            return -saved;
-        if (thread_take_event(t) || woken) {
-            for (uint64_t i = 0; i < args[0]; i++)
-                fds[i].revents = 0;
-            return 0;
-        }
-    }
+    int64_t n = ocall_wait_fds(t, fds, args[0], args[1]);
+    if (n != -EINTR)
+        return n;
+    for (uint64_t i = 0; i < args[0]; i++)
+        fds[i].revents = 0;
+    return 0;
 }

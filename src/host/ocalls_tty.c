@@ -1,9 +1,11 @@
-/* OCALLs on terminals. Only the requests named in the ABI, each with the size the kernel has for
+/* OCALLs on terminals, and the few ioctls of sockets. Only the requests named in the ABI, each with the size the kernel has for
  * it. */
 #include "host/ocall.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -18,7 +20,8 @@ static const struct {
     { TCGETS, 0, KERNEL_TERMIOS_SIZE },        { TCSETS, KERNEL_TERMIOS_SIZE, 0 },
     { TCSETSW, KERNEL_TERMIOS_SIZE, 0 },       { TCSETSF, KERNEL_TERMIOS_SIZE, 0 },
     { TIOCGWINSZ, 0, sizeof(struct winsize) }, { FIONREAD, 0, sizeof(int) },
-    { TIOCGPGRP, 0, sizeof(pid_t) },
+    { TIOCGPGRP, 0, sizeof(pid_t) },           { SIOCATMARK, 0, sizeof(int) },
+    { TIOCOUTQ, 0, sizeof(int) },
 };
 
 int64_t ocall_isatty(struct host_thread *t UNUSED, const uint64_t args[6])

@@ -1,0 +1,204 @@
+/*
+ * OCALLs on sockets of the network. Every descriptor is non-blocking; who waits does so in ocall_wait_fds(), which
+ * what wakes a thread ends. Hot: ACCEPT, SEND, RECV: one exit of the enclave each, waiting included.
+ */
+#include "host/ocall.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "host/handle.h"
+
+static_assert(OCALL_NET_ADDRESS == sizeof(struct sockaddr_storage), "address");
+
+static struct ocall_net *net_of(struct host_thread *t)
+{
+    return (struct ocall_net *)(t->data + OCALL_NET_DATA);
+}
+
+static int64_t result(int64_t r)
+{
+    return r < 0 ? -errno : r;
+}
+
+/* Until the descriptor has one of these events: 0 to try again, or why not. */
+static int wait_for(struct host_thread *t, int fd, short events, uint64_t deadline)
+{
+    struct pollfd one = { .fd = fd, .events = events };
+    int64_t n = deadline ? ocall_wait_fds(t, &one, 1, deadline) : 0;
+    return n > 0 ? 0 : n < 0 ? (int)n : -EAGAIN;
+}
+
+static bool no_address(const struct ocall_net *net)
+{
+    return net->address_size > sizeof(net->address);
+}
+
+int64_t ocall_net_socket(struct host_thread *t UNUSED, const uint64_t args[6])
+{
+    int fd = socket((int)args[0], (int)args[1] | SOCK_NONBLOCK | SOCK_CLOEXEC, (int)args[2]);
+    return fd < 0 ? -errno : handle_add(fd);
+}
+
+int64_t ocall_net_bind(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    struct ocall_net *net = net_of(t);
+    if (fd < 0)
+        return fd;
+    if (no_address(net))
+        return -EINVAL;
+    return result(bind(fd, (struct sockaddr *)net->address, net->address_size));
+}
+
+int64_t ocall_net_listen(struct host_thread *t UNUSED, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    return fd < 0 ? fd : result(listen(fd, (int)args[1]));
+}
+
+int64_t ocall_net_accept(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    struct ocall_net *net = net_of(t);
+    if (fd < 0)
+        return fd;
+    for (;;) {
+        net->address_size = sizeof(net->address);
+        int got = accept4(fd, (struct sockaddr *)net->address, &net->address_size,
+                          SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (got >= 0)
+            return handle_add(got);
+        if (errno != EAGAIN)
+            return -errno;
+        int r = wait_for(t, fd, POLLIN, args[3]);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* The second connect() says how the first went (connect(2), EINPROGRESS; inet_stream_connect). */
+int64_t ocall_net_connect(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    struct ocall_net *net = net_of(t);
+    if (fd < 0)
+        return fd;
+    if (no_address(net))
+        return -EINVAL;
+    for (;;) {
+        if (connect(fd, (struct sockaddr *)net->address, net->address_size) == 0)
+            return 0;
+        if ((errno != EINPROGRESS && errno != EALREADY) || !args[3])
+            return -errno;
+        int r = wait_for(t, fd, POLLOUT, args[3]);
+        if (r < 0)
+            return r == -EAGAIN ? -EINPROGRESS : r;
+    }
+}
+
+int64_t ocall_net_name(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    struct ocall_net *net = net_of(t);
+    if (fd < 0)
+        return fd;
+    net->address_size = sizeof(net->address);
+    struct sockaddr *address = (struct sockaddr *)net->address;
+    return result(args[1] ? getpeername(fd, address, &net->address_size)
+                          : getsockname(fd, address, &net->address_size));
+}
+
+int64_t ocall_net_get_option(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    socklen_t size = (socklen_t)args[3];
+    if (fd < 0)
+        return fd;
+    if (args[3] > OCALL_NET_DATA)
+        return -EINVAL;
+    int r = getsockopt(fd, (int)args[1], (int)args[2], t->data, &size);
+    return r < 0 ? -errno : (int64_t)size;
+}
+
+int64_t ocall_net_set_option(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    if (fd < 0)
+        return fd;
+    if (args[3] > OCALL_NET_DATA)
+        return -EINVAL;
+    return result(setsockopt(fd, (int)args[1], (int)args[2], t->data, (socklen_t)args[3]));
+}
+
+int64_t ocall_net_send(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    struct ocall_net *net = net_of(t);
+    uint64_t size = args[1], done = 0;
+    if (fd < 0)
+        return fd;
+    if (size > OCALL_NET_DATA || no_address(net) || net->control_size > sizeof(net->control))
+        return -EINVAL;
+    struct iovec iov;
+    struct msghdr message = {
+        .msg_name = net->address_size ? net->address : NULL,
+        .msg_namelen = net->address_size,
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = net->control_size ? net->control : NULL,
+        .msg_controllen = net->control_size,
+    };
+    for (;;) {
+        iov = (struct iovec){ t->data + done, size - done };
+        ssize_t n = sendmsg(fd, &message, (int)args[2] | MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN)
+            return done ? (int64_t)done : -errno;
+        done += n < 0 ? 0 : (uint64_t)n;
+        if (n >= 0 && (done >= size || !args[4] || !args[3]))
+            return (int64_t)done;
+        int r = wait_for(t, fd, POLLOUT, args[3]);
+        if (r < 0)
+            return done ? (int64_t)done : r;
+    }
+}
+
+int64_t ocall_net_recv(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    struct ocall_net *net = net_of(t);
+    if (fd < 0)
+        return fd;
+    if (args[1] > OCALL_NET_DATA || args[4] > sizeof(net->control))
+        return -EINVAL;
+    for (;;) {
+        struct iovec iov = { t->data, args[1] };
+        struct msghdr message = {
+            .msg_name = net->address,
+            .msg_namelen = sizeof(net->address),
+            .msg_iov = &iov,
+            .msg_iovlen = 1,
+            .msg_control = args[4] ? net->control : NULL,
+            .msg_controllen = args[4],
+        };
+        ssize_t n = recvmsg(fd, &message, (int)args[2] | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n >= 0) {
+            net->address_size = message.msg_namelen;
+            net->control_size = (uint32_t)message.msg_controllen;
+            net->flags = (uint32_t)message.msg_flags;
+            return n;
+        }
+        if (errno != EAGAIN)
+            return -errno;
+        int r = wait_for(t, fd, args[2] & MSG_OOB ? POLLPRI : POLLIN, args[3]);
+        if (r < 0)
+            return r;
+    }
+}
+
+int64_t ocall_net_shutdown(struct host_thread *t UNUSED, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    return fd < 0 ? fd : result(shutdown(fd, (int)args[1]));
+}
