@@ -53,8 +53,8 @@ static uint64_t rotate_each(uint64_t a, unsigned n)
     return ((a & ~(low << (8 - n))) << n) | ((a >> (8 - n)) & low);
 }
 
-/* FIPS 197, 5.1.1: the inverse, which is the 254th power, then the affine map. */
-static uint64_t sub_bytes(uint64_t a)
+/* In GF(2^8): the 254th power; of zero zero. */
+static uint64_t invert(uint64_t a)
 {
     uint64_t a2 = multiply(a, a);
     uint64_t a3 = multiply(a2, a);
@@ -66,9 +66,27 @@ static uint64_t sub_bytes(uint64_t a)
     uint64_t a63 = multiply(a60, a3);
     uint64_t a126 = multiply(a63, a63);
     uint64_t a127 = multiply(a126, a);
-    uint64_t inverse = multiply(a127, a127);
+    return multiply(a127, a127);
+}
+
+/* FIPS 197, 5.1.1: the inverse, then the affine map. */
+static uint64_t sub_bytes(uint64_t a)
+{
+    uint64_t inverse = invert(a);
     return inverse ^ rotate_each(inverse, 1) ^ rotate_each(inverse, 2) ^ rotate_each(inverse, 3) ^
            rotate_each(inverse, 4) ^ EACH(0x63);
+}
+
+/* FIPS 197, 5.3.2. */
+static uint64_t unsub_bytes(uint64_t a)
+{
+    return invert(rotate_each(a, 1) ^ rotate_each(a, 3) ^ rotate_each(a, 6) ^ EACH(0x05));
+}
+
+static void unsub_block(uint8_t block[static AES_BLOCK_SIZE])
+{
+    store_le64(block, unsub_bytes(load_le64(block)));
+    store_le64(block + 8, unsub_bytes(load_le64(block + 8)));
 }
 
 static void sub_block(uint8_t block[static AES_BLOCK_SIZE])
@@ -82,6 +100,14 @@ static void shift_rows(uint8_t s[static AES_BLOCK_SIZE])
     uint8_t t[AES_BLOCK_SIZE];
     for (unsigned i = 0; i < AES_BLOCK_SIZE; i++)
         t[i] = s[(i + 4 * (i % 4)) % AES_BLOCK_SIZE];
+    __builtin_memcpy(s, t, sizeof(t));
+}
+
+static void unshift_rows(uint8_t s[static AES_BLOCK_SIZE])
+{
+    uint8_t t[AES_BLOCK_SIZE];
+    for (unsigned i = 0; i < AES_BLOCK_SIZE; i++)
+        t[(i + 4 * (i % 4)) % AES_BLOCK_SIZE] = s[i];
     __builtin_memcpy(s, t, sizeof(t));
 }
 
@@ -99,6 +125,13 @@ static void mix_columns(uint8_t s[static AES_BLOCK_SIZE])
         store_le32(s + i, doubled ^ rotate_column(tripled, 8) ^ rotate_column(a, 16) ^
                               rotate_column(a, 24));
     }
+}
+
+/* The fourth power of the map is the identity. */
+static void unmix_columns(uint8_t s[static AES_BLOCK_SIZE])
+{
+    for (unsigned i = 0; i < 3; i++)
+        mix_columns(s);
 }
 
 static void add_key(uint8_t s[static AES_BLOCK_SIZE], const uint8_t key[static AES_BLOCK_SIZE])
@@ -141,6 +174,32 @@ void aes128_encrypt_portable(const struct aes128 *aes, const uint8_t in[static A
     bytes_wipe(s, sizeof(s));
 }
 
+void aes128_decrypt_portable(const struct aes128 *aes, const uint8_t in[static AES_BLOCK_SIZE],
+                             uint8_t ret[static AES_BLOCK_SIZE])
+{
+    uint8_t s[AES_BLOCK_SIZE];
+    __builtin_memcpy(s, in, sizeof(s));
+    for (unsigned round = AES128_ROUNDS; round > 0; round--) {
+        add_key(s, aes->round_keys[round]);
+        if (round < AES128_ROUNDS)
+            unmix_columns(s);
+        unshift_rows(s);
+        unsub_block(s);
+    }
+    add_key(s, aes->round_keys[0]);
+    __builtin_memcpy(ret, s, sizeof(s));
+    bytes_wipe(s, sizeof(s));
+}
+
+void aes128_decrypt(const struct aes128 *aes, const uint8_t in[static AES_BLOCK_SIZE],
+                    uint8_t ret[static AES_BLOCK_SIZE])
+{
+    if (g_use_ni)
+        aes128_decrypt_ni(aes, in, ret);
+    else
+        aes128_decrypt_portable(aes, in, ret);
+}
+
 void aes128_encrypt(const struct aes128 *aes, const uint8_t in[static AES_BLOCK_SIZE],
                     uint8_t ret[static AES_BLOCK_SIZE])
 {
@@ -160,26 +219,51 @@ static void double_block(uint8_t block[static AES_BLOCK_SIZE])
     store_be64(block + 8, low << 1 ^ carry * 0x87);
 }
 
+/* What whole blocks leave before the last one, and K1. */
+static void before_last(const struct aes128 *aes, const uint8_t *data, size_t size,
+                        uint8_t ret_state[static AES_BLOCK_SIZE],
+                        uint8_t ret_subkey[static AES_BLOCK_SIZE])
+{
+    __builtin_memset(ret_state, 0, AES_BLOCK_SIZE);
+    for (size_t i = 0; i < size; i += AES_BLOCK_SIZE) {
+        add_key(ret_state, data + i);
+        aes128_encrypt(aes, ret_state, ret_state);
+    }
+    __builtin_memset(ret_subkey, 0, AES_BLOCK_SIZE);
+    aes128_encrypt(aes, ret_subkey, ret_subkey);
+    double_block(ret_subkey);
+}
+
+void aes_cmac_last(const uint8_t key[static AES_BLOCK_SIZE], const void *data, size_t size,
+                   const uint8_t mac[static AES_BLOCK_SIZE], uint8_t ret_last[static AES_BLOCK_SIZE])
+{
+    struct aes128 aes;
+    uint8_t state[AES_BLOCK_SIZE], subkey[AES_BLOCK_SIZE];
+    aes128_init(&aes, key);
+    before_last(&aes, data, size, state, subkey);
+    aes128_decrypt(&aes, mac, ret_last);
+    add_key(ret_last, state);
+    add_key(ret_last, subkey);
+    bytes_wipe(&aes, sizeof(aes));
+    bytes_wipe(subkey, sizeof(subkey));
+    bytes_wipe(state, sizeof(state));
+}
+
 void aes_cmac(const uint8_t key[static AES_BLOCK_SIZE], const void *data, size_t size,
               uint8_t ret_mac[static AES_BLOCK_SIZE])
 {
     struct aes128 aes;
     aes128_init(&aes, key);
 
-    uint8_t state[AES_BLOCK_SIZE] = { 0 };
-    const uint8_t *from = data;
-    for (; size > AES_BLOCK_SIZE; size -= AES_BLOCK_SIZE, from += AES_BLOCK_SIZE) {
-        add_key(state, from);
-        aes128_encrypt(&aes, state, state);
-    }
+    uint8_t state[AES_BLOCK_SIZE], subkey[AES_BLOCK_SIZE];
+    size_t whole = size > 0 ? (size - 1) / AES_BLOCK_SIZE * AES_BLOCK_SIZE : 0;
+    before_last(&aes, data, whole, state, subkey);
+    size -= whole;
 
     /* The last block is whole and takes K1, or is padded with 10* and takes K2. */
-    uint8_t subkey[AES_BLOCK_SIZE] = { 0 };
-    aes128_encrypt(&aes, subkey, subkey);
-    double_block(subkey);
     uint8_t last[AES_BLOCK_SIZE] = { 0 };
     if (size > 0)
-        __builtin_memcpy(last, from, size);
+        __builtin_memcpy(last, (const uint8_t *)data + whole, size);
     if (size < AES_BLOCK_SIZE) {
         last[size] = 0x80;
         double_block(subkey);

@@ -21,3 +21,13 @@ void aes128_encrypt_ni(const struct aes128 *aes, const uint8_t in[static AES_BLO
     s = __builtin_ia32_aesenclast128(s, load(aes->round_keys[AES128_ROUNDS]));
     __builtin_memcpy(ret, &s, sizeof(s));
 }
+
+void aes128_decrypt_ni(const struct aes128 *aes, const uint8_t in[static AES_BLOCK_SIZE],
+                       uint8_t ret[static AES_BLOCK_SIZE])
+{
+    v2l s = load(in) ^ load(aes->round_keys[AES128_ROUNDS]);
+    for (unsigned round = AES128_ROUNDS - 1; round > 0; round--)
+        s = __builtin_ia32_aesdec128(s, __builtin_ia32_aesimc128(load(aes->round_keys[round])));
+    s = __builtin_ia32_aesdeclast128(s, load(aes->round_keys[0]));
+    __builtin_memcpy(ret, &s, sizeof(s));
+}

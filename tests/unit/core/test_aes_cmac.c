@@ -30,6 +30,27 @@ static void test_cipher(void **state UNUSED)
     aes128_init(&aes, key);
     aes128_encrypt(&aes, block, block);
     assert_memory_equal(block, want, sizeof(want));
+    aes128_decrypt(&aes, block, block);
+    for (unsigned i = 0; i < 16; i++)
+        assert_int_equal(block[i], 0x11 * i);
+}
+
+/* Every byte through both S-boxes, at every place. */
+static void test_reverse(void **state UNUSED)
+{
+    uint8_t key[16] = { 0x5a }, block[16], back[16];
+    struct aes128 aes;
+    for (unsigned value = 0; value < 256; value++) {
+        for (unsigned i = 0; i < 16; i++)
+            block[i] = (uint8_t)(value + 16 * i);
+        key[1] = (uint8_t)value;
+        aes128_init(&aes, key);
+        aes128_encrypt(&aes, block, back);
+        assert_memory_not_equal(block, back, 16);
+        aes128_decrypt(&aes, back, back);
+        if (memcmp(block, back, 16) != 0)
+            fail_msg("%s: %u does not come back", g_backend, value);
+    }
 }
 
 /* FIPS 197, appendix A.1: the last round key. */
@@ -106,6 +127,29 @@ static void test_openssl(void **state UNUSED)
     EVP_MAC_free(cmac);
 }
 
+/* What the last block was, from the MAC; and that nothing but key, data and MAC make it so. */
+static void test_last(void **state UNUSED)
+{
+    uint8_t key[16], data[400], mac[16], last[16];
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)(i * 31 + 7);
+    memcpy(key, data + 50, sizeof(key));
+    for (size_t size = 0; size + 16 <= sizeof(data); size += 16) {
+        aes_cmac(key, data, size + 16, mac);
+        aes_cmac_last(key, data, size, mac, last);
+        if (memcmp(last, data + size, sizeof(last)) != 0)
+            fail_msg("%s: after %zu bytes", g_backend, size);
+        uint8_t *const changed[] = { key, mac, data };
+        for (size_t i = 0; i < (size ? 3 : 2); i++) {
+            changed[i][3] ^= 4;
+            aes_cmac_last(key, data, size, mac, last);
+            changed[i][3] ^= 4;
+            if (memcmp(last, data + size, sizeof(last)) == 0)
+                fail_msg("%s: after %zu bytes, %zu does not count", g_backend, size, i);
+        }
+    }
+}
+
 static int use_portable(void **state UNUSED)
 {
     g_backend = "portable";
@@ -127,6 +171,8 @@ int main(void)
         cmocka_unit_test(test_key_expansion),
         cmocka_unit_test(test_published),
         cmocka_unit_test(test_openssl),
+        cmocka_unit_test(test_reverse),
+        cmocka_unit_test(test_last),
     };
     if (aes_uses_ni() != cpu_has_aes_ni()) {
         fprintf(stderr, "the backend was not chosen by CPUID\n");
