@@ -114,17 +114,51 @@ void cpu_random(void *buf, size_t size)
 {
     memset(buf, 7, size);
 }
-void *heap_alloc(size_t size)
+/* The hub lives as long as the root: what a test leaves in its tables goes with the test. */
+union block {
+    struct {
+        union block *next, *prev;
+    };
+    max_align_t align;
+};
+static union block g_blocks = { { &g_blocks, &g_blocks } };
+
+static void link_in(union block *b)
 {
-    return calloc(1, size);
-}
-void *heap_realloc(void *p, size_t size)
-{
-    return realloc(p, size);
+    b->next = g_blocks.next;
+    b->prev = &g_blocks;
+    b->next->prev = b;
+    g_blocks.next = b;
 }
 void heap_free(void *p)
 {
-    free(p);
+    if (!p)
+        return;
+    union block *b = (union block *)p - 1;
+    b->next->prev = b->prev;
+    b->prev->next = b->next;
+    free(b);
+}
+void *heap_alloc(size_t size)
+{
+    union block *b = calloc(1, sizeof(*b) + size);
+    if (!b)
+        abort();
+    link_in(b);
+    return b + 1;
+}
+void *heap_realloc(void *p, size_t size)
+{
+    if (!p)
+        return heap_alloc(size);
+    union block *b = (union block *)p - 1;
+    b->next->prev = b->prev;
+    b->prev->next = b->next;
+    b = realloc(b, sizeof(*b) + size);
+    if (!b)
+        abort();
+    link_in(b);
+    return b + 1;
 }
 void lock_take(struct lock *lock UNUSED) {}
 void lock_drop(struct lock *lock UNUSED) {}
@@ -248,6 +282,15 @@ static int start(void **state UNUSED)
     for (int32_t pid = ROOT + 1; pid < ROOT + 200; pid++)
         ptable_forget(pid);
     g_signals = 0;
+    return 0;
+}
+
+static int finish(void **state UNUSED)
+{
+    for (int32_t pid = ROOT + 1; pid < ROOT + 200; pid++)
+        ptable_forget(pid);
+    while (g_blocks.next != &g_blocks)
+        heap_free(g_blocks.next + 1);
     return 0;
 }
 
@@ -378,7 +421,7 @@ int main(void)
     g_in = malloc(sizeof(*g_in));
     g_out = malloc(sizeof(*g_out));
     ptable_init(64);
-#define T(name) cmocka_unit_test_setup(name, start)
+#define T(name) cmocka_unit_test_setup_teardown(name, start, finish)
     const struct CMUnitTest tests[] = {
         T(test_signals), T(test_pids), T(test_started), T(test_ends_while_starting), T(test_lost), T(test_cancel),
     };
