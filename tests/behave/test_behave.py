@@ -10,7 +10,6 @@ A program is a .py or .c file. Comment lines that hold `behave:` say what it nee
     behave: run --poison          options of `sgxpy run`
     behave: cc -static            more flags for gcc
     behave: needs numpy           skipped where this module is missing
-    behave: plain REASON          not with --poison
     behave: with FILE             puts this file of with/ (or a neighbour) beside the program
 """
 
@@ -61,8 +60,6 @@ class Program:
             self.cc += words
         elif word == "with":
             self.companions += words
-        elif word == "plain":
-            self.modes = [[]]
         elif word == "needs":
             for module in words:
                 if importlib.util.find_spec(module) is None:

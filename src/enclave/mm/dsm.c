@@ -75,6 +75,7 @@ static struct {
     struct lock lock;
     struct map *maps;
     struct busy *busy;
+    bool closing;       /* the process ends: no page becomes wanted any more */
     struct waitq quiet; /* woken when something is busy no more */
     struct collected *collected;
     struct mutex giving;
@@ -160,7 +161,7 @@ static void ask_give(uint32_t object, uint64_t page, uint64_t count, enum dsm_gi
                                        .args = { object, page, count, (uint64_t)given },
                                        .data = given == DSM_CONTENT ? data : NULL,
                                        .size = given == DSM_CONTENT ? (uint32_t)(count * PAGE) : 0 });
-    if (r < 0)
+    if (r < 0 && given != DSM_NOTHING)
         log_error("a page of shared memory could not be given back: error %ld", -r);
 }
 
@@ -443,11 +444,11 @@ int dsm_adopt(const struct dsm_wire *wire, struct file *backing, struct file **r
 
 /* --- busy pages --------------------------------------------------------------------------------- */
 
-/* The lock is held. */
-static struct busy *clash(uint32_t object, uint64_t first, uint64_t count)
+/* The lock is held. But: not this one. */
+static struct busy *clash(uint32_t object, uint64_t first, uint64_t count, const struct busy *but)
 {
     for (struct busy *b = g_dsm.busy; b; b = b->next)
-        if (b->object == object && b->first < first + count && first < b->first + b->count)
+        if (b != but && b->object == object && b->first < first + count && first < b->first + b->count)
             return b;
     return NULL;
 }
@@ -478,13 +479,14 @@ static int busy_take(struct busy *busy)
     for (;;) {
         waitq_add(&g_dsm.quiet, &waiter);
         lock_take(&g_dsm.lock);
-        while (busy->count > 1 && clash(busy->object, busy->first, busy->count))
+        while (busy->count > 1 && clash(busy->object, busy->first, busy->count, NULL))
             busy->count--;
-        bool free = !clash(busy->object, busy->first, busy->count);
+        bool closing = g_dsm.closing;
+        bool free = !closing && !clash(busy->object, busy->first, busy->count, NULL);
         if (free)
             busy_add(busy);
         lock_drop(&g_dsm.lock);
-        int r = free ? 0 : thread_park(OCALL_NEVER);
+        int r = free ? 0 : closing ? -EINTR : thread_park(OCALL_NEVER);
         waitq_remove(&waiter);
         if (free || r < 0)
             return r;
@@ -521,13 +523,19 @@ static void take_away(uint64_t address, uint64_t count, uint8_t *buf)
     pages_trim(address, count);
 }
 
-static bool take_page(uint32_t object, uint64_t page, uint8_t *buf)
+/* BY_OTHER: dsm_collect() was faster, its content is on the way to the hub. */
+enum taken { TAKEN_NOTHING, TAKEN, TAKEN_BY_OTHER };
+
+static enum taken take_page(const struct busy *busy, uint8_t *buf)
 {
     LOCKED(mm_lock());
-    uint64_t address = where(object, page);
-    if (address)
+    uint64_t address = where(busy->object, busy->first);
+    if (address) {
         take_away(address, 1, buf);
-    return address != 0;
+        return TAKEN;
+    }
+    LOCKED(&g_dsm.lock);
+    return clash(busy->object, busy->first, 1, busy) ? TAKEN_BY_OTHER : TAKEN_NOTHING;
 }
 
 /* --- giving ------------------------------------------------------------------------------------- */
@@ -576,7 +584,7 @@ static void give(uint32_t object, uint64_t page)
 {
     struct busy busy = { .object = object, .first = page, .count = 1, .giving = true };
     lock_take(&g_dsm.lock);
-    struct busy *other = clash(object, page, 1);
+    struct busy *other = clash(object, page, 1, NULL);
     if (other)
         other->revoked |= 1ull << (page - other->first); /* giving: it goes as it is */
     else
@@ -587,8 +595,9 @@ static void give(uint32_t object, uint64_t page)
     uint8_t *buf = heap_pages(1);
     if (!buf)
         panic("no memory for shared memory");
-    bool had = take_page(object, page, buf);
-    ask_give(object, page, 1, had ? DSM_CONTENT : DSM_NOTHING, buf);
+    enum taken taken = take_page(&busy, buf);
+    if (taken != TAKEN_BY_OTHER)
+        ask_give(object, page, 1, taken == TAKEN ? DSM_CONTENT : DSM_NOTHING, buf);
     busy_drop(&busy);
     heap_pages_free(buf, 1);
 }
@@ -638,23 +647,32 @@ void dsm_revoke(const struct hub_event *event)
     }
 }
 
+/* The hub's thread alone. */
+static struct busy g_taking;
+
 bool dsm_take_here(uint32_t object, uint64_t page, uint8_t *buf)
 {
-    struct busy busy = { .object = object, .first = page, .count = 1, .giving = true };
+    g_taking = (struct busy){ .object = object, .first = page, .count = 1, .giving = true };
     for (;;) {
         bool old = had_its_time(object, page);
         lock_take(&g_dsm.lock);
-        bool free = old && !clash(object, page, 1);
+        bool free = old && !clash(object, page, 1, NULL);
         if (free)
-            busy_add(&busy);
+            busy_add(&g_taking);
         lock_drop(&g_dsm.lock);
-        if (free)
-            break;
+        if (free) {
+            enum taken taken = take_page(&g_taking, buf);
+            if (taken != TAKEN_BY_OTHER)
+                return taken == TAKEN;
+            busy_drop(&g_taking);
+        }
         border_call0(OCALL_YIELD, 0);
     }
-    bool had = take_page(object, page, buf);
-    busy_drop(&busy);
-    return had;
+}
+
+void dsm_taken_here(void)
+{
+    busy_drop(&g_taking);
 }
 
 void dsm_collect(const struct vma *v, uint64_t start, uint64_t end)
@@ -736,9 +754,34 @@ static void robust_exit(void)
     heap_free(robust);
 }
 
+static void poke(struct thread *thread, void *arg UNUSED)
+{
+    if (thread != current())
+        thread_interrupt(thread);
+}
+
+/* Other threads still run: what they are giving arrives, and pages that they asked for are not left with us. */
+static void close_down(void)
+{
+    lock_take(&g_dsm.lock);
+    g_dsm.closing = true;
+    lock_drop(&g_dsm.lock);
+    for (;;) {
+        dsm_give_collected();
+        lock_take(&g_dsm.lock);
+        bool any = g_dsm.busy != NULL;
+        lock_drop(&g_dsm.lock);
+        if (!any)
+            return;
+        threads_each(poke, NULL);
+        border_call0(OCALL_YIELD, 0);
+    }
+}
+
 void dsm_exit(void)
 {
     robust_exit();
+    close_down();
     lock_take(mm_lock());
     for (uint32_t i = 0; i < vma_count(); i++)
         if (vma_at(i)->flags & VMA_DSM)

@@ -162,7 +162,9 @@ void dsm_serve_recalled(uint32_t object, const struct dsm_io *io);
 int64_t dsm_recall_here(struct file *file, const struct dsm_io *io);
 
 /* dsm.c, for dsm_serve.c on the hub's thread: takes a page from the root's program, once it has had it long
- * enough. False: it has none. */
+ * enough. False: it has none. The page stays busy, that the program does not ask for it before the hub knows where it is,
+ * until dsm_taken_here(). */
 bool dsm_take_here(uint32_t object, uint64_t page, uint8_t *buf);
+void dsm_taken_here(void);
 /* The root's mappings of this scratch file become the object's. True: there are some. */
 bool dsm_convert_here(struct file *file, uint32_t object, uint64_t key);

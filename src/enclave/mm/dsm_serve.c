@@ -442,6 +442,7 @@ static int take_here(struct object **object, uint64_t index)
         if (page->holder == AT_HUB)
             came_home(page);
     }
+    dsm_taken_here();
     heap_pages_free(buf, 1);
     return page ? 0 : -EACCES;
 }

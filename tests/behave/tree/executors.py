@@ -1,5 +1,4 @@
 """concurrent.futures.ProcessPoolExecutor: map, submit, exceptions, a worker that dies, both start methods; asyncio."""
-# behave: plain seen once to lose a store to shared memory under --poison, not explained yet
 import asyncio
 import concurrent.futures as futures
 import multiprocessing as mp

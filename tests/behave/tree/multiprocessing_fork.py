@@ -1,5 +1,4 @@
 """multiprocessing: Process, Pipe, Queue, Lock and friends, Value, Array, Pool; start method as the argument says."""
-# behave: plain seen once to lose a store to shared memory under --poison, not explained yet
 # behave: args fork
 import ctypes
 import multiprocessing as mp

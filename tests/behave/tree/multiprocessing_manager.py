@@ -1,5 +1,4 @@
 """multiprocessing: Manager, shared_memory, and processes that outlive what they were given."""
-# behave: plain seen once to lose a store to shared memory under --poison, not explained yet
 import multiprocessing as mp
 from multiprocessing import managers, shared_memory
 

@@ -1,5 +1,4 @@
 """As multiprocessing_fork.py with the start method spawn: each worker is a new Python."""
-# behave: plain seen once to lose a store to shared memory under --poison, not explained yet
 # behave: with multiprocessing_fork.py
 import multiprocessing_fork
 
