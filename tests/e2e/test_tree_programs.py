@@ -167,8 +167,6 @@ LARGE = {"three_pipes.py": ["100"], "many_children.py": ["200", "20"]}
 
 @pytest.mark.parametrize("name", LARGE)
 def test_large(sgxpy, tmp_path, name):
-    if not os.environ.get("SGXPY_SLOW_TESTS") and name == "three_pipes.py":
-        pytest.skip("100 MB through three pipes: SGXPY_SLOW_TESTS=1")
     (tmp_path / name).write_text((TREE / name).read_text())
     check(sgxpy, tmp_path, [PYTHON, name, *LARGE[name]])
 
