@@ -37,6 +37,7 @@ enum option_id {
     ID_STRACE,
     ID_STATS,
     ID_RETRACE,
+    ID_FOR,
     ID_FILES,
     ID_WHY,
     ID_TRACE,
@@ -93,6 +94,8 @@ static const struct option_spec {
       "print counters at the end: calls, OCALLs, traps, faults, bytes verified" },
     { ID_RETRACE, "retrace", NULL, OPTIONS_RUN,
       "with a command: trace again, trusting the files as they are now" },
+    { ID_FOR, "for", "TIME", OPTIONS_TRACE | OPTIONS_RUN,
+      "end the traced program after TIME (500ms, 10s, 2m), as SIGTERM does, and keep the trace" },
     { ID_FILES, "files", NULL, OPTIONS_SHOW, "also list the files with their hashes" },
     { ID_WHY, "why", "PATH", OPTIONS_SHOW, "which process did what to this path, in which trace" },
     { ID_TRACE, "trace", "FILE", OPTIONS_SHOW, "for --why: a trace that the bundle was made from" },
@@ -168,6 +171,29 @@ int options_parse_size(const char *text, uint64_t *ret)
         if (number > (UINT64_MAX >> units[i].shift))
             return -ERANGE;
         *ret = (uint64_t)number << units[i].shift;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+int options_parse_time(const char *text, uint32_t *ret)
+{
+    static const struct {
+        const char *name;
+        uint32_t ms;
+    } units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 } };
+    const uint32_t day = 24u * 3600 * 1000;
+    if (text[0] < '0' || text[0] > '9')
+        return -EINVAL;
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+        if (strcmp(end, units[i].name) != 0)
+            continue;
+        if (errno || number == 0 || number > day / units[i].ms)
+            return -ERANGE;
+        *ret = (uint32_t)number * units[i].ms;
         return 0;
     }
     return -EINVAL;
@@ -311,6 +337,10 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
     case ID_STRACE: o->strace = true; return CLI_OK;
     case ID_STATS: o->stats = true; return CLI_OK;
     case ID_RETRACE: o->retrace = true; return CLI_OK;
+    case ID_FOR:
+        if (options_parse_time(value, &o->trace_ms) < 0)
+            return cli_usage(verb, "--for '%s': a time like 500ms, 10s or 2m is wanted", value);
+        return CLI_OK;
     case ID_FILES: o->files = true; return CLI_OK;
     case ID_WHY: o->why = value; return CLI_OK;
     case ID_TRACE: return take_list(verb, "trace", &o->traces, value);

@@ -34,7 +34,7 @@ struct options {
     const char *output;
 
     /* manifest */
-    struct option_list trust, allow, deny, package, env, merge;
+    struct option_list trust, allow, deny, package, env, merge, listen, connect;
     bool exec_deny, args_host, debug;
     uint64_t heap;    /* bytes; 0: proposed from the trace */
     uint32_t threads; /* 0: proposed from the trace */
@@ -47,6 +47,7 @@ struct options {
     /* run */
     enum device_kind device;
     bool poison, quiet, strace, stats, retrace;
+    uint32_t trace_ms; /* --for; 0: until the program ends */
     const char *audit;
     const char *hostile; /* tests: see host/hostile.h */
 
@@ -72,6 +73,8 @@ void options_help(const struct verb *verb);
 
 /* "256M", "4 GiB", "65536": bytes, into *ret; -EINVAL (syntax) or -ERANGE. */
 MUST_CHECK int options_parse_size(const char *text, uint64_t *ret);
+/* "500ms", "10s", "2m", "1h": milliseconds, 1 to a day, into *ret; -EINVAL (syntax, no unit) or -ERANGE. */
+MUST_CHECK int options_parse_time(const char *text, uint32_t *ret);
 
 /* Everything that shapes cascade and enclave, as one line per option in a fixed order: two runs
  * with the same text may share what was built. Free with free(). NULL: out of memory. */

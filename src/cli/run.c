@@ -120,7 +120,7 @@ static bool shapes_enclave(const struct options *options)
     given.strace = false;
     CLEANUP(free_p) char *a = options_fingerprint(&none);
     CLEANUP(free_p) char *b = options_fingerprint(&given);
-    return !a || !b || strcmp(a, b) != 0 || options->key || options->retrace;
+    return !a || !b || strcmp(a, b) != 0 || options->key || options->retrace || options->trace_ms;
 }
 
 static int run_bundle(const struct verb *verb, const struct options *options)
@@ -128,7 +128,7 @@ static int run_bundle(const struct verb *verb, const struct options *options)
     const char *path = options->rest[0];
     if (shapes_enclave(options))
         return cli_usage(verb,
-                         "'%s' is a bundle: options of manifest and sign, and --retrace, go with a "
+                         "'%s' is a bundle: options of manifest and sign, --retrace and --for go with a "
                          "command",
                          path);
     char **arguments = options->rest + 1;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,41 @@ static int check_stdin(const struct options *options, off_t *ret_offset)
     return CLI_USAGE;
 }
 
+static void on_server(void *arg UNUSED)
+{
+    cli_note("tracing; Ctrl-C starts the enclave");
+}
+
+/*
+ * What becomes of the trace of a run that ended so. CLI_OK: the enclave starts. A server ends by Ctrl-C, or with its
+ * time; with other exit codes than 0 too, once the user was told what Ctrl-C does. SIGTERM is for whoever wants no server at
+ * all: the trace stays for the next time.
+ */
+static int judge_end(const struct command *c, const struct tracer_end *end, int status,
+                     bool *ret_keep)
+{
+    bool wanted = end->asked && (end->told || c->options->trace_ms);
+    *ret_keep = false;
+    if (end->asked && !wanted && status == 0)
+        status = 128 + end->asked; /* ^C before anything was said about it ends `run` */
+    if (wanted && end->killed)
+        cli_note("the traced server did not end when asked to, and was killed");
+    else if (wanted && status != 0 && status != 128 + end->asked && status < 128)
+        cli_note("the traced server ended with exit code %d", status);
+    *ret_keep = status == 0 || (wanted && (status < 128 || steps_ended_as_asked(end, status)));
+    if (!*ret_keep) {
+        cli_note("the traced program ended with exit code %d; nothing was kept (where that is its usual "
+                 "end: sgxpy trace, manifest and sign take it)",
+                 status);
+        return status;
+    }
+    if (end->asked == SIGTERM && !c->options->trace_ms) {
+        cli_note("terminated; the trace is kept: the next run starts the enclave");
+        return 128 + SIGTERM;
+    }
+    return CLI_OK;
+}
+
 /* Runs the program natively; CLI_OK, or what `run` ends with. */
 static int trace_it(struct command *c, bool first)
 {
@@ -113,16 +149,19 @@ static int trace_it(struct command *c, bool first)
         err_set(&err, -ENOMEM, "out of memory");
         return cli_fail(&err);
     }
-    struct tracer_options tracer = { .output = fresh, .stdout_to_stderr = true };
-    int status = tracer_run(&tracer, c->options->rest, &err);
+    struct tracer_options tracer = { .output = fresh,
+                                     .stdout_to_stderr = true,
+                                     .milliseconds = c->options->trace_ms,
+                                     .on_server = c->options->quiet ? NULL : on_server };
+    struct tracer_end end = { 0 };
+    int status = tracer_run(&tracer, c->options->rest, &end, &err);
     if (status < 0)
         return cli_fail(&err);
-    if (status != 0) {
+    bool keep;
+    int code = judge_end(c, &end, status, &keep);
+    if (!keep) {
         unlink(fresh);
-        cli_note("the traced program ended with exit code %d; nothing was kept (where that is its usual "
-                 "end: sgxpy trace, manifest and sign take it)",
-                 status);
-        return status;
+        return code;
     }
     if (stdin_offset >= 0 && lseek(STDIN_FILENO, stdin_offset, SEEK_SET) < 0) {
         cli_note("rewinding standard input: %s", strerror(errno));
@@ -135,7 +174,7 @@ static int trace_it(struct command *c, bool first)
         cli_note("keeping the trace '%s': %s", c->cache.trace, strerror(errno));
         return CLI_USAGE;
     }
-    return CLI_OK;
+    return code;
 }
 
 static int build_it(struct making *m, const char *stamp, struct err *err)

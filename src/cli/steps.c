@@ -64,6 +64,11 @@ static const char *relative(const char *path, const char *cwd)
 
 #define OUTPUTS_SHOWN 5
 
+bool steps_ended_as_asked(const struct tracer_end *end, int status)
+{
+    return end->asked && (status == 0 || status == 128 + end->asked || end->killed);
+}
+
 char *steps_describe_files(const struct cascade *c)
 {
     char *text = NULL;

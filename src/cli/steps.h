@@ -14,6 +14,7 @@
 #include "core/attr.h"
 #include "manifest/cascade.h"
 #include "signer/keys.h"
+#include "tracer/record.h"
 #include "util/err.h"
 
 /*
@@ -32,6 +33,10 @@ MUST_CHECK int steps_sign(const char *cascade_path, const struct options *option
                           const struct library_os *library_os, const struct signing_key *key,
                           bool automatic_key, const char *output,
                           uint8_t ret_mrenclave[static SGX_HASH_SIZE], struct err *err);
+
+/* Whether a server (or with --for any program) that was asked to end did so with this exit status: 0, or by the signal
+ * that asked it, or killed because it did not. */
+bool steps_ended_as_asked(const struct tracer_end *end, int status);
 
 /* "3 programs, 412 files (61 MB), output out.csv" of all, and "heap 256 MiB, 4 threads" of the root node, as
  * remarks.

@@ -94,6 +94,7 @@ const struct call calls[] = {
     { "pkey_mprotect", 329, 380, CALL_MPROTECT, NO, NO, NO, 0, 0 },
     { "bind", 49, 361, CALL_SOCKET, 0, 1, NO, TRACE_BOUND, 0 },
     { "connect", 42, 362, CALL_SOCKET, 0, 1, NO, TRACE_CONNECTED, 0 },
+    { "listen", 50, 363, CALL_LISTEN, NO, NO, NO, 0, 0 },
     { "socketcall", -1, 102, CALL_SOCKETCALL, NO, 1, NO, 0, 0 },
     { "clone", 56, 120, CALL_CLONE, NO, NO, 0, 0, 0 },
     { "clone3", 435, 435, CALL_CLONE, NO, 0, NO, 0, CALL_CLONE3 },

@@ -32,6 +32,7 @@ enum call_op {
     CALL_MPROTECT, /* to executable */
     CALL_SOCKET,
     CALL_SOCKETCALL, /* i386: bind and connect behind one number */
+    CALL_LISTEN,     /* entry only */
     CALL_CLONE,
     CALL_IDENTITY,  /* uid, gid or umask change: they are asked for again at the next exec */
     CALL_NAMESPACE, /* unshare, setns */

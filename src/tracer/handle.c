@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -527,6 +528,26 @@ static bool socket_entry(struct recorder *r, struct task *t)
     return true;
 }
 
+/* What makes a program a server to wait for (record.h). A datagram client binds port 0 too, so that alone does
+ * not; multiprocessing's managers listen on Unix paths, but not in the first process. */
+static void note_bound(struct recorder *r, struct process *p,
+                       const struct sockaddr_storage *address, size_t size)
+{
+    uint16_t port; /* at the same place in both (ip(7), ipv6(7)) */
+    switch (address->ss_family) {
+    case AF_INET:
+    case AF_INET6:
+        if (size < sizeof(struct sockaddr_in))
+            return;
+        memcpy(&port, (const char *)address + offsetof(struct sockaddr_in, sin_port), sizeof(port));
+        p->bound = true;
+        r->serves |= port != 0;
+        return;
+    case AF_UNIX: p->bound |= p->tgid == r->root_pid; return;
+    default: return;
+    }
+}
+
 static void socket_result(struct recorder *r, struct task *t, int64_t result)
 {
     struct pending *c = &t->pending;
@@ -543,6 +564,8 @@ static void socket_result(struct recorder *r, struct task *t, int64_t result)
     }
     if (p->index == TRACE_NO_PROCESS || tracee_read(t->tid, c->args[1], &address, size) != size)
         return;
+    if (result == 0 && c->flags == TRACE_BOUND)
+        note_bound(r, p, &address, size);
     if (!seen_add(&p->sockets, seen_hash(c->flags, &address, size)))
         return;
     log_begin(&r->log, LOG_SOCKET);
@@ -641,6 +664,7 @@ bool handle_entry(struct recorder *r, struct task *t)
         return false;
     case CALL_SOCKET:
     case CALL_SOCKETCALL: return socket_entry(r, t);
+    case CALL_LISTEN: r->serves |= p->bound; return false;
     case CALL_CLONE: clone_entry(r, t); return false;
     case CALL_IDENTITY: p->identity_known = false; return false;
     case CALL_NAMESPACE: namespace_entry(r, t); return false;

@@ -32,13 +32,15 @@ uint32_t log_checksum(const uint8_t *data, size_t size)
     return (uint32_t)(h ^ (h >> 32));
 }
 
-/* Blocks on disk for [offset, offset + size). A limit on file sizes is an error, not SIGXFSZ. */
+/* Blocks on disk for [offset, offset + size). A limit on file sizes is an error, not SIGXFSZ; and no other signal
+ * interrupts it (EINTR). */
 static int allocate(int fd, uint64_t offset, size_t size)
 {
-    sigset_t limit, saved;
+    sigset_t limit, all, saved;
     sigemptyset(&limit);
     sigaddset(&limit, SIGXFSZ);
-    pthread_sigmask(SIG_BLOCK, &limit, &saved);
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &saved);
     int r = posix_fallocate(fd, (off_t)offset, (off_t)size);
     const struct timespec now = { 0 };
     if (r == EFBIG && !sigismember(&saved, SIGXFSZ))

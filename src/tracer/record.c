@@ -42,7 +42,9 @@
 #include "tracer/recorder.h"
 #include "util/fs.h"
 
-#define KILL_SECONDS 5 /* between SIGTERM and SIGKILL when the time is over */
+#define TICK_MS  100 /* how often the loop looks at the clock once there is something to look for */
+#define WATCH_MS 500 /* the same while nothing is due */
+#define AGAIN_MS 500 /* signals that follow faster are one: `timeout` sends to us and to our group */
 
 static const unsigned long ptrace_options =
     PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
@@ -50,8 +52,10 @@ static const unsigned long ptrace_options =
 
 /* For the signal handlers; a process runs one recorder at a time. */
 static volatile pid_t g_forward_to;    /* the root program, 0 when it has ended */
-static volatile sig_atomic_t g_signal; /* one that came when the root had ended */
-static volatile sig_atomic_t g_expired;
+static volatile sig_atomic_t g_signal; /* one that the loop is to send on */
+static volatile sig_atomic_t g_asked;  /* the first SIGINT or SIGTERM to this process */
+static volatile int64_t g_asked_at;    /* milliseconds */
+static volatile sig_atomic_t g_asked_again;
 
 /* ---- tasks and processes ---- */
 
@@ -423,24 +427,53 @@ static bool is_tracee(pid_t pid)
     return strstr(text, want) != NULL;
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void timer_start(unsigned first_ms, unsigned interval_ms)
+{
+    const struct itimerval t = {
+        .it_value = { .tv_sec = first_ms / 1000, .tv_usec = first_ms % 1000 * 1000 },
+        .it_interval = { .tv_sec = interval_ms / 1000, .tv_usec = interval_ms % 1000 * 1000 },
+    };
+    setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static void note_asked(int signal_number)
+{
+    int64_t now = now_ms();
+    if (!g_asked) {
+        g_asked = signal_number;
+        g_asked_at = now;
+    } else if (now - g_asked_at >= AGAIN_MS) {
+        g_asked_again = 1;
+    }
+}
+
 /*
  * What is sent to this process is meant for the program. What was sent to the whole process group,
- * by the terminal (SI_KERNEL) or by the program itself (kill(0, ...)), it has got already.
+ * by the terminal (SI_KERNEL) or by the program itself (kill(0, ...)), it has got already. Where the loop has to do
+ * something, the timer wakes it should it just be entering waitpid.
  */
 static void forward_signal(int signal_number, siginfo_t *info, void *context UNUSED)
 {
     int saved = errno;
-    if (signal_number == SIGALRM && info->si_code == SI_KERNEL) {
-        g_expired = g_expired < 1000 ? g_expired + 1 : g_expired;
-    } else if (info->si_code <= 0 && !is_tracee(info->si_pid)) {
-        if (g_forward_to) {
-            kill(g_forward_to, signal_number);
-        } else {
-            /* The loop sends it on. Should it just be entering waitpid, the timer wakes it. */
-            g_signal = signal_number;
-            const struct itimerval soon = { { 1, 0 }, { 1, 0 } };
-            setitimer(ITIMER_REAL, &soon, NULL);
-        }
+    bool by_kernel = info->si_code == SI_KERNEL;
+    bool is_request = signal_number == SIGINT || signal_number == SIGTERM;
+    bool from_outside = info->si_code <= 0 && !is_tracee(info->si_pid);
+    if (is_request && (by_kernel || from_outside)) {
+        note_asked(signal_number);
+        timer_start(TICK_MS, TICK_MS);
+    }
+    if (from_outside && signal_number != SIGINT && g_forward_to) {
+        kill(g_forward_to, signal_number);
+    } else if (from_outside) {
+        g_signal = signal_number;
+        timer_start(TICK_MS, TICK_MS);
     }
     errno = saved;
 }
@@ -499,32 +532,89 @@ static void signal_all(struct recorder *r, int signal_number)
         kill(p->tgid, signal_number);
 }
 
-/* After waitpid was interrupted. seconds: the limit that was set, 0: none. */
-static void on_interrupt(struct recorder *r, unsigned seconds)
+/* The first process, and those in the group that a terminal would send to. */
+static void signal_group(struct recorder *r, int signal_number)
 {
+    pid_t group = getpgid(0);
+    for (struct process *p = r->processes; p; p = p->hh.next) {
+        if (p->tgid == r->root_pid || getpgid(p->tgid) == group)
+            kill(p->tgid, signal_number);
+    }
+}
+
+/* The end that was asked for, since when it has been waited for, and what was done about it. */
+struct ending {
+    struct tracer_end *end;
+    int64_t start, asked_at, root_gone_at; /* milliseconds; 0: not yet */
+    bool time_over, told_all;
+};
+
+static void end_begin(struct ending *e, int signal_number, int64_t now)
+{
+    e->end->asked = signal_number;
+    e->asked_at = now;
+}
+
+static void kill_all(struct recorder *r, struct ending *e)
+{
+    e->end->killed = true;
+    signal_all(r, SIGKILL);
+}
+
+/* It was asked to end: what is left is told again, and at last killed. */
+static void end_insist(struct recorder *r, struct ending *e, int64_t now)
+{
+    const int64_t grace = TRACER_GRACE_SECONDS * 1000;
+    if (!g_forward_to && !e->root_gone_at)
+        e->root_gone_at = now;
+    if (g_asked_again || (e->time_over && now - e->asked_at >= grace) ||
+        (e->root_gone_at && now - e->root_gone_at >= grace)) {
+        kill_all(r, e);
+    } else if (e->root_gone_at && !e->told_all) {
+        e->told_all = true;
+        signal_all(r, SIGTERM);
+    }
+}
+
+/* After waitpid was interrupted: by a signal to us, or by the timer. */
+static void on_interrupt(struct recorder *r, const struct tracer_options *options,
+                         struct ending *e)
+{
+    int64_t now = now_ms();
     if (g_signal) {
         int signal_number = g_signal;
         g_signal = 0;
-        signal_all(r, signal_number);
+        if (g_forward_to)
+            signal_group(r, signal_number);
+        else
+            signal_all(r, signal_number);
     }
-    if (!seconds || !g_expired)
-        return;
-    known_note(r, NULL, false, "the time of %u seconds was over: the program was ended", seconds);
-    if (g_expired > KILL_SECONDS)
-        signal_all(r, SIGKILL);
-    else if (g_expired == 1 && g_forward_to)
-        kill(g_forward_to, SIGTERM);
-    else if (g_expired == 1 || !g_forward_to)
-        signal_all(r, SIGTERM);
+    if (options->on_server && !e->end->told && !g_asked && r->serves &&
+        now - e->start >= TRACER_SERVER_SECONDS * 1000) {
+        e->end->told = true;
+        options->on_server(options->arg);
+    }
+    if (!e->end->asked && options->milliseconds && now - e->start >= options->milliseconds) {
+        known_note(r, NULL, false, "the time of %u milliseconds was over: the program was ended",
+                   options->milliseconds);
+        e->time_over = true;
+        end_begin(e, SIGTERM, now);
+        if (g_forward_to)
+            kill(g_forward_to, SIGTERM);
+    } else if (!e->end->asked && g_asked && r->serves) {
+        end_begin(e, g_asked, now);
+    } else if (e->end->asked) {
+        end_insist(r, e, now);
+    }
 }
 
-static void loop(struct recorder *r, unsigned seconds)
+static void loop(struct recorder *r, const struct tracer_options *options, struct ending *e)
 {
     for (;;) {
         int status;
         pid_t tid = waitpid(-1, &status, __WALL);
         if (tid < 0 && errno == EINTR) {
-            on_interrupt(r, seconds);
+            on_interrupt(r, options, e);
             continue;
         }
         if (tid < 0)
@@ -665,32 +755,38 @@ static void recorder_done(struct recorder *r)
     resolver_free(r->resolver);
 }
 
-static void timer_start(unsigned seconds)
+/* The first tick is the first thing that can be due. */
+static void watch_start(const struct tracer_options *options)
 {
-    g_expired = 0;
-    g_signal = 0;
-    if (!seconds)
-        return;
-    const struct itimerval limit = { .it_value = { .tv_sec = seconds },
-                                     .it_interval = { .tv_sec = 1 } };
-    setitimer(ITIMER_REAL, &limit, NULL);
+    const unsigned server_ms = TRACER_SERVER_SECONDS * 1000;
+    unsigned limit = options->milliseconds;
+    if (limit)
+        timer_start(options->on_server && server_ms < limit ? server_ms : limit, TICK_MS);
+    else if (options->on_server)
+        timer_start(server_ms, WATCH_MS);
 }
 
 /* Starts and follows the program. The trace's file is the caller's to close. */
 static int run(struct recorder *r, const struct tracer_options *options, const char *path,
-               char *const argv[], struct err *err)
+               char *const argv[], struct tracer_end *end, struct err *err)
 {
     CLEANUP(close_p) int error_fd = -1;
     int e = start(r, options, path, argv, &error_fd, err);
     if (e < 0)
         return e;
     struct sigaction saved[NSIG];
+    struct ending ending = { .end = end, .start = now_ms() };
     g_forward_to = r->root_pid;
+    g_signal = g_asked = g_asked_again = 0;
     signals_take(saved);
-    timer_start(options->seconds);
-    loop(r, options->seconds);
+    watch_start(options);
+    loop(r, options, &ending);
     signals_give_back(saved);
     g_forward_to = 0;
+    end->serves = r->serves;
+    /* It may have ended before the loop came to look. */
+    if (!end->asked && g_asked && end->serves)
+        end->asked = g_asked;
     if (!r->root_started) {
         int error = EIO;
         if (read(error_fd, &error, sizeof(error)) != sizeof(error))
@@ -702,8 +798,10 @@ static int run(struct recorder *r, const struct tracer_options *options, const c
                                        : WEXITSTATUS(r->root_status);
 }
 
-int tracer_run(const struct tracer_options *options, char *const argv[], struct err *err)
+int tracer_run(const struct tracer_options *options, char *const argv[],
+               struct tracer_end *ret_end, struct err *err)
 {
+    struct tracer_end end = { 0 };
     char path[PATH_MAX];
     int e = find_program(argv[0], path, sizeof(path), err);
     if (e < 0)
@@ -717,7 +815,9 @@ int tracer_run(const struct tracer_options *options, char *const argv[], struct 
         return e;
     }
     put_run(r, argv);
-    int result = run(r, options, path, argv, err);
+    int result = run(r, options, path, argv, &end, err);
+    if (ret_end)
+        *ret_end = end;
     e = log_close(&r->log);
     recorder_done(r);
     if (result >= 0 && e < 0)

@@ -51,6 +51,7 @@ struct process {
     uint32_t *done; /* bits per path that the trace has already */
     size_t done_room;
     struct seen sockets;
+    bool bound; /* an internet address, or (the first process) a Unix one */
     uint64_t mapped; /* sum over the hashes of files mapped executable */
     UT_hash_handle hh;
 };
@@ -92,6 +93,7 @@ struct recorder {
     struct seen mapped; /* sets of executable mappings that were compared with /proc/PID/maps */
     pid_t root_pid;
     bool root_started;
+    bool serves; /* record.h: struct tracer_end */
     int root_status;
     size_t waiting;         /* tasks whose parent has not told of them */
     struct resolved r1, r2; /* scratch of the handlers */

@@ -116,9 +116,14 @@ struct trace_move {
 };
 
 struct trace_socket {
-    uint32_t bits;       /* TRACE_BOUND or TRACE_CONNECTED */
-    const void *address; /* struct sockaddr, raw */
+    uint32_t bits; /* TRACE_BOUND (bind; listen without it), or TRACE_CONNECTED (connect; a datagram sent) */
+    uint32_t type; /* SOCK_STREAM, SOCK_DGRAM...; 0: not known */
+    const void *address; /* struct sockaddr, raw, as the program gave it; listen without bind: any, port 0 */
     size_t address_size; /* at most 128 */
+    /* Its own address: after a bind what the kernel made of it, before a datagram is sent what it was then.
+     * NULL, 0: none, or not known. */
+    const void *local;
+    size_t local_size;
     uint32_t path;       /* AF_UNIX with a path: index, else TRACE_NO_PATH */
     char text[160];      /* for people: "127.0.0.1:80", "unix:@name" */
 };

@@ -336,7 +336,7 @@ def test_time_limit(record):
     assert done.returncode == 128 + signal.SIGTERM
     assert time.monotonic() - start < 10
     assert trace.complete
-    assert any("time of 1 seconds" in note for note in trace.notes)
+    assert any("time of 1000 milliseconds" in note for note in trace.notes)
 
 
 def test_time_limit_ignored_sigterm(record):

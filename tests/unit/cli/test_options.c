@@ -42,6 +42,39 @@ static void test_sizes(void **state UNUSED)
     }
 }
 
+static const struct {
+    const char *text;
+    int want;
+    uint32_t ms;
+} times[] = {
+    { "500ms", 0, 500 },
+    { "10s", 0, 10 * 1000 },
+    { "2m", 0, 2 * 60 * 1000 },
+    { "24h", 0, 24 * 3600 * 1000 },
+    { "86400000ms", 0, 24 * 3600 * 1000 },
+    { "", -EINVAL, 0 },
+    { "10", -EINVAL, 0 },
+    { "s", -EINVAL, 0 },
+    { "-1s", -EINVAL, 0 },
+    { "1.5s", -EINVAL, 0 },
+    { "1 s", -EINVAL, 0 },
+    { "1d", -EINVAL, 0 },
+    { "0s", -ERANGE, 0 },
+    { "25h", -ERANGE, 0 },
+    { "86400001ms", -ERANGE, 0 },
+    { "99999999999999999999s", -ERANGE, 0 },
+};
+
+static void test_times(void **state UNUSED)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+        uint32_t ms = 0;
+        int got = options_parse_time(times[i].text, &ms);
+        if (got != times[i].want || ms != times[i].ms)
+            fail_msg("'%s': %d and %u", times[i].text, got, ms);
+    }
+}
+
 static int unused_run(const struct verb *verb UNUSED, int argc UNUSED, char **argv UNUSED)
 {
     return 0;
@@ -186,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_times),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_fingerprint),

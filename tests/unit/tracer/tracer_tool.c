@@ -39,7 +39,7 @@ static int run(int argc, char **argv)
         if (strcmp(argv[i], "-e") == 0)
             options.stdout_to_stderr = true;
         else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc)
-            options.seconds = (unsigned)atoi(argv[++i]);
+            options.milliseconds = (unsigned)(1000 * atof(argv[++i]));
         else
             return usage();
     }
@@ -47,7 +47,7 @@ static int run(int argc, char **argv)
         return usage();
     options.output = argv[i];
     struct err err = { 0 };
-    int status = tracer_run(&options, argv + i + 1, &err);
+    int status = tracer_run(&options, argv + i + 1, NULL, &err);
     if (status < 0) {
         fprintf(stderr, "tracer_tool: %s\n", err.text);
         return 2;
