@@ -68,7 +68,7 @@ enum dsm_given { DSM_CONTENT = 0, DSM_ZEROS = 1, DSM_NOTHING = 2 };
 /* c of HUB_EVENT_REVOKE */
 enum dsm_event { DSM_GIVE_UP = 0, DSM_WAKE = 2 }; /* WAKE: b is the waiter's number */
 
-/* --- a process's side: dsm.c ------------------------------------------------------------------------- */
+/* --- a process's side: dsm/{maps,pages,futex}.c -------------------------------------------------------- */
 
 /* Is there any distributed mapping? One load. */
 extern uint32_t g_dsm_mappings;
@@ -122,7 +122,7 @@ MUST_CHECK int dsm_futex_wait(const struct dsm_word *word, const uint32_t *user,
                               uint32_t bitset, uint64_t deadline);
 uint32_t dsm_futex_wake(const struct dsm_word *word, uint32_t max, uint32_t bitset);
 
-/* --- the root's side: dsm_serve.c ---------------------------------------------------------------------- */
+/* --- the root's side: dsm/serve.c ---------------------------------------------------------------------- */
 
 /* who: NULL is the root itself. file: a reference that stays the caller's. */
 int64_t dsm_serve_new(struct peer *who, uint64_t size, uint64_t *ret_key);
@@ -161,7 +161,7 @@ void dsm_serve_recalled(uint32_t object, const struct dsm_io *io);
 /* The root's program threads: the same, waiting. -ERESTARTSYS. */
 int64_t dsm_recall_here(struct file *file, const struct dsm_io *io);
 
-/* dsm.c, for dsm_serve.c on the hub's thread: takes a page from the root's program, once it has had it long
+/* pages.c and maps.c, for serve.c on the hub's thread: takes a page from the root's program, once it has had it long
  * enough. False: it has none. The page stays busy, that the program does not ask for it before the hub knows where it is,
  * until dsm_taken_here(). */
 bool dsm_take_here(uint32_t object, uint64_t page, uint8_t *buf);

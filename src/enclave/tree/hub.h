@@ -136,7 +136,7 @@ struct hub_job {
 #define HUB_LATER INT64_MIN
 typedef int64_t hub_handler(struct hub_job *job);
 hub_handler hub_files; /* vfs/remote/serve.c: HUB_FILE_FIRST..LAST */
-hub_handler hub_memory; /* mm/dsm_serve.c */
+hub_handler hub_memory; /* mm/dsm/serve.c */
 void hub_memory_drop(struct peer *peer);
 /* Does this process have shared memory, i.e. perhaps pages that nobody else has? Call it without the hub's mutex. */
 bool hub_memory_has(int32_t pid);
