@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <asm/errno.h>
+#include <linux/uio.h>
 
 #include "abi/layout.h"
 #include "arch/cpu.h"
@@ -146,4 +147,100 @@ int border_get_user(void *user, uint64_t offset, uint64_t size)
         return 0;
     uint64_t last = *(volatile uint64_t *)(window() + offset + whole);
     return user_copy((uint8_t *)user + whole, &last, size - whole);
+}
+
+/* --- several pieces ------------------------------------------------------------------------------ */
+
+struct piece {
+    uint8_t *user;
+    uint64_t size;
+};
+
+/* The next piece of at most *size bytes; skips *skip bytes first. False: there are no more. */
+static bool next_piece(const struct iovec **iov, uint64_t *count, uint64_t *skip, uint64_t *size,
+                       struct piece *ret)
+{
+    for (; *count && *size; (*iov)++, (*count)--) {
+        uint64_t have = (*iov)->iov_len;
+        if (have <= *skip) {
+            *skip -= have;
+            continue;
+        }
+        uint64_t n = have - *skip < *size ? have - *skip : *size;
+        *ret = (struct piece){ (uint8_t *)(*iov)->iov_base + *skip, n };
+        *skip = 0;
+        *size -= n;
+        (*iov)++, (*count)--;
+        return true;
+    }
+    return false;
+}
+
+int border_prefault_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size,
+                           bool write)
+{
+    struct piece p;
+    int r = 0;
+    while (r == 0 && next_piece(&iov, &count, &skip, &size, &p))
+        r = user_prefault(p.user, p.size, write);
+    return r;
+}
+
+/* Whole words of the window only, as above. */
+static int piece_out(uint64_t at, const uint8_t *user, uint64_t size)
+{
+    uint64_t odd = at % 8, few = odd && 8 - odd < size ? 8 - odd : odd ? size : 0, word = 0;
+    if (few) {
+        if (user_copy(&word, user, few) < 0)
+            return -EFAULT;
+        border_put(at, &word, few);
+    }
+    uint64_t whole = (size - few) & ~7ull, rest = size - few - whole;
+    if (user_copy(window() + at + few, user + few, whole) < 0)
+        return -EFAULT;
+    word = 0;
+    if (rest && user_copy(&word, user + few + whole, rest) < 0)
+        return -EFAULT;
+    if (rest)
+        *(volatile uint64_t *)(window() + at + few + whole) = word;
+    return 0;
+}
+
+static int piece_in(uint8_t *user, uint64_t at, uint64_t size)
+{
+    uint64_t odd = at % 8, few = odd && 8 - odd < size ? 8 - odd : odd ? size : 0, word;
+    if (few) {
+        border_get(&word, at, few);
+        if (user_copy(user, &word, few) < 0)
+            return -EFAULT;
+    }
+    uint64_t whole = (size - few) & ~7ull, rest = size - few - whole;
+    if (user_copy(user + few, window() + at + few, whole) < 0)
+        return -EFAULT;
+    if (!rest)
+        return 0;
+    word = *(volatile uint64_t *)(window() + at + few + whole);
+    return user_copy(user + few + whole, &word, rest);
+}
+
+int border_put_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size)
+{
+    struct piece p;
+    uint64_t at = 0;
+    ASSERT(size <= OCALL_DATA_SIZE);
+    for (; next_piece(&iov, &count, &skip, &size, &p); at += p.size)
+        if (!user_range_ok(p.user, p.size) || piece_out(at, p.user, p.size) < 0)
+            return -EFAULT;
+    return 0;
+}
+
+int border_get_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size)
+{
+    struct piece p;
+    uint64_t at = 0;
+    ASSERT(size <= OCALL_DATA_SIZE);
+    for (; next_piece(&iov, &count, &skip, &size, &p); at += p.size)
+        if (!user_range_ok(p.user, p.size) || piece_in(p.user, at, p.size) < 0)
+            return -EFAULT;
+    return 0;
 }

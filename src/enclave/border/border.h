@@ -10,8 +10,9 @@
  */
 #pragma once
 
-#include <stdint.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "abi/ocall.h"
 #include "core/attr.h"
@@ -35,6 +36,17 @@ void border_get(void *dst, uint64_t offset, uint64_t size);
 MUST_CHECK int border_put_user(uint64_t offset, const void *user, uint64_t size);
 /* Call user_prefault(dst, size, true) BEFORE the OCALL; this only copies. */
 MUST_CHECK int border_get_user(void *user, uint64_t offset, uint64_t size);
+
+/*
+ * The same for several pieces of program memory, one after the other: size bytes of them from the skip-th on, at
+ * the window's start. The first brings the pages in (write: to be written to) and may make OCALLs: call it before;
+ * the others only copy. -EFAULT.
+ */
+struct iovec;
+MUST_CHECK int border_prefault_pieces(const struct iovec *iov, uint64_t count, uint64_t skip,
+                                      uint64_t size, bool write);
+MUST_CHECK int border_put_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size);
+MUST_CHECK int border_get_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size);
 
 /* One line to the user's stderr (through the host); printf subset: %s %d %u %x %lx %lu %ld %c %zu. */
 void log_error(const char *format, ...) PRINTF(1, 2);

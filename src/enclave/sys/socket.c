@@ -1,6 +1,6 @@
 /*
- * AF_UNIX stream sockets: pairs, and those with names in scratch or abstract ones, between the processes of the tree.
- * Everything else about sockets is refused, aloud. Tier: enclave.
+ * System calls on sockets. AF_UNIX here: pairs, and those with names in scratch or abstract ones, between the processes
+ * of the tree. Those of the network are net/. Everything else about sockets is refused, aloud. Tier: enclave.
  */
 #include <asm/errno.h>
 #include <linux/uio.h>
@@ -12,6 +12,7 @@
 #include "ipc/unix.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
+#include "net/net.h"
 #include "process/process.h"
 #include "sys/sys.h"
 #include "sys/files.h"
@@ -20,7 +21,8 @@
 #include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 
-#define AF_UNIX_FAMILY   1
+#define AF_UNIX_FAMILY    1
+#define AF_NETLINK_FAMILY 16
 #define SOCK_TYPE_MASK   0xfu
 #define IOV_MAX          1024u
 #define PACKET_MAX       (1u << 20)
@@ -107,11 +109,15 @@ int64_t sys_socket(const struct sysargs *args)
                       : remote_socket_new(type & SOCK_TYPE_MASK, type & ANON_NONBLOCK, &file);
         return ret < 0 ? ret : anon_install(file, type);
     }
-    audit(OCALL_AUDIT_NET, EACCES, args->a[0], NULL, 0);
+    if (net_family(family))
+        return net_socket(args);
+    /* The C library asks netlink for addresses, and does without. */
+    if (family == AF_NETLINK_FAMILY)
+        return -EAFNOSUPPORT;
+    audit(OCALL_AUDIT_NET, EAFNOSUPPORT, args->a[0], NULL, 0);
     if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
-        log_note("the program asked for a socket of family %d: networking is not supported",
-                 family);
-    return family < 0 || family > 45 ? -EAFNOSUPPORT : -EACCES;
+        log_note("the program asked for a socket of family %d: there are none", family);
+    return -EAFNOSUPPORT;
 }
 
 int64_t sys_socketpair(const struct sysargs *args)
@@ -234,16 +240,25 @@ static int64_t bind_or_connect(const struct sysargs *args, bool bind)
 
 int64_t sys_bind(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_bind(net, args);
     return bind_or_connect(args, true);
 }
 
 int64_t sys_connect(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_connect(net, args);
     return bind_or_connect(args, false);
 }
 
 int64_t sys_listen(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_listen(net, args);
     int status;
     CLEANUP(put_file) struct file *file = get_socket(args->a[0], &status);
     if (!file)
@@ -285,11 +300,17 @@ static int64_t do_accept(const struct sysargs *args, uint32_t flags)
 
 int64_t sys_accept(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_accept(net, args, 0);
     return do_accept(args, 0);
 }
 
 int64_t sys_accept4(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_accept(net, args, (uint32_t)args->a[3]);
     return do_accept(args, (uint32_t)args->a[3]);
 }
 
@@ -407,6 +428,9 @@ static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, 
 
 int64_t sys_sendto(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_sendto(net, args);
     int ret;
     struct iovec iov = { user_ptr(args->a[1]), args->a[2] };
     struct file *file = get_socket(args->a[0], &ret);
@@ -426,6 +450,9 @@ static int put_no_name(uint64_t user_size)
 
 int64_t sys_recvfrom(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_recvfrom(net, args);
     int ret;
     struct iovec iov = { user_ptr(args->a[1]), args->a[2] };
     struct file *file = get_socket(args->a[0], &ret);
@@ -545,6 +572,9 @@ static int put_control(struct kmsghdr *message, struct stream_rights *rights, ui
 
 int64_t sys_sendmsg(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_sendmsg(net, args);
     struct kmsghdr message;
     struct iovec iov[IOV_MAX];
     struct stream_rights *rights = NULL;
@@ -565,6 +595,9 @@ int64_t sys_sendmsg(const struct sysargs *args)
 
 int64_t sys_recvmsg(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_recvmsg(net, args);
     struct kmsghdr message;
     struct iovec iov[IOV_MAX];
     struct stream_rights *rights = NULL;
@@ -599,16 +632,25 @@ static int64_t refuse_call(const struct sysargs *args, int error)
 
 int64_t sys_sendmmsg(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_sendmmsg(net, args);
     return refuse_call(args, -EOPNOTSUPP);
 }
 
 int64_t sys_recvmmsg(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_recvmmsg(net, args);
     return refuse_call(args, -EOPNOTSUPP);
 }
 
 int64_t sys_shutdown(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_shutdown(net, args);
     int ret;
     if (args->a[1] > 2)
         return -EINVAL;
@@ -658,17 +700,26 @@ static int64_t get_name(const struct sysargs *args, bool peer)
 
 int64_t sys_getsockname(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_name(net, args, false);
     return get_name(args, false);
 }
 
 int64_t sys_getpeername(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_name(net, args, true);
     return get_name(args, true);
 }
 
 /* Buffer sizes, timeouts and the like: taken, without effect. */
 int64_t sys_setsockopt(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_setsockopt(net, args);
     int32_t value;
     int ret;
     struct file *file = get_socket(args->a[0], &ret);
@@ -707,6 +758,9 @@ static int option(struct file *file, int name, int32_t ret[static 3], uint32_t *
 
 int64_t sys_getsockopt(const struct sysargs *args)
 {
+    CLEANUP(put_file) struct file *net = net_get(args->a[0]);
+    if (net)
+        return net_getsockopt(net, args);
     int32_t value[3];
     uint32_t room, size;
     int ret;

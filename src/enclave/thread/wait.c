@@ -211,6 +211,31 @@ int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline
     return ret;
 }
 
+int thread_wait_begin(uint64_t deadline, uint64_t *ret_host)
+{
+    struct thread *thread = current();
+    int ret = 0;
+
+    for (;;) {
+        if (before_sleep(thread, deadline, &ret)) {
+            if (ret < 0)
+                return ret;
+            continue; /* an old wake */
+        }
+        if (begin_sleep(thread))
+            break;
+        thread_wait_end();
+    }
+    *ret_host = host_deadline(thread, deadline);
+    return 0;
+}
+
+void thread_wait_end(void)
+{
+    end_sleep(current());
+    signal_collect_host();
+}
+
 int thread_poll_now(struct ocall_pollfd *fds, uint32_t count)
 {
     uint64_t size = (uint64_t)count * sizeof(*fds);

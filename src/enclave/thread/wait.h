@@ -44,6 +44,11 @@ MUST_CHECK int thread_park(uint64_t deadline);
 MUST_CHECK int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline);
 /* Asks the host without waiting; how many are ready. */
 int thread_poll_now(struct ocall_pollfd *fds, uint32_t count);
+/* Around another OCALL that waits as OCALL_POLL does. 0: make it, with *ret_host as its deadline, then call
+ * thread_wait_end(), and if it brought nothing, begin again. -ETIMEDOUT, -EINTR as thread_park: do not wait. Nothing
+ * in between may park or touch program memory that is not there. */
+MUST_CHECK int thread_wait_begin(uint64_t deadline, uint64_t *ret_host);
+void thread_wait_end(void);
 /* Waits for thread_unpark whatever signals come: only for what will come soon (thread/mutex.h). */
 void thread_park_hard(void);
 /* Waits until anything at all happens; look again. Of signals only the end of the process matters. */

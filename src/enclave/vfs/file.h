@@ -13,6 +13,7 @@
 #include "thread/wait.h"
 
 struct file;
+struct iovec;
 struct kstat; /* struct stat of the x86-64 ABI, <asm/stat.h> */
 struct manifest_file;
 
@@ -22,6 +23,7 @@ enum file_travel {
     TRAVEL_HOST,     /* over the host's handle, which the other process inherits */
     TRAVEL_HUB,      /* held by the hub from then on */
     TRAVEL_ANEW,     /* made again there, as it was set up here */
+    TRAVEL_SOCKET,   /* of the network: over the host's handle */
 };
 
 /* buf is PROGRAM memory (uaccess) in read, write; LIBRARY OS memory in pread_kernel, map. Offsets are
@@ -31,6 +33,8 @@ struct file_ops {
     const char *name;
     int64_t (*read)(struct file *file, void *user, uint64_t size, uint64_t *pos);
     int64_t (*write)(struct file *file, const void *user, uint64_t size, uint64_t *pos);
+    /* readv, writev in one piece, size bytes in all; NULL: one read or write after the other. */
+    int64_t (*vector)(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size, bool write);
     /* Into library OS memory, from any offset (ELF loading, mmap of non-trusted files). */
     int64_t (*pread_kernel)(struct file *file, void *buf, uint64_t size, uint64_t offset);
     /* From library OS memory, within the size the file has: shared mappings write back. NULL: the file

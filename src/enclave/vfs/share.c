@@ -12,6 +12,7 @@
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/vma.h"
+#include "net/net.h"
 #include "process/process.h"
 #include "tree/hub.h"
 #include "vfs/fd.h"
@@ -30,6 +31,7 @@ struct item {
     bool has_fd;
     uint8_t travel; /* enum file_travel */
     struct host_share host;
+    struct net_share net;        /* TRAVEL_SOCKET */
     struct remote_info remote;   /* TRAVEL_HUB */
     struct remote_info position; /* handle -1: none */
 };
@@ -169,6 +171,10 @@ static int prepare(struct share *share, struct item *item)
         add_handle(share, item->host.handle);
         add_handle(share, item->host.append);
         return prepare_position(share, item);
+    case TRAVEL_SOCKET:
+        net_share(file, &item->net);
+        add_handle(share, item->net.handle);
+        return 0;
     case TRAVEL_PATH: return file->path ? prepare_position(share, item) : 0;
     default: return 0;
     }
@@ -272,6 +278,7 @@ static void send_item(const struct share *share, const struct item *item, struct
         tree_put_bytes(s, &item->host, sizeof(item->host));
         send_info(&item->position, s);
         break;
+    case TRAVEL_SOCKET: tree_put_bytes(s, &item->net, sizeof(item->net)); break;
     case TRAVEL_PATH:
         if (file->ops->fstat && file->ops->fstat(file, &st) < 0)
             st = (struct kstat){ .mode = 0 };
@@ -413,6 +420,13 @@ static int receive_host(struct tree_stream *s, uint32_t flags, const char *path,
     return status < 0 ? status : set_position(*ret, &position);
 }
 
+static int receive_socket(struct tree_stream *s, uint32_t flags, struct file **ret)
+{
+    struct net_share net;
+    tree_get_bytes(s, &net, sizeof(net));
+    return s->error ? s->error : net_arrive(&net, flags, ret);
+}
+
 /* An epoll instance's members are watched once all files are there. */
 static int get_members(struct tree_stream *s, uint32_t count, struct file *file)
 {
@@ -482,6 +496,7 @@ static int receive_item(struct tree_stream *s, struct file **ret)
     case TRAVEL_HOST: status = receive_host(s, flags, path, ret); break;
     case TRAVEL_PATH: status = receive_path(s, flags, path, ret); break;
     case TRAVEL_ANEW: status = receive_anew(s, flags, ret); break;
+    case TRAVEL_SOCKET: status = receive_socket(s, flags, ret); break;
     default: status = -EBADMSG; break;
     }
     heap_free(text);

@@ -1,0 +1,537 @@
+/* System calls on sockets of the network: the program's side of net.h. Tier: enclave. */
+#include "net/net.h"
+
+#include <asm/errno.h>
+#include <assert.h>
+#include <linux/time_types.h>
+#include <linux/uio.h>
+
+#include "arch/string.h"
+#include "border/border.h"
+#include "ipc/anon.h"
+#include "ipc/pipe.h"
+#include "mm/heap.h"
+#include "mm/uaccess.h"
+#include "net/address.h"
+#include "net/control.h"
+#include "net/option.h"
+#include "net/socket.h"
+#include "signal/signal.h"
+#include "thread/clock.h"
+
+#define SOCK_TYPE_MASK 0xfu
+#define IOV_MAX        1024u
+#define IOV_STACK      16u
+#define SIZE_MAX_IO    0x7ffff000u
+#define HANDLE_MAX     0x7fffffff
+#define MMSG_MAX       1024u
+
+#define PROTOCOL_TCP     6u
+#define PROTOCOL_UDP     17u
+#define PROTOCOL_UDPLITE 136u
+
+struct kmsghdr { /* struct user_msghdr of x86-64 */
+    uint64_t name;
+    int32_t name_size, pad;
+    uint64_t iov, iov_count;
+    uint64_t control, control_size;
+    uint32_t flags, pad2;
+};
+static_assert(sizeof(struct kmsghdr) == 56, "msghdr");
+
+static void *user_ptr(uint64_t arg)
+{
+    return (void *)(uintptr_t)arg;
+}
+
+/* --- what the manifest allows -------------------------------------------------------------------- */
+
+enum rule { RULE_LISTEN, RULE_CONNECT };
+
+/* Everything, for now. */
+static int check_rule(enum rule action UNUSED, const struct net_address *address UNUSED,
+                      const struct net_socket *socket UNUSED)
+{
+    return 0;
+}
+
+/* --- making ----------------------------------------------------------------------------------- */
+
+static int check_kind(uint32_t type, uint32_t protocol)
+{
+    switch (type) {
+    case NET_STREAM: return !protocol || protocol == PROTOCOL_TCP ? 0 : -EPROTONOSUPPORT;
+    case NET_DATAGRAMS:
+        return !protocol || protocol == PROTOCOL_UDP || protocol == PROTOCOL_UDPLITE
+                   ? 0
+                   : -EPROTONOSUPPORT;
+    case NET_RAW: return -EPERM;
+    default: return -ESOCKTNOSUPPORT;
+    }
+}
+
+int64_t net_socket(const struct sysargs *args)
+{
+    uint32_t type = (uint32_t)args->a[1] & SOCK_TYPE_MASK, flags = (uint32_t)args->a[1] & ~SOCK_TYPE_MASK;
+    struct net_socket kind = { .family = (uint8_t)args->a[0],
+                               .type = (uint8_t)type,
+                               .protocol = (uint32_t)args->a[2] };
+    struct file *file;
+    if (flags & ~(ANON_NONBLOCK | ANON_CLOEXEC))
+        return -EINVAL;
+    int status = check_kind(type, kind.protocol);
+    if (status == -EPERM)
+        audit(OCALL_AUDIT_NET, EPERM, args->a[0], NULL, 0);
+    if (status < 0)
+        return status;
+    if (!kind.protocol)
+        kind.protocol = type == NET_STREAM ? PROTOCOL_TCP : PROTOCOL_UDP;
+    int64_t handle = border_call3(OCALL_NET_SOCKET, HANDLE_MAX, kind.family, type, kind.protocol);
+    if (handle < 0)
+        return net_error(handle);
+    status = net_wrap((int)handle, &kind, flags, &file);
+    return status < 0 ? status : anon_install(file, flags);
+}
+
+/* A call with nothing but an address. */
+static int call_with_address(enum ocall_nr nr, const struct net_socket *socket,
+                             const struct net_address *address)
+{
+    struct {
+        uint32_t address_size, control_size, flags, reserved;
+        uint8_t address[OCALL_NET_ADDRESS];
+    } net = { .address_size = address->size };
+    memcpy(net.address, address->bytes, sizeof(net.address));
+    border_put(OCALL_NET_DATA, &net, sizeof(net));
+    int64_t status = border_call1(nr, 0, (uint64_t)socket->handle);
+    return status < 0 ? net_error(status) : 0;
+}
+
+int64_t net_bind(struct file *file, const struct sysargs *args)
+{
+    struct net_socket *socket = net_of(file);
+    struct net_address address;
+    int status = address_from_user(args->a[1], args->a[2], socket, &address);
+    if (status == 0)
+        status = check_rule(RULE_LISTEN, &address, socket);
+    if (status == 0)
+        status = call_with_address(OCALL_NET_BIND, socket, &address);
+    socket->bound |= status == 0;
+    return status;
+}
+
+int64_t net_listen(struct file *file, const struct sysargs *args)
+{
+    struct net_socket *socket = net_of(file);
+    struct net_address any = { .size = socket->family == AF_INET_FAMILY ? ADDRESS_IN : ADDRESS_IN6,
+                               .bytes = { socket->family } };
+    if (socket->type != NET_STREAM)
+        return -EOPNOTSUPP;
+    int64_t status = socket->bound ? 0 : check_rule(RULE_LISTEN, &any, socket);
+    if (status < 0)
+        return status;
+    status = border_call2(OCALL_NET_LISTEN, 0, (uint64_t)socket->handle, (uint64_t)(int32_t)args->a[1]);
+    return status < 0 ? net_error(status) : 0;
+}
+
+int64_t net_accept(struct file *file, const struct sysargs *args, uint32_t flags)
+{
+    struct net_socket kind = *net_of(file);
+    struct net_address peer;
+    struct file *fresh;
+    if (flags & ~(ANON_NONBLOCK | ANON_CLOEXEC))
+        return -EINVAL;
+    if (kind.type != NET_STREAM)
+        return -EOPNOTSUPP;
+    int64_t handle = net_accept_handle(file, &peer);
+    if (handle < 0)
+        return handle;
+    kind.shared = false;
+    kind.bound = true;
+    int status = net_wrap((int)handle, &kind, flags, &fresh);
+    if (status < 0)
+        return status;
+    status = address_to_user(&peer, args->a[1], args->a[2]);
+    if (status < 0) {
+        file_unref(fresh);
+        return status;
+    }
+    return anon_install(fresh, flags);
+}
+
+int64_t net_connect(struct file *file, const struct sysargs *args)
+{
+    struct net_address address;
+    int status = address_from_user(args->a[1], args->a[2], net_of(file), &address);
+    if (status == 0 && address_family(&address) != AF_UNSPEC_FAMILY)
+        status = check_rule(RULE_CONNECT, &address, net_of(file));
+    return status < 0 ? status : net_connect_to(file, &address);
+}
+
+int64_t net_name(struct file *file, const struct sysargs *args, bool peer)
+{
+    struct net_address address;
+    int status = net_name_of(net_of(file), peer, &address);
+    if (status < 0)
+        return status;
+    return args->a[1] ? address_to_user(&address, args->a[1], args->a[2]) : -EFAULT;
+}
+
+int64_t net_shutdown(struct file *file, const struct sysargs *args)
+{
+    if (args->a[1] > 2)
+        return -EINVAL;
+    int64_t status =
+        border_call2(OCALL_NET_SHUTDOWN, 0, (uint64_t)net_of(file)->handle, args->a[1]);
+    return status < 0 ? net_error(status) : 0;
+}
+
+/* --- options ------------------------------------------------------------------------------------ */
+
+static const struct option *find_option(int level, int name, uint8_t use)
+{
+    static uint64_t said[2]; /* one note for each of the first numbers, per direction */
+    const struct option *option = option_find(level, name);
+    if (option && option->use & (use | OPTION_OURS))
+        return option;
+    uint64_t bit = 1ull << ((uint32_t)name % 64);
+    if (!(__atomic_fetch_or(&said[use == OPTION_SET], bit, __ATOMIC_RELAXED) & bit))
+        log_note("socket option %d of level %d is not supported", name, level);
+    return NULL;
+}
+
+/* As the kernel's sock_set_timeout(). */
+static int set_timeout(uint64_t user, uint64_t size, uint64_t *ret)
+{
+    struct __kernel_old_timeval tv;
+    if (size < sizeof(tv))
+        return -EINVAL;
+    int status = GET_USER(&tv, (const struct __kernel_old_timeval *)user_ptr(user));
+    if (status < 0)
+        return status;
+    if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+        return -EDOM;
+    uint64_t ns = 0;
+    if (tv.tv_sec < 0)
+        ns = 1; /* over at once */
+    else if ((uint64_t)tv.tv_sec < INT64_MAX / NSEC_PER_SEC / 2)
+        ns = (uint64_t)tv.tv_sec * NSEC_PER_SEC + (uint64_t)tv.tv_usec * 1000;
+    __atomic_store_n(ret, ns, __ATOMIC_RELAXED);
+    return 0;
+}
+
+int64_t net_setsockopt(struct file *file, const struct sysargs *args)
+{
+    struct net_socket *socket = net_of(file);
+    int level = (int)args->a[1], name = (int)args->a[2];
+    uint64_t size = args->a[4];
+    uint8_t value[OPTION_MAX];
+    if ((int32_t)size < 0)
+        return -EINVAL;
+    size = (uint32_t)size;
+    const struct option *option = find_option(level, name, OPTION_SET);
+    if (!option)
+        return -ENOPROTOOPT;
+    if (option->use & OPTION_OURS && name == SO_RCVTIMEO_NAME)
+        return set_timeout(args->a[3], size, &socket->receive_timeout);
+    if (option->use & OPTION_OURS && name == SO_SNDTIMEO_NAME)
+        return set_timeout(args->a[3], size, &socket->send_timeout);
+    if (option->use & OPTION_OURS)
+        return -ENOPROTOOPT;
+    /* What is longer than any value the kernel looks at the first bytes of. */
+    if (size > option->size)
+        size = option->size;
+    int64_t status = copy_from_user(value, user_ptr(args->a[3]), size);
+    if (status < 0)
+        return status;
+    border_put(0, value, size);
+    status = border_call4(OCALL_NET_SET_OPTION, 0, (uint64_t)socket->handle, (uint64_t)level,
+                          (uint64_t)name, size);
+    return status < 0 ? net_error(status) : 0;
+}
+
+static uint32_t our_option(const struct net_socket *socket, int name, uint8_t *value)
+{
+    int32_t word = 0;
+    const int32_t nobody[3] = { 0, -1, -1 };
+    uint64_t ns;
+    struct __kernel_old_timeval tv;
+    switch (name) {
+    case SO_TYPE_NAME: word = socket->type; break;
+    case SO_DOMAIN_NAME: word = socket->family; break;
+    case SO_PROTOCOL_NAME: word = (int32_t)socket->protocol; break;
+    case SO_PEERCRED_NAME: memcpy(value, nobody, sizeof(nobody)); return sizeof(nobody);
+    default:
+        ns = name == SO_RCVTIMEO_NAME ? socket->receive_timeout : socket->send_timeout;
+        tv = (struct __kernel_old_timeval){ (int64_t)(ns / NSEC_PER_SEC),
+                                            (int64_t)(ns % NSEC_PER_SEC / 1000) };
+        memcpy(value, &tv, sizeof(tv));
+        return sizeof(tv);
+    }
+    memcpy(value, &word, sizeof(word));
+    return sizeof(word);
+}
+
+int64_t net_getsockopt(struct file *file, const struct sysargs *args)
+{
+    const struct net_socket *socket = net_of(file);
+    int level = (int)args->a[1], name = (int)args->a[2];
+    uint8_t value[OPTION_MAX] = { 0 };
+    uint32_t room;
+    int64_t n = GET_USER(&room, (const uint32_t *)user_ptr(args->a[4]));
+    if (n < 0)
+        return n;
+    if ((int32_t)room < 0)
+        return -EINVAL;
+    const struct option *option = find_option(level, name, OPTION_GET);
+    if (!option)
+        return -ENOPROTOOPT;
+    uint32_t size = room < option->size ? room : option->size;
+    if (option->use & OPTION_OURS) {
+        uint32_t whole = our_option(socket, name, value);
+        size = size < whole ? size : whole;
+    } else {
+        border_put(0, value, size); /* some read what is there, and none tells of what was there before */
+        n = border_call4(OCALL_NET_GET_OPTION, size, (uint64_t)socket->handle, (uint64_t)level,
+                         (uint64_t)name, size);
+        if (n < 0)
+            return net_error(n);
+        size = (uint32_t)n;
+        border_get(value, 0, size);
+    }
+    n = copy_to_user(user_ptr(args->a[3]), value, size);
+    return n < 0 ? n : PUT_USER((uint32_t *)user_ptr(args->a[4]), &size);
+}
+
+/* --- sending and receiving -------------------------------------------------------------------- */
+
+static int64_t clamp(uint64_t size)
+{
+    return (int64_t)(size < SIZE_MAX_IO ? size : SIZE_MAX_IO);
+}
+
+/* A signal for who writes where nobody reads. */
+static int64_t send_pieces(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
+                           uint32_t flags, const struct net_extra *extra)
+{
+    int64_t n = net_send(file, iov, count, size, flags, extra);
+    if (n == -EPIPE && !(flags & MSG_NOSIGNAL_FLAG) && net_of(file)->type == NET_STREAM)
+        stream_sigpipe();
+    return n;
+}
+
+static int get_destination(struct file *file, uint64_t user, uint64_t size, struct net_address *ret)
+{
+    int status = address_from_user(user, size, net_of(file), ret);
+    if (status == 0 && address_family(ret) != AF_UNSPEC_FAMILY)
+        status = check_rule(RULE_CONNECT, ret, net_of(file));
+    return status;
+}
+
+int64_t net_sendto(struct file *file, const struct sysargs *args)
+{
+    struct iovec iov = { user_ptr(args->a[1]), (uint64_t)clamp(args->a[2]) };
+    struct net_extra extra;
+    bool to = args->a[4] != 0;
+    if (iov.iov_len && !user_range_ok(iov.iov_base, iov.iov_len))
+        return -EFAULT;
+    extra.control_size = 0;
+    int status = to ? get_destination(file, args->a[4], args->a[5], &extra.address) : 0;
+    if (status < 0)
+        return status;
+    return send_pieces(file, &iov, 1, iov.iov_len, (uint32_t)args->a[3], to ? &extra : NULL);
+}
+
+int64_t net_recvfrom(struct file *file, const struct sysargs *args)
+{
+    struct iovec iov = { user_ptr(args->a[1]), (uint64_t)clamp(args->a[2]) };
+    struct net_extra extra;
+    if (iov.iov_len && !user_range_ok(iov.iov_base, iov.iov_len))
+        return -EFAULT;
+    bool from = args->a[4] != 0;
+    int64_t n = net_receive(file, &iov, 1, iov.iov_len, (uint32_t)args->a[3], 0, from ? &extra : NULL);
+    if (n < 0 || !from)
+        return n;
+    int status = address_to_user(&extra.address, args->a[4], args->a[5]);
+    return status < 0 ? status : n;
+}
+
+struct message {
+    struct kmsghdr head;
+    struct iovec few[IOV_STACK];
+    struct iovec *iov; /* few, or the heap's */
+    uint64_t size;     /* of all pieces */
+};
+
+static void message_done(struct message *m)
+{
+    if (m->iov != m->few)
+        heap_free(m->iov);
+}
+
+/* Followed by message_done(), however it ends. */
+static int message_get(uint64_t user, struct message *m)
+{
+    m->iov = m->few;
+    m->size = 0;
+    int status = GET_USER(&m->head, (const struct kmsghdr *)user_ptr(user));
+    if (status < 0)
+        return status;
+    if (m->head.iov_count > IOV_MAX)
+        return -EMSGSIZE;
+    if (m->head.name_size < 0)
+        return -EINVAL;
+    if (m->head.iov_count > IOV_STACK) {
+        m->iov = heap_alloc(m->head.iov_count * sizeof(*m->iov));
+        if (!m->iov) {
+            m->iov = m->few;
+            return -ENOMEM;
+        }
+    }
+    status = copy_from_user(m->iov, user_ptr(m->head.iov), m->head.iov_count * sizeof(*m->iov));
+    for (uint64_t i = 0; status == 0 && i < m->head.iov_count; i++) {
+        struct iovec *piece = &m->iov[i];
+        if ((int64_t)piece->iov_len < 0)
+            return -EINVAL;
+        if (piece->iov_len && !user_range_ok(piece->iov_base, piece->iov_len))
+            return -EFAULT;
+        if (piece->iov_len > SIZE_MAX_IO - m->size)
+            piece->iov_len = SIZE_MAX_IO - m->size;
+        m->size += piece->iov_len;
+    }
+    return status;
+}
+
+static int64_t send_message(struct file *file, uint64_t user, uint32_t flags)
+{
+    struct message m;
+    struct net_extra extra;
+    extra.address.size = 0;
+    int64_t n = message_get(user, &m);
+    if (n == 0)
+        n = control_from_user(m.head.control, m.head.control_size, &extra);
+    uint64_t name_size = (uint64_t)m.head.name_size < OCALL_NET_ADDRESS ? (uint64_t)m.head.name_size
+                                                                       : OCALL_NET_ADDRESS;
+    if (n == 0 && m.head.name && name_size)
+        n = get_destination(file, m.head.name, name_size, &extra.address);
+    if (n == 0)
+        n = send_pieces(file, m.iov, m.head.iov_count, m.size, flags, &extra);
+    message_done(&m);
+    return n;
+}
+
+/* recvmsg(2) writes back flags and sizes only; the name's size is a field of the head. */
+static int put_message(uint64_t user, struct message *m, const struct net_extra *extra)
+{
+    struct kmsghdr *head = user_ptr(user);
+    uint64_t used = 0;
+    uint32_t flags = extra->flags & ~MSG_CTRUNC_FLAG;
+    if (extra->flags & MSG_CTRUNC_FLAG)
+        flags |= MSG_CTRUNC_FLAG;
+    int status = 0;
+    if (m->head.name) {
+        uint32_t room = (uint32_t)m->head.name_size, size = extra->address.size;
+        status = copy_to_user(user_ptr(m->head.name), extra->address.bytes, room < size ? room : size);
+        m->head.name_size = (int32_t)size;
+        if (status == 0)
+            status = PUT_USER(&head->name_size, &m->head.name_size);
+    }
+    if (status == 0)
+        status = control_to_user(extra, m->head.control, m->head.control ? m->head.control_size : 0,
+                                 &used, &flags);
+    if (status == 0)
+        status = PUT_USER(&head->flags, &flags);
+    return status < 0 ? status : PUT_USER(&head->control_size, &used);
+}
+
+static int64_t receive_message(struct file *file, uint64_t user, uint32_t flags)
+{
+    struct message m;
+    struct net_extra extra;
+    int64_t n = message_get(user, &m);
+    if (n == 0) {
+        uint64_t room = m.head.control ? m.head.control_size : 0;
+        extra.flags = 0;
+        extra.address.size = 0;
+        extra.control_size = 0;
+        n = net_receive(file, m.iov, m.head.iov_count, m.size, flags,
+                        room ? OCALL_NET_CONTROL : 0, &extra);
+    }
+    if (n >= 0) {
+        int status = put_message(user, &m, &extra);
+        n = status < 0 ? status : n;
+    }
+    message_done(&m);
+    return n;
+}
+
+int64_t net_sendmsg(struct file *file, const struct sysargs *args)
+{
+    return send_message(file, args->a[1], (uint32_t)args->a[2]);
+}
+
+int64_t net_recvmsg(struct file *file, const struct sysargs *args)
+{
+    return receive_message(file, args->a[1], (uint32_t)args->a[2]);
+}
+
+/* --- several messages ----------------------------------------------------------------------------- */
+
+struct kmmsghdr {
+    struct kmsghdr head;
+    uint32_t size, pad;
+};
+static_assert(sizeof(struct kmmsghdr) == 64, "mmsghdr");
+
+static int put_size(uint64_t user, int64_t n)
+{
+    uint32_t size = (uint32_t)n;
+    return PUT_USER(&((struct kmmsghdr *)user_ptr(user))->size, &size);
+}
+
+int64_t net_sendmmsg(struct file *file, const struct sysargs *args)
+{
+    uint32_t count = (uint32_t)args->a[2] < MMSG_MAX ? (uint32_t)args->a[2] : MMSG_MAX, done = 0;
+    int64_t n = 0;
+    for (; done < count && n >= 0; done += n >= 0) {
+        uint64_t at = args->a[1] + done * sizeof(struct kmmsghdr);
+        n = send_message(file, at, (uint32_t)args->a[3]);
+        int status = n < 0 ? 0 : put_size(at, n);
+        n = status < 0 ? status : n;
+    }
+    return done ? (int64_t)done : n;
+}
+
+#define MSG_WAITFORONE_FLAG 0x10000u
+
+/* The timeout is looked at between messages only (recvmmsg(2), BUGS). */
+int64_t net_recvmmsg(struct file *file, const struct sysargs *args)
+{
+    uint32_t count = (uint32_t)args->a[2] < MMSG_MAX ? (uint32_t)args->a[2] : MMSG_MAX, done = 0;
+    uint32_t flags = (uint32_t)args->a[3];
+    uint64_t deadline = OCALL_NEVER, ns;
+    struct __kernel_timespec ts;
+    int64_t n = 0;
+    if (args->a[4]) {
+        n = GET_USER(&ts, (const struct __kernel_timespec *)user_ptr(args->a[4]));
+        if (n < 0)
+            return n;
+        if (!timespec_valid(&ts, &ns))
+            return -EINVAL;
+        deadline = clock_deadline(CLOCK_MONOTONIC, ns, false);
+    }
+    while (done < count) {
+        uint64_t at = args->a[1] + done * sizeof(struct kmmsghdr);
+        n = receive_message(file, at, flags & ~MSG_WAITFORONE_FLAG);
+        int status = n < 0 ? 0 : put_size(at, n);
+        n = status < 0 ? status : n;
+        if (n < 0)
+            break;
+        done++;
+        if (flags & MSG_WAITFORONE_FLAG)
+            flags |= MSG_DONTWAIT_FLAG;
+        if (deadline != OCALL_NEVER && clock_monotonic() >= deadline)
+            break;
+    }
+    return done ? (int64_t)done : n;
+}

@@ -1,0 +1,441 @@
+/*
+ * The socket as an open file, and the calls that move bytes and connections (net.h). Tier: enclave.
+ *
+ * A call that may block is one OCALL (abi/ocall.h, OCALL_NET_*): the host tries, waits for the descriptor, and tries
+ * again. Whether it may wait, and how long, is decided here: thread_wait_begin() says what else there is to do first
+ * (a signal, the end of the process, the call's own timeout), and what happens later wakes the host's wait. A signal
+ * ends a call only if it would have waited: what is there already is taken.
+ *
+ * Nothing here is under a lock: the host's kernel keeps order among calls on one socket, as it does natively.
+ */
+#include "net/socket.h"
+
+#include <asm/errno.h>
+#include <linux/eventpoll.h>
+
+#include "arch/string.h"
+#include "arch/thread.h"
+#include "border/border.h"
+#include "ipc/anon.h"
+#include "ipc/pipe.h"
+#include "mm/heap.h"
+#include "mm/uaccess.h"
+#include "net/address.h"
+#include "net/net.h"
+#include "signal/signal.h"
+#include "thread/wait.h"
+#include "vfs/linux.h"
+
+#define HANDLE_MAX   0x7fffffff
+#define DATAGRAM_MAX 0x7fffffff /* with MSG_TRUNC */
+#define PREFAULT_MIN 4096u
+#define ERRNO_MAX    133 /* EHWPOISON */
+
+#define EXTRA_HEAD offsetof(struct ocall_net, address)
+
+static const struct file_ops g_net_ops;
+
+bool net_is(const struct file *file)
+{
+    return file->ops == &g_net_ops;
+}
+
+struct net_socket *net_of(const struct file *file)
+{
+    return file->object;
+}
+
+struct file *net_get(uint64_t fd)
+{
+    struct file *file = fd_get((int)fd);
+    if (file && !net_is(file)) {
+        file_unref(file);
+        return NULL;
+    }
+    return file;
+}
+
+bool net_family(int family)
+{
+    return family == AF_INET_FAMILY || family == AF_INET6_FAMILY;
+}
+
+/* The kernel's own codes (ERESTART*) and what no socket call has must not get in here. */
+int net_error(int64_t status)
+{
+    return status < 0 && status >= -ERRNO_MAX ? (int)status : -EIO;
+}
+
+int net_wrap(int handle, const struct net_socket *kind, uint32_t flags, struct file **ret)
+{
+    struct net_socket *socket = heap_alloc(sizeof(*socket));
+    struct file *file =
+        socket ? file_new(&g_net_ops, O_RDWR | (flags & O_NONBLOCK), socket) : NULL;
+    if (!file) {
+        heap_free(socket);
+        border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
+        return -ENOMEM;
+    }
+    *socket = *kind;
+    socket->handle = handle;
+    socket->ino = anon_ino();
+    *ret = file;
+    return 0;
+}
+
+/* --- one OCALL that may wait -------------------------------------------------------------------- */
+
+/* What a call gives to the host and takes from it. */
+struct turn {
+    enum ocall_nr nr;
+    uint64_t max; /* of the result */
+    uint64_t handle, size, flags, more;
+    const struct iovec *iov; /* to put before the OCALL, from skip on; NULL: none */
+    uint64_t iov_count, skip;
+    const struct net_address *address; /* to put; may be NULL */
+    const struct net_extra *extra;     /* to put, with its address; may be NULL */
+    int would_wait;                    /* -EAGAIN, or what stands in its place */
+};
+
+static int put_turn(const struct turn *turn)
+{
+    struct {
+        uint32_t address_size, control_size, flags, reserved;
+    } head = { 0 };
+    const struct net_address *address = turn->extra ? &turn->extra->address : turn->address;
+    if (turn->iov && border_put_pieces(turn->iov, turn->iov_count, turn->skip, turn->size) < 0)
+        return -EFAULT;
+    head.address_size = address ? address->size : 0;
+    head.control_size = turn->extra ? turn->extra->control_size : 0;
+    border_put(OCALL_NET_DATA, &head, sizeof(head));
+    if (head.address_size)
+        border_put(OCALL_NET_DATA + EXTRA_HEAD, address->bytes, head.address_size);
+    if (head.control_size)
+        border_put(OCALL_NET_DATA + offsetof(struct ocall_net, control), turn->extra->control,
+                   head.control_size);
+    return 0;
+}
+
+static int64_t leave(const struct turn *turn, uint64_t deadline)
+{
+    return border_call(turn->nr, turn->max, turn->handle, turn->size, turn->flags, deadline,
+                       turn->more, 0);
+}
+
+/* deadline 0: does not wait. -ERESTARTSYS, -EINTR where a timeout was set (signal(7)). The program's pages of iov
+ * have been brought in. */
+static int64_t take_turn(const struct turn *turn, uint64_t deadline)
+{
+    if (current()->never_block)
+        deadline = 0;
+    for (;;) {
+        uint64_t host = 0;
+        int wait = deadline ? thread_wait_begin(deadline, &host) : -EAGAIN;
+        int64_t n = put_turn(turn);
+        if (n == 0)
+            n = leave(turn, host);
+        else
+            deadline = 0;
+        if (wait == 0)
+            thread_wait_end();
+        if (n != -EINTR && n != turn->would_wait)
+            return n < 0 ? net_error(n) : n;
+        if (wait == -EINTR)
+            return deadline == OCALL_NEVER ? -ERESTARTSYS : -EINTR;
+        if (wait < 0)
+            return turn->would_wait;
+    }
+}
+
+static uint64_t deadline_of(const struct file *file, uint64_t timeout, uint32_t flags)
+{
+    if (anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG)
+        return 0;
+    return timeout ? clock_monotonic() + timeout : OCALL_NEVER;
+}
+
+/* --- bytes ------------------------------------------------------------------------------------ */
+
+/* Of what a program may say, what the host's kernel is to know. */
+#define SEND_FLAGS    (0x1u | 0x4u | 0x80u | 0x800u | 0x8000u | 0x20000000u)
+#define RECEIVE_FLAGS (MSG_OOB_FLAG | MSG_PEEK_FLAG | MSG_TRUNC_FLAG | MSG_ERRQUEUE_FLAG)
+/* OOB, DONTROUTE, EOR, CONFIRM, MORE, FASTOPEN */
+
+static uint64_t at_most(uint64_t size)
+{
+    return size < OCALL_NET_DATA ? size : OCALL_NET_DATA;
+}
+
+int64_t net_send(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
+                 uint32_t flags, const struct net_extra *extra)
+{
+    const struct net_socket *socket = net_of(file);
+    bool stream = socket->type == NET_STREAM;
+    uint64_t deadline = deadline_of(file, socket->send_timeout, flags), done = 0;
+    int64_t n;
+    if (!stream && size > OCALL_NET_DATA)
+        return -EMSGSIZE;
+    do {
+        struct turn turn = {
+            .nr = OCALL_NET_SEND,
+            .handle = (uint64_t)socket->handle,
+            .size = at_most(size - done),
+            .flags = flags & SEND_FLAGS,
+            .more = stream,
+            .iov = iov,
+            .iov_count = count,
+            .skip = done,
+            .extra = done ? NULL : extra,
+            .would_wait = -EAGAIN,
+        };
+        turn.max = turn.size;
+        n = border_prefault_pieces(iov, count, done, turn.size, false);
+        if (n == 0)
+            n = take_turn(&turn, deadline);
+        if (n < 0)
+            break;
+        done += (uint64_t)n;
+        if ((uint64_t)n < turn.size && !deadline)
+            break;
+    } while (done < size && n > 0);
+    return done ? (int64_t)done : n;
+}
+
+static void take_extra(struct net_extra *extra, uint8_t family, uint32_t control_room)
+{
+    struct {
+        uint32_t address_size, control_size, flags, reserved;
+    } head;
+    uint8_t address[OCALL_NET_ADDRESS];
+    border_get(&head, OCALL_NET_DATA, sizeof(head));
+    extra->flags = head.flags;
+    extra->address.size = 0;
+    extra->control_size = 0;
+    if (head.address_size && head.address_size <= sizeof(address)) {
+        border_get(address, OCALL_NET_DATA + EXTRA_HEAD, sizeof(address));
+        if (!address_from_host(address, head.address_size, family, &extra->address))
+            extra->address.size = 0; /* none that makes sense */
+    }
+    if (head.control_size <= control_room) {
+        extra->control_size = head.control_size;
+        border_get(extra->control, OCALL_NET_DATA + offsetof(struct ocall_net, control),
+                   head.control_size);
+    }
+}
+
+/* How much of the program's buffer can be had: one longer than what is mapped is fine, as long as the data are not. */
+static int64_t prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size)
+{
+    int status = border_prefault_pieces(iov, count, skip, size, true);
+    while (status == -EFAULT && size > PREFAULT_MIN) {
+        size /= 2;
+        status = border_prefault_pieces(iov, count, skip, size, true);
+    }
+    return status < 0 ? status : (int64_t)size;
+}
+
+static int64_t receive_once(const struct net_socket *socket, const struct iovec *iov, uint64_t count,
+                            uint64_t skip, uint64_t size, uint32_t flags, uint64_t deadline,
+                            uint32_t control_room, struct net_extra *extra)
+{
+    bool stream = socket->type == NET_STREAM;
+    int64_t room = prefault_some(iov, count, skip, at_most(size));
+    if (room < 0)
+        return room;
+    struct turn turn = {
+        .nr = OCALL_NET_RECV,
+        .max = flags & MSG_TRUNC_FLAG && !stream ? DATAGRAM_MAX : (uint64_t)room,
+        .handle = (uint64_t)socket->handle,
+        .size = (uint64_t)room,
+        .flags = flags & RECEIVE_FLAGS,
+        .more = control_room,
+        .would_wait = -EAGAIN,
+    };
+    int64_t n = take_turn(&turn, deadline);
+    if (n < 0)
+        return n;
+    if (extra)
+        take_extra(extra, socket->family, control_room);
+    /* A stream throws away what it truncates (tcp(7)). */
+    if (stream && flags & MSG_TRUNC_FLAG)
+        return n;
+    uint64_t here = n < room ? (uint64_t)n : (uint64_t)room;
+    int status = border_get_pieces(iov, count, skip, here);
+    return status < 0 ? status : n;
+}
+
+int64_t net_receive(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
+                    uint32_t flags, uint32_t control_room, struct net_extra *extra)
+{
+    const struct net_socket *socket = net_of(file);
+    uint64_t deadline = deadline_of(file, socket->receive_timeout, flags), done = 0;
+    /* Neither waits on Linux. */
+    if (flags & (MSG_OOB_FLAG | MSG_ERRQUEUE_FLAG))
+        deadline = 0;
+    bool all = flags & MSG_WAITALL_FLAG && !(flags & (MSG_PEEK_FLAG | MSG_OOB_FLAG)) &&
+               socket->type == NET_STREAM && deadline;
+    int64_t n;
+    do {
+        n = receive_once(socket, iov, count, done, size - done, flags, deadline, control_room,
+                         extra);
+        if (n > 0)
+            done += (uint64_t)n;
+    } while (all && n > 0 && done < size);
+    return done ? (int64_t)done : n;
+}
+
+/* --- connections -------------------------------------------------------------------------------- */
+
+int64_t net_accept_handle(struct file *file, struct net_address *ret)
+{
+    const struct net_socket *socket = net_of(file);
+    struct turn turn = {
+        .nr = OCALL_NET_ACCEPT,
+        .max = HANDLE_MAX,
+        .handle = (uint64_t)socket->handle,
+        .would_wait = -EAGAIN,
+    };
+    struct net_extra extra;
+    int64_t handle = take_turn(&turn, deadline_of(file, socket->receive_timeout, 0));
+    if (handle < 0)
+        return handle;
+    take_extra(&extra, socket->family, 0);
+    *ret = extra.address;
+    return handle;
+}
+
+int net_connect_to(struct file *file, const struct net_address *to)
+{
+    const struct net_socket *socket = net_of(file);
+    struct turn turn = {
+        .nr = OCALL_NET_CONNECT,
+        .handle = (uint64_t)socket->handle,
+        .address = to,
+        .would_wait = -EINPROGRESS,
+    };
+    return (int)take_turn(&turn, deadline_of(file, socket->send_timeout, 0));
+}
+
+int net_name_of(const struct net_socket *socket, bool peer, struct net_address *ret)
+{
+    struct net_extra extra;
+    int64_t status = border_call2(OCALL_NET_NAME, 0, (uint64_t)socket->handle, peer);
+    if (status < 0)
+        return net_error(status);
+    take_extra(&extra, socket->family, 0);
+    if (!extra.address.size)
+        return -EIO;
+    *ret = extra.address;
+    return 0;
+}
+
+/* --- the file --------------------------------------------------------------------------------- */
+
+static int64_t socket_read(struct file *file, void *user, uint64_t size, uint64_t *pos UNUSED)
+{
+    struct iovec iov = { user, size };
+    return size ? net_receive(file, &iov, 1, size, 0, 0, NULL) : 0;
+}
+
+static int64_t socket_write(struct file *file, const void *user, uint64_t size, uint64_t *pos UNUSED)
+{
+    struct iovec iov = { (void *)(uintptr_t)user, size };
+    int64_t n = net_send(file, &iov, 1, size, 0, NULL);
+    if (n == -EPIPE)
+        stream_sigpipe();
+    return n;
+}
+
+static int64_t socket_vector(struct file *file, const struct iovec *iov, uint64_t count,
+                             uint64_t size, bool write)
+{
+    if (!write)
+        return size ? net_receive(file, iov, count, size, 0, 0, NULL) : 0;
+    int64_t n = net_send(file, iov, count, size, 0, NULL);
+    if (n == -EPIPE)
+        stream_sigpipe();
+    return n;
+}
+
+static int socket_fstat(struct file *file, struct kstat *ret)
+{
+    anon_stat(net_of(file)->ino, S_IFSOCK | 0777, ret);
+    return 0;
+}
+
+#define FIONREAD   0x541bu
+#define TIOCOUTQ   0x5411u
+#define SIOCATMARK 0x8905u
+
+static int64_t socket_ioctl(struct file *file, uint64_t request, uint64_t arg)
+{
+    uint32_t nr = (uint32_t)request;
+    int32_t value;
+    if (nr != FIONREAD && nr != TIOCOUTQ && nr != SIOCATMARK)
+        return -ENOTTY;
+    int64_t status = border_call4(OCALL_IOCTL, 0, (uint64_t)net_of(file)->handle, nr, 0, 4);
+    if (status < 0)
+        return net_error(status);
+    border_get(&value, 0, sizeof(value));
+    if (value < 0)
+        return -EIO;
+    return PUT_USER((int32_t *)(uintptr_t)arg, &value);
+}
+
+static uint32_t socket_poll(struct file *file, struct waiter *waiter UNUSED)
+{
+    const uint32_t all = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP;
+    struct ocall_pollfd fd = { .handle = net_of(file)->handle, .events = (uint16_t)all };
+    return thread_poll_now(&fd, 1) > 0 ? fd.revents & all : 0;
+}
+
+static int socket_host_handle(struct file *file)
+{
+    return net_of(file)->handle;
+}
+
+static void socket_release(struct file *file)
+{
+    border_call1(OCALL_CLOSE, 0, (uint64_t)net_of(file)->handle);
+    heap_free(net_of(file));
+}
+
+static const struct file_ops g_net_ops = {
+    .name = "socket",
+    .read = socket_read,
+    .write = socket_write,
+    .vector = socket_vector,
+    .fstat = socket_fstat,
+    .ioctl = socket_ioctl,
+    .poll = socket_poll,
+    .host_handle = socket_host_handle,
+    .release = socket_release,
+    .travel = TRAVEL_SOCKET,
+};
+
+/* --- to other processes ------------------------------------------------------------------------- */
+
+void net_share(struct file *file, struct net_share *ret)
+{
+    struct net_socket *socket = net_of(file);
+    socket->shared = true;
+    *ret = (struct net_share){ .handle = socket->handle,
+                               .family = socket->family,
+                               .type = socket->type,
+                               .bound = socket->bound,
+                               .protocol = socket->protocol,
+                               .receive_timeout = socket->receive_timeout,
+                               .send_timeout = socket->send_timeout };
+}
+
+int net_arrive(const struct net_share *from, uint32_t flags, struct file **ret)
+{
+    struct net_socket kind = { .family = from->family,
+                               .type = from->type,
+                               .bound = from->bound,
+                               .shared = true,
+                               .protocol = from->protocol,
+                               .receive_timeout = from->receive_timeout,
+                               .send_timeout = from->send_timeout };
+    return net_wrap(from->handle, &kind, flags, ret);
+}

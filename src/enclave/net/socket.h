@@ -1,0 +1,69 @@
+/* What the files of net/ share. Tier: enclave. */
+#pragma once
+
+#include <linux/uio.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/ocall.h"
+#include "core/attr.h"
+#include "vfs/file.h"
+
+#define AF_UNSPEC_FAMILY 0
+#define AF_INET_FAMILY   2
+#define AF_INET6_FAMILY  10
+
+#define NET_STREAM    1u
+#define NET_DATAGRAMS 2u
+#define NET_RAW       3u
+
+#define MSG_OOB_FLAG      0x1u
+#define MSG_PEEK_FLAG     0x2u
+#define MSG_CTRUNC_FLAG   0x8u
+#define MSG_TRUNC_FLAG    0x20u
+#define MSG_DONTWAIT_FLAG 0x40u
+#define MSG_WAITALL_FLAG  0x100u
+#define MSG_ERRQUEUE_FLAG 0x2000u
+#define MSG_NOSIGNAL_FLAG 0x4000u
+
+struct net_socket {
+    int handle;
+    uint8_t family, type;
+    bool bound;  /* bind() went well */
+    bool shared; /* another process has it too */
+    uint32_t protocol;
+    uint64_t receive_timeout, send_timeout; /* ns; 0: none */
+    uint64_t ino;
+};
+
+/* A socket's name; size 0: none. Checked: family and size fit each other. */
+struct net_address {
+    uint32_t size;
+    uint8_t bytes[OCALL_NET_ADDRESS];
+};
+
+/* What goes along with bytes. control: as it is to be seen by the other side, already checked. */
+struct net_extra {
+    struct net_address address;
+    uint32_t control_size;
+    uint32_t flags; /* received: msg_flags */
+    uint8_t control[OCALL_NET_CONTROL];
+};
+
+struct net_socket *net_of(const struct file *file);
+/* A new file around a handle, which it takes over also on failure. -ENOMEM. like: timeouts are its; or NULL. */
+MUST_CHECK int net_wrap(int handle, const struct net_socket *kind, uint32_t flags, struct file **ret);
+/* An errno that the host gave, if a program may see it; else -EIO. */
+int net_error(int64_t status);
+
+/* size bytes of the pieces; extra may be NULL. As sendmsg(2), without the signal. */
+int64_t net_send(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
+                 uint32_t flags, const struct net_extra *extra);
+/* As recvmsg(2). extra may be NULL; else control_room bytes of control messages are wanted. */
+int64_t net_receive(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
+                    uint32_t flags, uint32_t control_room, struct net_extra *extra);
+/* The handle of a connection and its peer. */
+int64_t net_accept_handle(struct file *file, struct net_address *ret);
+int net_connect_to(struct file *file, const struct net_address *to);
+/* getsockname, getpeername. */
+MUST_CHECK int net_name_of(const struct net_socket *socket, bool peer, struct net_address *ret);

@@ -1,0 +1,57 @@
+/* No socket is one of the network: for tests of files that ask. */
+#include "net/net.h"
+
+#include <asm/errno.h>
+
+struct file *net_get(uint64_t fd UNUSED)
+{
+    return NULL;
+}
+
+bool net_family(int family UNUSED)
+{
+    return false;
+}
+
+int64_t net_socket(const struct sysargs *args UNUSED)
+{
+    return -EAFNOSUPPORT;
+}
+
+int64_t net_accept(struct file *file UNUSED, const struct sysargs *args UNUSED, uint32_t flags UNUSED)
+{
+    return -ENOTSOCK;
+}
+
+int64_t net_name(struct file *file UNUSED, const struct sysargs *args UNUSED, bool peer UNUSED)
+{
+    return -ENOTSOCK;
+}
+
+#define NONE(name)                                                      \
+    int64_t name(struct file *file UNUSED, const struct sysargs *args UNUSED) \
+    {                                                                   \
+        return -ENOTSOCK;                                               \
+    }
+NONE(net_bind)
+NONE(net_listen)
+NONE(net_connect)
+NONE(net_getsockopt)
+NONE(net_setsockopt)
+NONE(net_sendto)
+NONE(net_recvfrom)
+NONE(net_sendmsg)
+NONE(net_recvmsg)
+NONE(net_sendmmsg)
+NONE(net_recvmmsg)
+NONE(net_shutdown)
+
+void net_share(struct file *file UNUSED, struct net_share *ret)
+{
+    *ret = (struct net_share){ .handle = -1 };
+}
+
+int net_arrive(const struct net_share *from UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+{
+    return -ENOMEM;
+}
