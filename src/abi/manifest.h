@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define MANIFEST_MAGIC      0x31464d5950584753ull /* "SGXPYMF1" */
-#define MANIFEST_VERSION    2
+#define MANIFEST_VERSION    3
 #define MANIFEST_CHUNK_SIZE 65536u
 #define MANIFEST_HASH_SIZE  32
 #define MANIFEST_SIZE_MAX   (64u << 20)
@@ -30,7 +30,8 @@ enum manifest_section_type {
     MANIFEST_ENTRIES = 9, /* struct manifest_entry: entry points, the first the root's */
     MANIFEST_CHILDREN = 10, /* struct manifest_child */
     MANIFEST_GRANTS = 11,   /* struct manifest_grant */
-    MANIFEST_SECTION_TYPES = 11,
+    MANIFEST_NET = 12,      /* struct manifest_net */
+    MANIFEST_SECTION_TYPES = 12,
 };
 
 struct manifest_section {
@@ -147,6 +148,36 @@ struct manifest_grant {
     struct manifest_str path;              /* 0x20: scratch directory: it and all below */
 };
 
+/*
+ * What the node may do with sockets of IPv4 and IPv6; what no rule covers is EACCES. core/net_rule.h has the
+ * meaning. Sorted by net_rule_compare, none twice.
+ */
+enum manifest_net_action {
+    MANIFEST_NET_LISTEN = 1,  /* bind; listen without it */
+    MANIFEST_NET_CONNECT = 2, /* connect; sendto, sendmsg with an address */
+};
+
+enum manifest_net_type {
+    MANIFEST_NET_ANY = 0,
+    MANIFEST_NET_TCP = 1, /* SOCK_STREAM */
+    MANIFEST_NET_UDP = 2, /* SOCK_DGRAM */
+};
+
+enum manifest_net_flags {
+    MANIFEST_NET_EPHEMERAL = 1u << 0, /* whatever port the kernel chooses; port_low and port_high are 0 */
+};
+
+struct manifest_net {
+    uint8_t address[16]; /* 0x00: IPv6, network order; IPv4 as ::ffff:a.b.c.d; bits behind prefix are 0 */
+    uint32_t action;     /* 0x10: enum manifest_net_action */
+    uint32_t type;       /* 0x14: enum manifest_net_type */
+    uint32_t prefix;     /* 0x18: bits of address that count, 0 to 128; IPv4 has 96 more than people write */
+    uint16_t port_low;   /* 0x1c: host order, inclusive */
+    uint16_t port_high;  /* 0x1e */
+    uint32_t flags;      /* 0x20: enum manifest_net_flags */
+    uint32_t reserved;   /* 0x24: 0 */
+};
+
 enum manifest_node_flags {
     MANIFEST_ROOT = 1u << 0,
     MANIFEST_EXEC_DENY = 1u << 1,     /* exec is EACCES, fork ENOSYS, each with an audit line */
@@ -176,13 +207,14 @@ struct manifest_node {
 };
 
 static_assert(sizeof(struct manifest_section) == 0x18, "section");
-static_assert(sizeof(struct manifest_header) == 0x18 + 11 * 0x18, "header");
+static_assert(sizeof(struct manifest_header) == 0x18 + 12 * 0x18, "header");
 static_assert(sizeof(struct manifest_file) == 0x80, "file");
 static_assert(sizeof(struct manifest_dirent) == 0x10, "dirent");
 static_assert(sizeof(struct manifest_env) == 0x18, "env");
 static_assert(sizeof(struct manifest_entry) == 0x38, "entry");
 static_assert(sizeof(struct manifest_child) == 0x58, "child");
 static_assert(sizeof(struct manifest_grant) == 0x28, "grant");
+static_assert(sizeof(struct manifest_net) == 0x28, "net");
 static_assert(sizeof(struct manifest_node) == 0x90, "node");
 
 /*

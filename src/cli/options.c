@@ -24,6 +24,8 @@ enum option_id {
     ID_THREADS,
     ID_PROCESSES,
     ID_MERGE,
+    ID_LISTEN,
+    ID_CONNECT,
     ID_DEBUG,
     ID_ENV,
     ID_ARGS,
@@ -72,6 +74,10 @@ static const struct option_spec {
       "processes of the tree at one time; without it, from the trace" },
     { ID_MERGE, "merge", "PROGRAM", OPTIONS_MANIFEST,
       "one node for all that this executable (path or name) runs, whatever its arguments" },
+    { ID_LISTEN, "listen", "[ADDRESS:]PORT", OPTIONS_MANIFEST,
+      "also listen here (8080, 127.0.0.1:8000-8010, [::1]:443, *; /tcp or /udp may follow)" },
+    { ID_CONNECT, "connect", "ADDRESS[:PORT]", OPTIONS_MANIFEST,
+      "also connect or send there (10.0.0.0/8:5432, db.example:5432, *:443, *)" },
     { ID_ENV, "env", "NAME[=VALUE]", OPTIONS_MANIFEST,
       "pin this variable, or (without VALUE) take it from the host at run time" },
     { ID_ARGS, "args", "host|pinned", OPTIONS_MANIFEST,
@@ -321,6 +327,8 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
         o->processes = (uint32_t)number;
         return r;
     case ID_MERGE: return take_list(verb, "merge", &o->merge, value);
+    case ID_LISTEN: return take_list(verb, "listen", &o->listen, value);
+    case ID_CONNECT: return take_list(verb, "connect", &o->connect, value);
     case ID_PROD_ID:
         r = take_number(verb, "isv-prod-id", value, 0, UINT16_MAX, &number);
         o->isv_prod_id = (uint16_t)number;
@@ -404,6 +412,8 @@ void options_done(struct options *options)
     free(options->package.items);
     free(options->env.items);
     free(options->merge.items);
+    free(options->listen.items);
+    free(options->connect.items);
     free(options->traces.items);
     memset(options, 0, sizeof(*options));
 }
@@ -421,6 +431,7 @@ char *options_fingerprint(const struct options *options)
     } lists[] = {
         { "trust", &options->trust },     { "allow", &options->allow }, { "deny", &options->deny },
         { "package", &options->package }, { "env", &options->env },     { "merge", &options->merge },
+        { "listen", &options->listen },   { "connect", &options->connect },
     };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         for (size_t k = 0; k < lists[i].list->count; k++)

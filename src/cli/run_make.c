@@ -208,6 +208,8 @@ int run_make(struct command *c)
     struct err err = { 0 };
     CLEANUP(making_done) struct making m = { .command = c };
     bool first = !cache_has_trace(&c->cache);
+    if (steps_check_options(c->options, &err) < 0)
+        return cli_fail(&err);
     if (first || c->options->retrace) {
         /* Said before anything else, as it would be otherwise only when the enclave starts. */
         const char *why;

@@ -10,6 +10,7 @@
 
 #include "manifest/build.h"
 #include "manifest/compile.h"
+#include "manifest/net.h"
 #include "signer/bundle.h"
 #include "signer/layout.h"
 #include "signer/sigstruct.h"
@@ -147,6 +148,16 @@ static void tell(const struct cascade *c, const struct manifest_report *report, 
         note_allowed(c);
 }
 
+int steps_check_options(const struct options *options, struct err *err)
+{
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < options->listen.count; i++)
+        r = net_parse_option(MANIFEST_NET_LISTEN, options->listen.items[i], NULL, err);
+    for (size_t i = 0; r >= 0 && i < options->connect.count; i++)
+        r = net_parse_option(MANIFEST_NET_CONNECT, options->connect.items[i], NULL, err);
+    return r < 0 ? r : 0;
+}
+
 struct traces {
     struct trace *items[STEPS_TRACES_MAX];
     size_t count;
@@ -195,6 +206,10 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
         .own_count = own_count,
         .merge = options->merge.items,
         .merge_count = options->merge.count,
+        .listen = options->listen.items,
+        .listen_count = options->listen.count,
+        .connect = options->connect.items,
+        .connect_count = options->connect.count,
         .exec_deny = options->exec_deny,
         .debug = options->debug || options->strace,
         .args_host = options->args_host,

@@ -17,6 +17,9 @@
 #include "tracer/record.h"
 #include "util/err.h"
 
+/* What is wrong with an option's value and only building a manifest would say, after the program was traced. */
+MUST_CHECK int steps_check_options(const struct options *options, struct err *err);
+
 /*
  * Traces (at most STEPS_TRACES_MAX paths) and rules to a cascade at `output`. own_folder: a folder of
  * ours that no listing shows, beside the traces and the output; NULL: none. Remarks go to stderr

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/net_rule.h"
 #include "core/path_hash.h"
 #include "core/program_key.h"
 
@@ -33,6 +34,7 @@ static const struct {
     [MANIFEST_ENTRIES - 1] = { sizeof(struct manifest_entry), 1, MANIFEST_FILES_MAX },
     [MANIFEST_CHILDREN - 1] = { sizeof(struct manifest_child), 0, MANIFEST_FILES_MAX },
     [MANIFEST_GRANTS - 1] = { sizeof(struct manifest_grant), 0, MANIFEST_FILES_MAX },
+    [MANIFEST_NET - 1] = { sizeof(struct manifest_net), 0, MANIFEST_NET_MAX },
 };
 
 /* memcmp would be the library OS's plain byte loop; paths are compared a few times each. */
@@ -191,6 +193,8 @@ static const char *check_header(const uint8_t *base, uint64_t size, struct manif
     v->child_count = COUNT(MANIFEST_CHILDREN);
     v->grants = SECTION(MANIFEST_GRANTS);
     v->grant_count = COUNT(MANIFEST_GRANTS);
+    v->net = SECTION(MANIFEST_NET);
+    v->net_count = COUNT(MANIFEST_NET);
 #undef SECTION
 #undef COUNT
     return NULL;
@@ -502,6 +506,18 @@ static const char *check_tree(const struct manifest_view *v)
     return NULL;
 }
 
+static const char *check_net(const struct manifest_view *v)
+{
+    for (uint32_t i = 0; i < v->net_count; i++) {
+        const char *reason = net_rule_wrong(&v->net[i]);
+        if (reason)
+            return reason;
+        if (i && net_rule_compare(&v->net[i - 1], &v->net[i]) >= 0)
+            return "network rules are out of order or repeated";
+    }
+    return NULL;
+}
+
 static int refuse(const char **ret_reason, const char *reason, int code)
 {
     if (ret_reason)
@@ -528,7 +544,7 @@ int manifest_view_open(const void *data, uint64_t size, struct manifest_view *re
     const char *reason;
     if ((reason = check_header(data, size, &v)) || (reason = check_node(&v)) ||
         (reason = check_files(&v)) || (reason = check_index(&v)) || (reason = check_env(&v)) ||
-        (reason = check_start(&v)) || (reason = check_tree(&v)))
+        (reason = check_start(&v)) || (reason = check_tree(&v)) || (reason = check_net(&v)))
         return refuse(ret_reason, reason, -EBADMSG);
     *ret = v;
     return 0;

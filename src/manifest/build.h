@@ -34,6 +34,10 @@ struct manifest_rules {
     size_t own_count;
     const char *const *merge; /* executables (path or name), all starts of which are one node */
     size_t merge_count;
+    const char *const *listen; /* network addresses and ports, as net_parse_option (manifest/net.h) takes them */
+    size_t listen_count;
+    const char *const *connect;
+    size_t connect_count;
     bool exec_deny;
     bool debug;
     bool args_host;        /* arguments after the script come from whoever runs it */

@@ -12,6 +12,7 @@
 #include "core/program_key.h"
 #include "core/sha256.h"
 #include "manifest/json_io.h"
+#include "manifest/net.h"
 #include "util/fs.h"
 
 /* ---- the tables that say what stands in the JSON ---- */
@@ -114,6 +115,8 @@ static const struct json_field node_fields[] = {
     FIELD(cascade_node, "stack", JSON_U64, stack_size, .max = MANIFEST_HEAP_MAX),
     FIELD(cascade_node, "args", JSON_STRINGS, args,
           .count_offset = offsetof(struct cascade_node, arg_count), .max = MANIFEST_ARGS_MAX),
+    FIELD(cascade_node, "net", JSON_STRINGS, net, .optional = true,
+          .count_offset = offsetof(struct cascade_node, net_count), .max = MANIFEST_NET_MAX),
     FIELD(cascade_node, "sockets", JSON_STRINGS, sockets, .optional = true,
           .count_offset = offsetof(struct cascade_node, socket_count)),
 };
@@ -155,6 +158,7 @@ static void node_done(struct cascade_node *n)
         cascade_start_done(&n->children[i].start);
     free(n->children);
     strings_free(n->args, n->arg_count);
+    strings_free(n->net, n->net_count);
     strings_free(n->sockets, n->socket_count);
     for (size_t i = 0; i < n->env_count; i++) {
         free(n->env[i].name);
@@ -574,12 +578,27 @@ static int read_list(struct json_place *at, json_t *object, const struct list *l
     return 0;
 }
 
+static int check_net(const struct json_place *at, const struct cascade_node *n)
+{
+    for (size_t i = 0; i < n->net_count; i++) {
+        struct manifest_net rule;
+        if (net_parse(n->net[i], &rule) < 0)
+            return json_refuse(at, "net", "'%.100s' is no network rule, or written otherwise than 'sgxpy manifest' does",
+                               n->net[i]);
+        if (i > 0 && strcmp(n->net[i - 1], n->net[i]) >= 0)
+            return json_refuse(at, "net", "'%.100s' is out of order or repeated", n->net[i]);
+    }
+    return 0;
+}
+
 static int read_node(struct json_place *at, json_t *object, struct cascade_node *n)
 {
     const char *keys[LISTS + 1] = { NULL };
     for (size_t i = 0; i < LISTS; i++)
         keys[i] = lists[i].key;
     int r = json_read_fields(at, object, node_fields, ARRAY_SIZE(node_fields), keys, n);
+    if (r == 0)
+        r = check_net(at, n);
     if (r == 0)
         r = read_list(at, object, &lists[LIST_ENTRIES], CASCADE_STARTS_MAX, check_entry, n);
     if (r == 0 && n->entry_count == 0)

@@ -1,6 +1,6 @@
 /*
  * The cascade: the process nodes of one command with their files, in memory and as JSON (format
- * "sgxpy-cascade", version 2; docs/manifest.md). Tier: hosted. Not thread-safe per object.
+ * "sgxpy-cascade", version 3; docs/manifest.md). Tier: hosted. Not thread-safe per object.
  *
  * The JSON is meant to be read in review and kept in git: keys sorted, one file a line, the same
  * bytes for the same cascade. Strings are bytes; those that are no UTF-8 stand under KEY_hex. It
@@ -19,7 +19,7 @@
 #include "util/err.h"
 
 #define CASCADE_FORMAT    "sgxpy-cascade"
-#define CASCADE_VERSION   2
+#define CASCADE_VERSION   3
 #define CASCADE_SIZE_MAX  (512ul << 20)
 #define CASCADE_NODES_MAX 4096u
 #define CASCADE_STARTS_MAX 65536u /* entry points, or children, of one node */
@@ -84,7 +84,9 @@ struct cascade_node {
     size_t env_count;
     struct cascade_file *files; /* sorted by path bytes */
     size_t file_count;
-    char **sockets; /* for review: what the traced program bound and connected to, sorted */
+    char **net; /* network rules, as net_rule_text (core/net_rule.h) writes them, sorted */
+    size_t net_count;
+    char **sockets; /* for review: named AF_UNIX sockets that the traced program used, sorted */
     size_t socket_count;
 };
 

@@ -9,8 +9,10 @@
 
 #include "core/manifest_leaf.h"
 #include "core/manifest_view.h"
+#include "core/net_rule.h"
 #include "core/path_hash.h"
 #include "manifest/hash.h"
+#include "manifest/net.h"
 #include "util/fs.h"
 
 /* The string pool: equal strings stand once. A dirent's name is the tail of its record's path. */
@@ -42,6 +44,7 @@ struct image {
     struct manifest_child *children;
     struct manifest_grant *grants;
     size_t grant_count;
+    struct manifest_net *net;
     struct manifest_node fixed;
 };
 
@@ -63,6 +66,7 @@ static void image_done(struct image *m)
     free(m->entries);
     free(m->children);
     free(m->grants);
+    free(m->net);
 }
 
 static int no_memory(const struct image *m)
@@ -418,6 +422,26 @@ static int make_grants(struct image *m)
     return r;
 }
 
+/* ---- network ---- */
+
+static int compare_net(const void *a, const void *b)
+{
+    return net_rule_compare(a, b);
+}
+
+static int make_net(struct image *m)
+{
+    const struct cascade_node *n = m->node;
+    m->net = calloc(n->net_count + 1, sizeof(*m->net));
+    if (!m->net)
+        return no_memory(m);
+    for (size_t i = 0; i < n->net_count; i++)
+        if (net_parse(n->net[i], &m->net[i]) < 0)
+            return err_set(m->err, -EBADMSG, "compiling '%s': '%s' is no network rule", n->label, n->net[i]);
+    qsort(m->net, n->net_count, sizeof(*m->net), compare_net);
+    return 0;
+}
+
 static int write_out(const struct image *m, void **ret, size_t *ret_size)
 {
     const struct {
@@ -436,6 +460,7 @@ static int write_out(const struct image *m, void **ret, size_t *ret_size)
         [MANIFEST_ENTRIES - 1] = { m->entries, sizeof(*m->entries), m->node->entry_count },
         [MANIFEST_CHILDREN - 1] = { m->children, sizeof(*m->children), m->node->child_count },
         [MANIFEST_GRANTS - 1] = { m->grants, sizeof(*m->grants), m->grant_count },
+        [MANIFEST_NET - 1] = { m->net, sizeof(*m->net), m->node->net_count },
     };
 
     struct manifest_header h = {
@@ -497,6 +522,8 @@ int manifest_pack(const struct cascade *c, size_t node, const struct manifest_id
         r = make_children(&m);
     if (r == 0)
         r = make_grants(&m);
+    if (r == 0)
+        r = make_net(&m);
     return r < 0 ? r : write_out(&m, ret, ret_size);
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/manifest_view.h"
 #include "core/program_key.h"
+#include "manifest/net.h"
 #include "manifest/table.h"
 #include "manifest/tree.h"
 #include "util/fs.h"
@@ -401,8 +402,22 @@ static int fill_limits(struct cascade_node *n, const struct tree *tree, size_t n
     return 0;
 }
 
-/* ---- sockets ---- */
+/* ---- named sockets ---- */
 
+static int add_socket(struct cascade_node *n, const struct trace_socket *s, struct err *err)
+{
+    char **grown = realloc(n->sockets, (n->socket_count + 1) * sizeof(*grown));
+    if (!grown)
+        return no_memory(err);
+    n->sockets = grown;
+    if (asprintf(&grown[n->socket_count], "%s %s", (s->bits & TRACE_BOUND) ? "bind" : "connect",
+                 s->text) < 0)
+        return no_memory(err);
+    n->socket_count++;
+    return 0;
+}
+
+/* Those that stand outside the run: names that it makes up itself are others each time. */
 static int fill_sockets(struct cascade_node *n, const struct tree *tree, size_t node,
                         const struct trace *const *traces, struct err *err)
 {
@@ -412,15 +427,13 @@ static int fill_sockets(struct cascade_node *n, const struct tree *tree, size_t 
             if (tree_node_of(tree, i, k) != node)
                 continue;
             for (size_t s = 0; s < p->socket_count; s++) {
-                char **grown = realloc(n->sockets, (n->socket_count + 1) * sizeof(*grown));
-                if (!grown)
-                    return no_memory(err);
-                n->sockets = grown;
-                if (asprintf(&grown[n->socket_count], "%s %s",
-                             (p->sockets[s].bits & TRACE_BOUND) ? "bind" : "connect",
-                             p->sockets[s].text) < 0)
-                    return no_memory(err);
-                n->socket_count++;
+                const struct trace_socket *socket = &p->sockets[s];
+                if (socket->path == TRACE_NO_PATH ||
+                    trace_is_temporary(&traces[i]->paths[socket->path]))
+                    continue;
+                int r = add_socket(n, socket, err);
+                if (r < 0)
+                    return r;
             }
         }
     if (n->socket_count == 0)
@@ -465,5 +478,7 @@ int process_fill(struct cascade_node *n, const struct tree *tree, size_t node,
         r = fill_limits(n, tree, node, traces, rules, err);
     if (r == 0)
         r = fill_sockets(n, tree, node, traces, err);
+    if (r == 0)
+        r = net_fill(n, tree, node, traces, rules, report, err);
     return r;
 }

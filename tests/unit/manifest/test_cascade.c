@@ -100,8 +100,8 @@ static const struct {
 } bad[] = {
     { "no JSON", "{", "", "line 2", -EBADMSG },
     { "other format", "sgxpy-cascade", "sgxpy-trace", "format", -EBADMSG },
-    { "newer version", "\"version\": 2", "\"version\": 3", "version 3 is unknown", -EPROTO },
-    { "version is text", "\"version\": 2", "\"version\": \"2\"", "version", -EBADMSG },
+    { "newer version", "\"version\": 3", "\"version\": 4", "version 4 is unknown", -EPROTO },
+    { "version is text", "\"version\": 3", "\"version\": \"3\"", "version", -EBADMSG },
     { "unknown key on top", "\"version\"", "\"x\": 1, \"version\"", "unknown key 'x'", -EBADMSG },
     { "unknown key in node", "\"cwd\"", "\"cwdx\": 1, \"cwd\"", "nodes[0]: unknown key 'cwdx'",
       -EBADMSG },
@@ -147,7 +147,7 @@ static const struct {
     { "argument object", "{\"hex\": \"ff\"}", "{\"hex\": \"ff\", \"a\": 1}", "element 2",
       -EBADMSG },
     { "too many threads", "\"threads\": 4", "\"threads\": 1025", "threads: 1025", -EBADMSG },
-    { "bytes behind", "\"version\": 2\n}", "\"version\": 2\n}x", "line", -EBADMSG },
+    { "bytes behind", "\"version\": 3\n}", "\"version\": 3\n}x", "line", -EBADMSG },
     { "mtime_nsec", "\"mtime\": -5", "\"mtime\": -5, \"mtime_nsec\": 1000000000", "mtime_nsec",
       -EBADMSG },
 };
