@@ -134,7 +134,7 @@ static int read_head(struct child *c)
     for (int i = 1; i <= SIGNAL_MAX; i++)
         if (head->ignored & SIGNAL_BIT(i))
             g_process.actions->of[i].handler = HANDLER_IGNORE;
-    hub_client_init(g_boot_tree.control_slot, head->secret);
+    hub_client_init(g_boot_tree.control_slot, head->pid, &head->ticket);
     /* Where the parent was, if this node knows such a place. */
     const struct manifest_str *traced = &process_node()->cwd;
     const char *instead = manifest_str_ptr(&g_manifest, *traced);

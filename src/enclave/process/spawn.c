@@ -69,7 +69,7 @@ static int slots_get(struct spawn *s)
     if (hub_is_here()) {
         int r = hub_start();
         if (r == 0)
-            r = peer_new(g_process.pid, s->pid, s->edge.mrenclave, &s->peer, s->head.secret);
+            r = peer_new(g_process.pid, s->pid, s->edge.mrenclave, &s->peer, &s->head.ticket);
         if (r < 0)
             return r;
         s->control_slot = s->peer->control_slot;
@@ -80,11 +80,13 @@ static int slots_get(struct spawn *s)
                            .args = { (uint64_t)(uint32_t)s->pid },
                            .data = s->edge.mrenclave,
                            .size = sizeof(s->edge.mrenclave),
-                           .reply = s->head.secret,
-                           .room = sizeof(s->head.secret) };
+                           .reply = &s->head.ticket,
+                           .room = sizeof(s->head.ticket) };
     int64_t r = hub_ask(&ask);
     if (r < 0)
         return (int)r;
+    if (ask.reply_size != sizeof(s->head.ticket))
+        return -EIO;
     s->control_slot = (uint32_t)ask.out[0];
     s->spawn_slot = (uint32_t)ask.out[1];
     return 0;

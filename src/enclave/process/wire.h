@@ -17,7 +17,7 @@
 #include "arch/regs.h"
 #include "arch/thread.h"
 #include "sys/limits.h"
-#include "tree/channel.h"
+#include "tree/attest.h"
 
 #define WIRE_EXEC 1u
 #define WIRE_FORK 2u
@@ -27,7 +27,7 @@
 struct wire_head {
     uint32_t kind;
     int32_t pid;
-    uint8_t secret[CHANNEL_SECRET_SIZE]; /* of the child's control channel */
+    struct attest_ticket ticket; /* of the child's control channel */
     uint32_t umask;
     uint32_t fd_limit;
     uint64_t mask;    /* blocked signals */

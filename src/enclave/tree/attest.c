@@ -25,6 +25,7 @@
 #include "arch/crypto.h"
 #include "arch/string.h"
 #include "border/border.h"
+#include "core/aes_cmac.h"
 #include "core/bytes.h"
 #include "core/sha256.h"
 #include "process/process.h"
@@ -47,6 +48,7 @@ enum check {
     CHECK_EDGE,
     CHECK_CONFIRM,
     CHECK_POINT,
+    CHECK_WORD,
 };
 
 enum role { ROLE_PARENT = 1, ROLE_CHILD = 2 };
@@ -131,16 +133,22 @@ static void report_for(const uint8_t mrenclave[static SGX_HASH_SIZE],
     *ret = out.report;
 }
 
+/* What the CPU makes the MACs of REPORTs for this enclave with. ret: 16-byte aligned; the caller wipes it. */
+static void report_key(const struct sgx_report *report, uint8_t ret[static SGX_KEY_SIZE])
+{
+    struct sgx_keyrequest ALIGNED(512) request = { .key_name = SGX_KEY_REPORT };
+    memcpy(request.key_id, report->key_id, sizeof(request.key_id));
+    if (enclu_egetkey(&request, ret))
+        panic("EGETKEY gives no REPORT key");
+}
+
 /* Was it made on this CPU for this enclave? */
 static bool mac_right(const struct sgx_report *report)
 {
-    struct sgx_keyrequest ALIGNED(512) request = { .key_name = SGX_KEY_REPORT };
     uint8_t ALIGNED(16) key[SGX_KEY_SIZE];
     uint8_t mac[SGX_MAC_SIZE];
 
-    memcpy(request.key_id, report->key_id, sizeof(request.key_id));
-    if (enclu_egetkey(&request, key))
-        panic("EGETKEY gives no REPORT key");
+    report_key(report, key);
     island_cmac(key, report, SGX_REPORT_MAC_COVERS, mac);
     bytes_wipe(key, sizeof(key));
     bool right = bytes_equal_ct(mac, report->mac, sizeof(mac));
@@ -380,4 +388,76 @@ void attest_parent(uint32_t slot, struct channel *ret, bool *ret_self)
         panic("this enclave starts only under its parent: %s", why);
     channel_keys(ret, e.keys.secret);
     *ret_self = memcmp(e.m1.report.mrenclave, g_self.mrenclave, sizeof(g_self.mrenclave)) == 0;
+}
+
+/* --- tickets
+ * ----------------------------------------------------------------------------------------- */
+
+/* REPORTDATA but for its last block, the word. */
+static void ticket_data(uint32_t slot, int32_t pid, uint8_t ret[static SGX_REPORTDATA_SIZE])
+{
+    /* No other REPORT of this library OS ends so, nor begins with a hash of something that begins so. */
+    static const uint8_t tag[SGX_REPORTDATA_SIZE - SGX_HASH_SIZE - ATTEST_WORD_SIZE] = "SXPYTREE ticket";
+    struct {
+        uint8_t tag[sizeof(tag)];
+        uint8_t cascade[MANIFEST_HASH_SIZE];
+        uint64_t slot, pid;
+    } bound = { .slot = slot, .pid = (uint64_t)(int64_t)pid };
+    static_assert(sizeof(bound) == 16 + 32 + 16, "no padding");
+
+    memcpy(bound.tag, tag, sizeof(bound.tag));
+    memcpy(bound.cascade, process_node()->cascade_id, sizeof(bound.cascade));
+    island_sha256(&bound, sizeof(bound), ret);
+    memcpy(ret + SGX_HASH_SIZE, tag, sizeof(tag));
+    memset(ret + SGX_REPORTDATA_SIZE - ATTEST_WORD_SIZE, 0, ATTEST_WORD_SIZE);
+}
+
+static_assert(offsetof(struct sgx_report, report_data) + SGX_REPORTDATA_SIZE == SGX_REPORT_MAC_COVERS &&
+                  ATTEST_WORD_SIZE == AES_BLOCK_SIZE,
+              "the word is the MAC's last block");
+
+static void ticket_secret(const struct attest_ticket *ticket, const uint8_t word[static ATTEST_WORD_SIZE],
+                          uint8_t ret[static CHANNEL_SECRET_SIZE])
+{
+    static const char info[] = "SXPYTREE ticket";
+    struct {
+        uint8_t secret[CHANNEL_SECRET_SIZE], word[ATTEST_WORD_SIZE];
+    } both;
+    uint8_t salt[SHA256_SIZE];
+
+    memcpy(both.secret, ticket->secret, sizeof(both.secret));
+    memcpy(both.word, word, sizeof(both.word));
+    if (!ATTEST_CHECKS(CHECK_WORD))
+        memset(both.word, 0, sizeof(both.word));
+    island_sha256(&ticket->challenge, sizeof(ticket->challenge), salt);
+    island_hkdf(salt, sizeof(salt), &both, sizeof(both), info, sizeof(info) - 1, ret, CHANNEL_SECRET_SIZE);
+    bytes_wipe(&both, sizeof(both));
+}
+
+void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint32_t slot, int32_t pid,
+                       struct attest_ticket *ret, uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+{
+    uint8_t data[SGX_REPORTDATA_SIZE];
+    uint8_t *word = data + SGX_REPORTDATA_SIZE - ATTEST_WORD_SIZE;
+    ticket_data(slot, pid, data);
+    cpu_random(word, ATTEST_WORD_SIZE);
+    cpu_random(ret->secret, sizeof(ret->secret));
+    report_for(mrenclave, &g_self, data, &ret->challenge);
+    memset(ret->challenge.report_data, 0, sizeof(ret->challenge.report_data));
+    ticket_secret(ret, word, ret_secret);
+    bytes_wipe(data, sizeof(data));
+}
+
+void attest_ticket_use(const struct attest_ticket *ticket, uint32_t slot, int32_t pid,
+                       uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+{
+    struct sgx_report report = ticket->challenge;
+    uint8_t ALIGNED(16) key[SGX_KEY_SIZE];
+    uint8_t word[ATTEST_WORD_SIZE];
+    ticket_data(slot, pid, report.report_data);
+    report_key(&report, key);
+    island_cmac_last(key, &report, SGX_REPORT_MAC_COVERS - ATTEST_WORD_SIZE, report.mac, word);
+    bytes_wipe(key, sizeof(key));
+    ticket_secret(ticket, word, ret_secret);
+    bytes_wipe(word, sizeof(word));
 }

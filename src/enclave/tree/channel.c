@@ -2,7 +2,7 @@
  * Channels between enclaves (channel.h). Tier: enclave.
  *
  * A message in its cell: size = AES_GCM_TAG_SIZE + n; the tag first, then n bytes of ciphertext, so
- * that both are 16-byte aligned. Nonce: the sequence number. Associated data: direction, slot,
+ * that both are 16-byte aligned. A greeting stands between them, and counts in size. Nonce: the sequence number. Associated data: direction, slot,
  * sequence number; n is authenticated as the ciphertext's length.
  *
  * All that is read of the region: the counters (when to look), a cell's size (bounded), its tag
@@ -81,7 +81,7 @@ enum { CELL_SIZE = 0, CELL_TAG = 2, CELL_TEXT = 4 };
 static_assert(sizeof(struct tree_cell) == CELL_TAG * 8, "cell head");
 static_assert(TREE_CELL_SIZE % 16 == 0 && TREE_SLOT_HEAD % 16 == 0 && TREE_REGION_HEAD % 16 == 0,
               "cells are aligned");
-static_assert(CELL_TEXT * 8 + TREE_MESSAGE_MAX <= TREE_CELL_SIZE, "room for a message");
+static_assert(CELL_TEXT * 8 + CHANNEL_GREETING_SIZE + TREE_MESSAGE_MAX <= TREE_CELL_SIZE, "room for a message");
 
 struct bound {
     uint32_t direction, slot;
@@ -135,12 +135,35 @@ void channel_wipe(struct channel *channel)
     channel->broken = true;
 }
 
+static void greeted_keys(struct channel *channel, const uint8_t secret[static CHANNEL_SECRET_SIZE],
+                         const uint8_t greeting[static CHANNEL_GREETING_SIZE])
+{
+    static const char info[] = "SXPYTREE greeting";
+    uint8_t own[CHANNEL_SECRET_SIZE];
+    island_hkdf(greeting, CHANNEL_GREETING_SIZE, secret, CHANNEL_SECRET_SIZE, info, sizeof(info) - 1,
+                own, sizeof(own));
+    channel_keys(channel, own);
+    bytes_wipe(own, sizeof(own));
+}
+
+void channel_init_greeted(struct channel *channel, uint32_t slot, bool ping,
+                          const uint8_t secret[static CHANNEL_SECRET_SIZE], const uint8_t *greeting)
+{
+    static_assert(CHANNEL_GREETING_SIZE == CHANNEL_SECRET_SIZE, "one place for either");
+    channel_begin(channel, slot, greeting != NULL, ping);
+    channel->greets = true;
+    memcpy(channel->greeting, greeting ? greeting : secret, sizeof(channel->greeting));
+    if (greeting)
+        greeted_keys(channel, secret, greeting);
+}
+
 /* The keys go at once: nothing is sealed or opened any more. */
 static int64_t break_off(struct channel *channel)
 {
     channel->broken = true;
     bytes_wipe(&channel->seal, sizeof(channel->seal));
     bytes_wipe(&channel->open, sizeof(channel->open));
+    bytes_wipe(channel->greeting, sizeof(channel->greeting));
     return -EPIPE;
 }
 
@@ -186,21 +209,30 @@ static void seal(struct channel *channel, const void *data, uint32_t size)
     uint8_t nonce[AES_GCM_NONCE_SIZE];
     uint64_t tag[AES_GCM_TAG_SIZE / 8];
 
+    volatile uint64_t *text = cell + CELL_TEXT;
+    uint32_t front = 0;
+
     nonce_of(channel->sent, nonce);
     /* Counted first: whatever happens, this nonce is used up. */
     channel->sent++;
+    if (channel->greets) {
+        for (; front < CHANNEL_GREETING_SIZE; front += 8)
+            *text++ = load_le64(channel->greeting + front);
+        channel->greets = false;
+    }
     island_gcm_seal_out(&channel->seal, nonce, &bound, sizeof(bound), data, size,
-                        (void *)(uintptr_t)(cell + CELL_TEXT), (uint8_t *)tag);
+                        (void *)(uintptr_t)text, (uint8_t *)tag);
     cell[CELL_TAG] = tag[0];
     cell[CELL_TAG + 1] = tag[1];
     cell[CELL_SIZE + 1] = 0;
-    cell[CELL_SIZE] = size + AES_GCM_TAG_SIZE;
+    cell[CELL_SIZE] = size + AES_GCM_TAG_SIZE + front;
 }
 
 /* May it send? -EPIPE if not; streams wait for a free cell. */
 static int64_t ready_to_send(struct channel *channel, uint32_t size)
 {
     ASSERT(size <= TREE_MESSAGE_MAX);
+    ASSERT(!channel->greets || channel->out == TREE_TO_SERVER);
     if (channel->broken)
         return -EPIPE;
     if (channel->sent >= SEQUENCE_MAX)
@@ -257,6 +289,17 @@ static void taken(struct channel *channel)
         (void)border_call2(OCALL_TREE_TAKEN, 0, channel->slot, channel->in);
 }
 
+/* The server's first message: what stands in front of it makes the keys. */
+static void be_greeted(struct channel *channel, const volatile uint64_t *text)
+{
+    uint8_t greeting[CHANNEL_GREETING_SIZE];
+    for (uint32_t i = 0; i < sizeof(greeting) / 8; i++)
+        store_le64(greeting + i * 8u, text[i]);
+    greeted_keys(channel, channel->greeting, greeting);
+    bytes_wipe(channel->greeting, sizeof(channel->greeting));
+    channel->greets = false;
+}
+
 /* Opens the next message, which has come. */
 static int64_t take(struct channel *channel, void *buf, uint32_t room)
 {
@@ -265,14 +308,22 @@ static int64_t take(struct channel *channel, void *buf, uint32_t room)
     uint8_t nonce[AES_GCM_NONCE_SIZE];
     uint32_t size = (uint32_t)cell[CELL_SIZE];
     uint64_t tag[AES_GCM_TAG_SIZE / 8] = { cell[CELL_TAG], cell[CELL_TAG + 1] };
+    const volatile uint64_t *text = cell + CELL_TEXT;
 
+    if (channel->greets && channel->in == TREE_TO_SERVER) {
+        if (size < CHANNEL_GREETING_SIZE)
+            return break_off(channel);
+        be_greeted(channel, text);
+        size -= CHANNEL_GREETING_SIZE;
+        text += CHANNEL_GREETING_SIZE / 8;
+    }
     if (size < AES_GCM_TAG_SIZE || size - AES_GCM_TAG_SIZE > TREE_MESSAGE_MAX ||
         size - AES_GCM_TAG_SIZE > room || channel->received >= SEQUENCE_MAX)
         return break_off(channel);
     size -= AES_GCM_TAG_SIZE;
     nonce_of(channel->received, nonce);
     if (island_gcm_open_in(&channel->open, nonce, &bound, sizeof(bound),
-                           (const void *)(uintptr_t)(cell + CELL_TEXT), size, (const uint8_t *)tag,
+                           (const void *)(uintptr_t)text, size, (const uint8_t *)tag,
                            buf) < 0)
         return break_off(channel);
     taken(channel);

@@ -17,6 +17,7 @@
 #include "arch/cpu.h"
 #include "arch/string.h"
 #include "border/border.h"
+#include "core/bytes.h"
 #include "mm/heap.h"
 #include "process/process.h"
 #include "process/vfork.h"
@@ -148,8 +149,9 @@ static void told(struct waiter *waiter)
     hub_wake();
 }
 
-int link_new(struct peer *peer, struct link **ret, uint32_t *ret_slot,
-             uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+/* ret_ticket: its control channel's; NULL: a thread's, whose secret it gets itself. */
+static int link_make(struct peer *peer, uint32_t *ret_slot, struct attest_ticket *ret_ticket,
+                     uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
 {
     struct link *link = heap_alloc(sizeof(*link));
     if (!link)
@@ -160,22 +162,32 @@ int link_new(struct peer *peer, struct link **ret, uint32_t *ret_slot,
         heap_free(link);
         return r;
     }
-    cpu_random(ret_secret, CHANNEL_SECRET_SIZE);
-    channel_init(&link->channel, slot, false, true, ret_secret);
+    /* Before the hub's thread sees the link. */
+    if (ret_ticket) {
+        attest_ticket_new(peer->mrenclave, slot, peer->pid, ret_ticket, ret_secret);
+        channel_init_greeted(&link->channel, slot, true, ret_secret, NULL);
+    } else {
+        cpu_random(ret_secret, CHANNEL_SECRET_SIZE);
+        channel_init(&link->channel, slot, false, true, ret_secret);
+    }
     link->peer = peer;
     link->job.peer = peer;
     link->job.slot = slot;
     link->job.waiter.notify = told;
     g_hub.links[slot] = link;
-    if (ret)
-        *ret = link;
     *ret_slot = slot;
     return 0;
 }
 
-int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer **ret,
-             uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+int link_new(struct peer *peer, uint32_t *ret_slot, uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
 {
+    return link_make(peer, ret_slot, NULL, ret_secret);
+}
+
+int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer **ret,
+             struct attest_ticket *ret_ticket)
+{
+    uint8_t secret[CHANNEL_SECRET_SIZE];
     struct peer *peer = heap_alloc(sizeof(*peer));
     if (!peer)
         return -ENOMEM;
@@ -188,7 +200,8 @@ int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer 
     mutex_take(&g_hub.mutex);
     int r = peer_spawned_by(pid, parent) ? -EBUSY : slot_new(&peer->spawn_slot);
     if (r == 0) {
-        r = link_new(peer, NULL, &peer->control_slot, ret_secret);
+        r = link_make(peer, &peer->control_slot, ret_ticket, secret);
+        bytes_wipe(secret, sizeof(secret));
         if (r < 0)
             slot_free(peer->spawn_slot);
     }
@@ -472,6 +485,9 @@ static void take(struct link *link)
         return;
     if (size < (int64_t)sizeof(g_in->request) ||
         g_in->request.size != (uint64_t)size - sizeof(g_in->request)) {
+        if (!link->peer->hello)
+            log_error("process %d ends: what it said first was not said by the program that it was to be, or "
+                      "was changed on the way", link->peer->pid);
         doom(link->peer, SIGKILL);
         return;
     }

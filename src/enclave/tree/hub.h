@@ -17,6 +17,7 @@
 
 #include "core/attr.h"
 #include "thread/wait.h"
+#include "tree/attest.h"
 #include "tree/channel.h"
 
 #define HUB_DATA_MAX (64u << 10) /* bytes of data beside a request or reply */
@@ -34,9 +35,10 @@ enum hub_op {
     HUB_FORGET_PID,  /* (pid): it never will */
     HUB_CHILD_EXIT,  /* (pid, status): one that never got an enclave of its own (vfork) has ended */
     HUB_SPAWN,       /* (pid: of a child that does not run yet, or the own: exec in place); data: MRENCLAVE
-                        -> out[0] control slot, out[1] spawn slot; data: secret of the control channel */
+                        -> out[0] control slot, out[1] spawn slot; data: struct attest_ticket */
     HUB_SPAWN_DONE,  /* (pid, error, by exec: 0/1): it runs (0); or it does not: the slots are free again.
-                        With the own pid and 0: the new enclave is this process now, this one must leave */
+                        With the own pid and 0: the new enclave is this process now, this one must leave.
+                        -EPROTO: it cannot run, it has not said hello; as with an error */
     HUB_WAIT,        /* blocking: (idtype, id, options) -> ret pid; out[0] status; out[1] uid; out[2..3]
                         user, system us */
     HUB_KILL,        /* (pid as kill(2), signal, code, value) */
@@ -110,8 +112,8 @@ void hub_events_fetch(void);
 /* The same at a process's start, once its parent has seen to the end that it starts. Before, nothing of the program may
  * run: what did would have been done by a process that was never there, if the parent is told that it failed. */
 void hub_started(void);
-/* A new process: its control channel; then says hello. */
-void hub_client_init(uint32_t control_slot, uint8_t secret[static CHANNEL_SECRET_SIZE]);
+/* A new process: its control channel, by the ticket that came from its parent, which is wiped; then says hello. */
+void hub_client_init(uint32_t control_slot, int32_t pid, struct attest_ticket *ticket);
 /* This process ends: the status as wait4 gives it. No return. */
 NORETURN void hub_leave(int32_t status);
 

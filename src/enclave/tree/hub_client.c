@@ -6,9 +6,11 @@
 #include <asm/errno.h>
 #include <linux/signal.h>
 
+#include "arch/cpu.h"
 #include "arch/string.h"
 #include "arch/thread.h"
 #include "border/border.h"
+#include "core/bytes.h"
 #include "mm/dsm.h"
 #include "mm/heap.h"
 #include "process/process.h"
@@ -81,13 +83,11 @@ int64_t hub_ask(struct hub_ask *ask)
     return ret;
 }
 
-static struct hub_line *line_new(uint32_t slot, uint8_t secret[static CHANNEL_SECRET_SIZE])
+static struct hub_line *line_new(uint32_t slot)
 {
     struct hub_line *line = heap_alloc(sizeof(*line));
-    if (!line)
-        return NULL;
-    line->slot = slot;
-    channel_init(&line->channel, slot, true, true, secret);
+    if (line)
+        line->slot = slot;
     return line;
 }
 
@@ -110,10 +110,11 @@ static struct hub_line *own_line(int64_t *ret_error)
             return NULL;
         if (ask.reply_size != sizeof(secret) || ask.out[0] >= TREE_SLOTS)
             lost();
-        line = line_new((uint32_t)ask.out[0], secret);
-        memset(secret, 0, sizeof(secret));
+        line = line_new((uint32_t)ask.out[0]);
         if (!line)
             lost(); /* the slot would stay half open */
+        channel_init(&line->channel, line->slot, true, true, secret);
+        bytes_wipe(secret, sizeof(secret));
     }
     thread->hub_line = line;
     return line;
@@ -198,12 +199,17 @@ void hub_started(void)
     fetch(true);
 }
 
-void hub_client_init(uint32_t control_slot, uint8_t secret[static CHANNEL_SECRET_SIZE])
+void hub_client_init(uint32_t control_slot, int32_t pid, struct attest_ticket *ticket)
 {
-    g_client.control = line_new(control_slot, secret);
-    memset(secret, 0, CHANNEL_SECRET_SIZE);
+    uint8_t secret[CHANNEL_SECRET_SIZE], greeting[CHANNEL_GREETING_SIZE];
+    g_client.control = line_new(control_slot);
     if (!g_client.control)
         panic("no memory for the channel to the tree's root");
+    attest_ticket_use(ticket, control_slot, pid, secret);
+    cpu_random(greeting, sizeof(greeting));
+    channel_init_greeted(&g_client.control->channel, control_slot, true, secret, greeting);
+    bytes_wipe(secret, sizeof(secret));
+    bytes_wipe(ticket, sizeof(*ticket));
     if (hub_ask(&(struct hub_ask){ .op = HUB_HELLO }) < 0)
         lost();
 }

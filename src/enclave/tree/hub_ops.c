@@ -7,6 +7,7 @@
 #include "abi/layout.h"
 #include "arch/string.h"
 #include "border/border.h"
+#include "core/bytes.h"
 #include "tree/hub.h"
 #include "tree/links.h"
 #include "process/process.h"
@@ -40,7 +41,7 @@ static int64_t serve_open(struct hub_job *job)
     for (uint32_t i = 0; i < TREE_SLOTS; i++)
         count += g_hub.links[i] && g_hub.links[i]->peer == job->peer;
     /* One for each of its threads, and the control channel. */
-    int r = count > LAYOUT_THREADS_MAX ? -EAGAIN : link_new(job->peer, NULL, &slot, job->reply_data);
+    int r = count > LAYOUT_THREADS_MAX ? -EAGAIN : link_new(job->peer, &slot, job->reply_data);
     mutex_drop(&g_hub.mutex);
     if (r < 0)
         return r;
@@ -121,11 +122,14 @@ static int64_t serve_spawn(struct hub_job *job)
     if (job->request.size != MANIFEST_HASH_SIZE ||
         (pid != peer_pid(job->peer) && !unborn(job, pid)))
         return -EINVAL;
-    int r = peer_new(peer_pid(job->peer), pid, job->data, &peer, job->reply_data);
+    struct attest_ticket ticket;
+    int r = peer_new(peer_pid(job->peer), pid, job->data, &peer, &ticket);
     if (r < 0)
         return r;
     peer->by = job->peer;
-    job->reply.size = CHANNEL_SECRET_SIZE;
+    memcpy(job->reply_data, &ticket, sizeof(ticket));
+    bytes_wipe(&ticket, sizeof(ticket));
+    job->reply.size = sizeof(ticket);
     job->reply.out[0] = peer->control_slot;
     job->reply.out[1] = peer->spawn_slot;
     return 0;
@@ -139,7 +143,12 @@ static int64_t serve_spawn_done(struct hub_job *job)
     mutex_drop(&g_hub.mutex);
     if (!peer || peer->by != job->peer)
         return -EINVAL;
-    peer_spawned(peer, job->request.args[1] ? -EAGAIN : 0);
+    bool failed = job->request.args[1] != 0;
+    /* What it is it has proved with its first word. */
+    bool proved = peer->hello;
+    peer_spawned(peer, failed || !proved ? -EAGAIN : 0);
+    if (!failed && !proved)
+        return -EPROTO;
     if (job->request.args[2])
         ptable_execed((int32_t)job->request.args[0]);
     return 0;

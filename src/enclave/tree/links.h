@@ -5,6 +5,7 @@
 
 #include "abi/manifest.h"
 #include "thread/mutex.h"
+#include "tree/attest.h"
 #include "tree/channel.h"
 #include "tree/hub.h"
 
@@ -54,14 +55,13 @@ struct peer *peer_running(int32_t pid);
 struct peer *peer_spawning(int32_t pid); /* the youngest: a forked child may exec before its parent is done */
 /* The one that this process (its parent, or itself: exec in place) is starting. */
 struct peer *peer_spawned_by(int32_t pid, int32_t parent);
-/* -EAGAIN: no slot is free. */
-MUST_CHECK int link_new(struct peer *peer, struct link **ret, uint32_t *ret_slot,
-                        uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
+/* A channel for one of its threads. -EAGAIN: no slot is free. */
+MUST_CHECK int link_new(struct peer *peer, uint32_t *ret_slot, uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
 MUST_CHECK int slot_new(uint32_t *ret);
 void slot_free(uint32_t slot);
-/* A peer whose program is to start: its control channel's secret and its slots. */
+/* A peer whose program is to start: its slots, and the ticket by which it proves that it is that program. */
 MUST_CHECK int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer **ret,
-                        uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
+                        struct attest_ticket *ret_ticket);
 /* It started (error 0), or did not and is gone. */
 void peer_spawned(struct peer *peer, int error);
 

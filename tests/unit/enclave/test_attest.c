@@ -53,6 +53,7 @@ enum {
     EDGE = 1 << 10,
     CONFIRM = 1 << 11,
     POINT = 1 << 12,
+    WORD = 1 << 13,
 };
 #define M0_SIZE   32u
 #define M1_SIZE   (32u + 40u + 432u)
@@ -84,6 +85,7 @@ struct outcome {
 };
 
 uint32_t g_attest_checks = ALL;
+static uint32_t g_attest_keep; /* on also in an evil side: what it computes, not what it checks */
 static struct outcome *g_outcome; /* shared with the processes */
 static struct outcome g_before;   /* an honest run */
 static uint8_t *g_regions[2];     /* the parent's, the child's view */
@@ -209,7 +211,7 @@ static void become(const struct side *side, uint8_t *region)
 {
     g_side = side;
     /* The role is no check of others but what one says of oneself: also an evil side says it. */
-    g_attest_checks = (side->evil ? ROLE : ALL) & ~side->without;
+    g_attest_checks = (side->evil ? ROLE | g_attest_keep : ALL) & ~side->without;
     g_node = (struct manifest_node){ .flags = side->is.attributes.flags & SGX_ATTR_DEBUG
                                                   ? MANIFEST_INSECURE_DEBUG
                                                   : 0 };
@@ -759,13 +761,136 @@ static void test_self(void **state UNUSED)
     assert_memory_equal(attest_mrenclave(), want, 32);
 }
 
+/* --- tickets
+ * ---------------------------------------------------------------------------------------- */
+
+#define HUB     0x88
+#define CONTROL 2u
+#define PID     107
+
+static struct attest_ticket g_ticket, g_old_ticket;
+static uint8_t g_ticket_secret[CHANNEL_SECRET_SIZE];
+
+/* The hub gives a ticket for the child. */
+static void ticket_make(uint32_t without, struct attest_ticket *ret, uint8_t *ret_secret)
+{
+    struct side hub = side_new(HUB);
+    uint8_t mrenclave[32];
+    hub.without = without;
+    become(&hub, g_regions[0]);
+    memset(mrenclave, CHILD, sizeof(mrenclave));
+    attest_ticket_new(mrenclave, CONTROL, PID, ret, ret_secret);
+}
+
+/* Does who has this ticket speak with the hub? */
+static bool ticket_works(const struct side *side, const struct attest_ticket *ticket, uint32_t slot, int32_t pid)
+{
+    uint8_t secret[CHANNEL_SECRET_SIZE];
+    become(side, g_regions[1]);
+    attest_ticket_use(ticket, slot, pid, secret);
+    return memcmp(secret, g_ticket_secret, sizeof(secret)) == 0;
+}
+
+static void is_parent(struct side *s)
+{
+    memset(s->is.mrenclave, PARENT, sizeof(s->is.mrenclave));
+}
+/* A fork of the root, or a root of another run: what it can EGETKEY checks REPORTs for the hub. */
+static void is_hub(struct side *s)
+{
+    memset(s->is.mrenclave, HUB, sizeof(s->is.mrenclave));
+}
+static void ticket_old(struct attest_ticket *t)
+{
+    *t = g_old_ticket;
+}
+static void ticket_old_challenge(struct attest_ticket *t)
+{
+    t->challenge = g_old_ticket.challenge;
+}
+static void ticket_other_hub(struct attest_ticket *t)
+{
+    t->challenge.mrenclave[5] ^= 1;
+}
+
+static void test_tickets(void **state UNUSED)
+{
+    static const struct {
+        const char *name;
+        void (*who)(struct side *);
+        void (*how)(struct attest_ticket *);
+        uint32_t slot;
+        int32_t pid;
+        bool works, without; /* without: where the word does not count */
+    } cases[] = {
+        { "the child", NULL, NULL, CONTROL, PID, true, true },
+        { "its parent plays it", is_parent, NULL, CONTROL, PID, false, true },
+        { "an enclave of the hub's measurement plays it", is_hub, NULL, CONTROL, PID, false, true },
+        { "another node plays it", enclave_other, NULL, CONTROL, PID, false, true },
+        { "the child in a DEBUG enclave", debug, NULL, CONTROL, PID, false, true },
+        { "with the provisioning key", provision, NULL, CONTROL, PID, false, true },
+        { "with another XFRM", xfrm_more, NULL, CONTROL, PID, false, true },
+        { "with another MISCSELECT", misc_other, NULL, CONTROL, PID, false, true },
+        { "of another cascade", cascade_other, NULL, CONTROL, PID, false, true },
+        { "on another machine", cpu_other, NULL, CONTROL, PID, false, true },
+        { "ticket of another slot", NULL, NULL, CONTROL + 1, PID, false, true },
+        { "ticket of another process", NULL, NULL, CONTROL, PID + 1, false, true },
+        { "ticket of another start", NULL, ticket_old, CONTROL, PID, false, false },
+        { "challenge of another start", NULL, ticket_old_challenge, CONTROL, PID, false, false },
+        { "challenge in another hub's name", NULL, ticket_other_hub, CONTROL, PID, false, false },
+    };
+    for (int without = 0; without < 2; without++) {
+        ticket_make(without ? WORD : 0, &g_old_ticket, g_ticket_secret);
+        ticket_make(without ? WORD : 0, &g_ticket, g_ticket_secret);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+            struct side side = side_new(CHILD);
+            struct attest_ticket ticket = g_ticket;
+            side.evil = true; /* its attest_self() would stop some of them */
+            if (cases[i].who)
+                cases[i].who(&side);
+            if (cases[i].how)
+                cases[i].how(&ticket);
+            g_attest_keep = without ? 0 : WORD;
+            if (ticket_works(&side, &ticket, cases[i].slot, cases[i].pid) !=
+                (without ? cases[i].without : cases[i].works))
+                fail_msg("%s%s", cases[i].name, without ? ", without the word" : "");
+        }
+    }
+    g_attest_keep = 0;
+}
+
+/* What goes to the parent: not the word, and every byte of it counts. */
+static void test_ticket_bytes(void **state UNUSED)
+{
+    struct side child = side_new(CHILD);
+    uint8_t before[CHANNEL_SECRET_SIZE];
+    ticket_make(0, &g_old_ticket, before);
+    ticket_make(0, &g_ticket, g_ticket_secret);
+    assert_memory_not_equal(before, g_ticket_secret, sizeof(before));
+    assert_memory_not_equal(g_ticket.secret, g_old_ticket.secret, sizeof(before));
+    assert_memory_not_equal(g_ticket.secret, g_ticket_secret, sizeof(before));
+    assert_memory_not_equal(g_ticket.challenge.mac, g_old_ticket.challenge.mac, SGX_MAC_SIZE);
+    for (size_t i = 0; i < SGX_REPORTDATA_SIZE; i++)
+        assert_int_equal(g_ticket.challenge.report_data[i], 0);
+    for (size_t i = 0; i < sizeof(g_ticket); i++) {
+        struct attest_ticket ticket = g_ticket;
+        ((uint8_t *)&ticket)[i] ^= 0x40;
+        if (ticket_works(&child, &ticket, CONTROL, PID))
+            fail_msg("byte %zu does not count", i);
+    }
+    /* Again with the same one, as the host may start that enclave twice: it is the greeting that keeps them apart. */
+    assert_true(ticket_works(&child, &g_ticket, CONTROL, PID));
+    assert_true(ticket_works(&child, &g_ticket, CONTROL, PID));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_honest),     cmocka_unit_test(test_children),
         cmocka_unit_test(test_parents),    cmocka_unit_test(test_messages),
         cmocka_unit_test(test_same_again), cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_self),
+        cmocka_unit_test(test_self),       cmocka_unit_test(test_tickets),
+        cmocka_unit_test(test_ticket_bytes),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -343,6 +343,115 @@ static void test_keys_differ(void **state UNUSED)
     assert_int_equal(channel_send(&g_client, "x", 1), -EPIPE);
 }
 
+/* --- greetings
+ * ------------------------------------------------------------------------------------------- */
+
+static const uint8_t g_greetings[2][CHANNEL_GREETING_SIZE] = { { 1, 2, 3 }, { 4, 5, 6 } };
+
+static void start_greeted(void)
+{
+    start(true);
+    channel_init_greeted(&g_client, SLOT, true, g_secret, g_greetings[0]);
+    channel_init_greeted(&g_server, SLOT, true, g_secret, NULL);
+}
+
+static void flip_greeting(void)
+{
+    sent(0)->bytes[AES_GCM_TAG_SIZE + CHANNEL_GREETING_SIZE - 1] ^= 1;
+}
+static void flip_greeted_text(void)
+{
+    sent(0)->bytes[AES_GCM_TAG_SIZE + CHANNEL_GREETING_SIZE] ^= 1;
+}
+static void no_greeting(void)
+{
+    sent(0)->size = CHANNEL_GREETING_SIZE - 1;
+}
+static void greeting_alone(void)
+{
+    sent(0)->size = CHANNEL_GREETING_SIZE;
+}
+static void no_tag(void)
+{
+    sent(0)->size = CHANNEL_GREETING_SIZE + AES_GCM_TAG_SIZE - 1;
+}
+static void greeted_huge(void)
+{
+    sent(0)->size = UINT32_MAX;
+}
+static void greeting_of_another(void)
+{
+    memcpy(sent(0)->bytes + AES_GCM_TAG_SIZE, g_greetings[1], CHANNEL_GREETING_SIZE);
+}
+
+static void test_greeting(void **state UNUSED)
+{
+    static char large[TREE_MESSAGE_MAX];
+    char text[64];
+    start_greeted();
+    assert_true(bytes_zero_ct(&g_server.seal, sizeof(g_server.seal)));
+    assert_int_equal(channel_try_receive(&g_server, text, sizeof(text)), -EAGAIN);
+    assert_true(g_server.greets);
+    for (unsigned n = 0; n < 3; n++) { /* only the first has one in front */
+        assert_int_equal(channel_send(&g_client, "request", 8), 0);
+        assert_int_equal(sent(0)->size, AES_GCM_TAG_SIZE + (n == 0 ? CHANNEL_GREETING_SIZE : 0) + 8);
+        assert_int_equal(channel_receive(&g_server, text, sizeof(text), false), 8);
+        assert_string_equal(text, "request");
+        assert_false(g_server.greets || g_client.greets);
+        assert_true(bytes_zero_ct(g_server.greeting, sizeof(g_server.greeting))); /* the secret */
+        assert_int_equal(channel_send(&g_server, "answer", 7), 0);
+        assert_int_equal(channel_receive(&g_client, text, sizeof(text), false), 7);
+    }
+    /* The largest message has room, too. */
+    start_greeted();
+    assert_int_equal(channel_send(&g_client, large, sizeof(large)), 0);
+    assert_int_equal(channel_receive(&g_server, large, sizeof(large), false), sizeof(large));
+
+    /* Two with one secret have no key in common, nor that of a channel without. */
+    struct channel other, plain;
+    start_greeted();
+    channel_init_greeted(&other, SLOT, true, g_secret, g_greetings[1]);
+    channel_init(&plain, SLOT, true, true, g_secret);
+    assert_memory_not_equal(&g_client.seal, &other.seal, sizeof(other.seal));
+    assert_memory_not_equal(&g_client.open, &other.open, sizeof(other.open));
+    assert_memory_not_equal(&g_client.seal, &plain.seal, sizeof(plain.seal));
+    /* The server goes on with the one whose first message it gets. */
+    assert_int_equal(channel_send(&g_client, "one", 4), 0);
+    assert_int_equal(channel_receive(&g_server, text, sizeof(text), false), 4);
+    assert_int_equal(channel_send(&other, "two", 4), 0);
+    assert_int_equal(channel_try_receive(&g_server, text, sizeof(text)), -EPIPE);
+
+    static const struct {
+        const char *name;
+        void (*how)(void);
+    } attacks[] = {
+        { "flipped greeting", flip_greeting },
+        { "flipped text", flip_greeted_text },
+        { "flipped tag", flip_tag },
+        { "no greeting", no_greeting },
+        { "greeting alone", greeting_alone },
+        { "no room for the tag", no_tag },
+        { "huge", greeted_huge },
+        { "another's greeting", greeting_of_another },
+        { "longer", lengthen },
+        { "shorter", cut },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(attacks); i++) {
+        start_greeted();
+        assert_int_equal(channel_send(&g_client, "request", 8), 0);
+        attacks[i].how();
+        if (channel_try_receive(&g_server, text, sizeof(text)) != -EPIPE || !g_server.broken ||
+            !bytes_zero_ct(g_server.greeting, sizeof(g_server.greeting)))
+            fail_msg("%s: taken", attacks[i].name);
+    }
+    /* Another secret. */
+    static const uint8_t secret[CHANNEL_SECRET_SIZE] = { 7, 2 };
+    start_greeted();
+    channel_init_greeted(&g_client, SLOT, true, secret, g_greetings[0]);
+    assert_int_equal(channel_send(&g_client, "request", 8), 0);
+    assert_int_equal(channel_try_receive(&g_server, text, sizeof(text)), -EPIPE);
+}
+
 /* The region is never written with plain text, and no sequence number seals twice. */
 static void test_nonces(void **state UNUSED)
 {
@@ -598,7 +707,7 @@ int main(void)
         cmocka_unit_test(test_attacks_would_work),
         cmocka_unit_test(test_random_attacks),
         cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_keys_differ),
+        cmocka_unit_test(test_keys_differ), cmocka_unit_test(test_greeting),
         cmocka_unit_test(test_nonces),
         cmocka_unit_test(test_call),
         cmocka_unit_test(test_interrupted_receive),

@@ -25,7 +25,7 @@
 
 static struct {
     struct in in;
-    bool full;
+    bool full, broken;
     struct out out;
     uint32_t answers;
 } g_slots[64];
@@ -37,6 +37,8 @@ int64_t channel_try_receive(struct channel *channel, void *buf, uint32_t room)
     if (!g_slots[channel->slot].full)
         return -EAGAIN;
     g_slots[channel->slot].full = false;
+    if (g_slots[channel->slot].broken)
+        return -EPIPE;
     channel->received++;
     uint32_t size = (uint32_t)sizeof(struct hub_request) + g_slots[channel->slot].in.request.size;
     assert_true(size <= room);
@@ -55,6 +57,31 @@ void channel_init(struct channel *channel, uint32_t slot, bool client UNUSED, bo
                   const uint8_t secret[static CHANNEL_SECRET_SIZE] UNUSED)
 {
     *channel = (struct channel){ .slot = slot };
+}
+
+/* The channel of a process that has to prove what it is: greets stays, as nobody takes the greeting here. */
+void channel_init_greeted(struct channel *channel, uint32_t slot, bool ping UNUSED,
+                          const uint8_t secret[static CHANNEL_SECRET_SIZE], const uint8_t *greeting)
+{
+    assert_null(greeting);
+    *channel = (struct channel){ .slot = slot, .greets = true };
+    memcpy(channel->greeting, secret, sizeof(channel->greeting));
+}
+
+static struct {
+    uint8_t mrenclave[MANIFEST_HASH_SIZE];
+    uint32_t slot;
+    int32_t pid;
+} g_ticket; /* the last one that was made */
+
+void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint32_t slot, int32_t pid,
+                       struct attest_ticket *ret, uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+{
+    memcpy(g_ticket.mrenclave, mrenclave, sizeof(g_ticket.mrenclave));
+    g_ticket.slot = slot;
+    g_ticket.pid = pid;
+    memset(ret, 0x71, sizeof(*ret));
+    memset(ret_secret, 0x5e, CHANNEL_SECRET_SIZE);
 }
 
 void channel_wipe(struct channel *channel UNUSED) {}
@@ -105,7 +132,11 @@ uint64_t border_out(unsigned i UNUSED)
 {
     return 0;
 }
-void log_error(const char *format UNUSED, ...) {}
+static uint32_t g_lines;
+void log_error(const char *format UNUSED, ...)
+{
+    g_lines++;
+}
 void panic(const char *format UNUSED, ...)
 {
     abort();
@@ -250,10 +281,11 @@ static int64_t say(uint32_t slot, struct hub_request request)
 static int32_t process(uint32_t *ret_slot)
 {
     struct peer *peer;
-    uint8_t secret[CHANNEL_SECRET_SIZE], mrenclave[MANIFEST_HASH_SIZE] = { 0 };
+    struct attest_ticket ticket;
+    uint8_t mrenclave[MANIFEST_HASH_SIZE] = { 0 };
     int32_t pid = ptable_new(ROOT);
     assert_true(pid > 0);
-    assert_int_equal(peer_new(ROOT, pid, mrenclave, &peer, secret), 0);
+    assert_int_equal(peer_new(ROOT, pid, mrenclave, &peer, &ticket), 0);
     *ret_slot = peer->control_slot;
     assert_int_equal(SAY(*ret_slot, .op = HUB_HELLO), 0);
     peer_spawned(peer, 0);
@@ -323,6 +355,7 @@ static void test_pids(void **state UNUSED)
     assert_int_equal(spawn(slot, unborn, &other), -EINVAL);
     assert_int_equal(SAY(slot, .op = HUB_FORGET_PID, .args = { (uint64_t)unborn }), -ESRCH);
     assert_int_equal(SAY(slot, .op = HUB_CHILD_EXIT, .args = { (uint64_t)unborn, 0 }), -ESRCH);
+    assert_int_equal(SAY(child, .op = HUB_HELLO), 0);
     assert_int_equal(SAY(slot, .op = HUB_SPAWN_DONE, .args = { (uint64_t)unborn, 0 }), 0);
     assert_int_equal(SAY(slot, .op = HUB_FORGET_PID, .args = { (uint64_t)unborn }), -ESRCH);
     assert_int_equal(SAY(slot, .op = HUB_CHILD_EXIT, .args = { (uint64_t)unborn, 0 }), -ESRCH);
@@ -337,6 +370,53 @@ static void test_pids(void **state UNUSED)
     assert_int_equal(SAY(slot, .op = HUB_NEW_PID, .self = stranger), -ESRCH);
     assert_int_equal(SAY(slot, .op = HUB_WAIT, .self = ROOT), -ESRCH);
     assert_int_equal(status_of(stranger), -EAGAIN);
+}
+
+/* Whoever starts it: a child has a ticket for the enclave that its parent named, and gets nothing before it used it. */
+static void test_proof(void **state UNUSED)
+{
+    uint32_t slot, child;
+    (void)process(&slot);
+    for (int own = 0; own < 2; own++) { /* exec in place as well */
+        int32_t pid = own ? peer_pid(g_hub.links[slot]->peer) : (int32_t)SAY(slot, .op = HUB_NEW_PID);
+        post(slot, (struct hub_request){ .op = HUB_SPAWN, .size = MANIFEST_HASH_SIZE, .args = { (uint64_t)pid } });
+        memset(g_slots[slot].in.data, 0xbb, MANIFEST_HASH_SIZE);
+        round_of_hub();
+        assert_int_equal(g_slots[slot].out.reply.ret, 0);
+        child = (uint32_t)g_slots[slot].out.reply.out[0];
+
+        struct attest_ticket want;
+        memset(&want, 0x71, sizeof(want));
+        assert_int_equal(g_slots[slot].out.reply.size, sizeof(want));
+        assert_memory_equal(g_slots[slot].out.data, &want, sizeof(want));
+        assert_int_equal(g_ticket.slot, child);
+        assert_int_equal(g_ticket.pid, pid);
+        assert_int_equal(g_ticket.mrenclave[31], 0xbb);
+        assert_memory_equal(peer_mrenclave(g_hub.links[child]->peer), g_ticket.mrenclave, MANIFEST_HASH_SIZE);
+        /* The key's secret is not what went to the parent. */
+        assert_true(g_hub.links[child]->channel.greets);
+        assert_int_equal(g_hub.links[child]->channel.greeting[0], 0x5e);
+
+        /* A parent that says that it runs, though it has not spoken: it does not, whoever it is. */
+        assert_int_equal(SAY(slot, .op = HUB_SPAWN_DONE, .args = { (uint64_t)pid, 0, 1 }), -EPROTO);
+        assert_null(peer_spawning(pid));
+        assert_true(own ? peer_running(pid) == g_hub.links[slot]->peer : !peer_running(pid));
+        assert_null(g_hub.links[child]);
+        if (!own)
+            assert_int_equal(SAY(slot, .op = HUB_FORGET_PID, .args = { (uint64_t)pid }), 0);
+    }
+    /* One that speaks, but not with the right key: as nonsense on a channel. */
+    int32_t pid = (int32_t)SAY(slot, .op = HUB_NEW_PID);
+    assert_int_equal(spawn(slot, pid, &child), 0);
+    uint32_t lines = g_lines;
+    g_slots[child].broken = true;
+    assert_int_equal(SAY(child, .op = HUB_HELLO), LATER);
+    assert_int_equal(g_lines, lines + 1);
+    assert_true(peer_spawning(pid)->doomed);
+    g_slots[child].broken = false;
+    assert_int_equal(SAY(child, .op = HUB_HELLO), LATER);
+    assert_false(peer_spawning(pid)->hello);
+    assert_int_equal(SAY(slot, .op = HUB_SPAWN_DONE, .args = { (uint64_t)pid, (uint64_t)EAGAIN }), 0);
 }
 
 /* Nothing of the program runs before its parent has said that it started. */
@@ -423,7 +503,7 @@ int main(void)
     ptable_init(64);
 #define T(name) cmocka_unit_test_setup_teardown(name, start, finish)
     const struct CMUnitTest tests[] = {
-        T(test_signals), T(test_pids), T(test_started), T(test_ends_while_starting), T(test_lost), T(test_cancel),
+        T(test_signals), T(test_pids), T(test_proof), T(test_started), T(test_ends_while_starting), T(test_lost), T(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
