@@ -11,7 +11,9 @@
 #include "arch/thread.h"
 #include "border/border.h"
 #include "mm/checkpoint.h"
+#include "ipc/pidfd.h"
 #include "mm/heap.h"
+#include "mm/uaccess.h"
 #include "process/wire.h"
 #include "signal/state.h"
 #include "tree/attest.h"
@@ -26,15 +28,15 @@
 
 /* --- asking for pids and slots: of the table here, or of the hub ---------------------------------- */
 
-int32_t spawn_pid(void)
+int32_t spawn_pid(int exit_signal)
 {
     if (!hub_is_here())
-        return (int32_t)hub_ask(&(struct hub_ask){ .op = HUB_NEW_PID });
+        return (int32_t)hub_ask(&(struct hub_ask){ .op = HUB_NEW_PID, .args = { (uint64_t)exit_signal } });
     int r = hub_start();
-    return r < 0 ? r : ptable_new(process_current()->pid);
+    return r < 0 ? r : ptable_new(process_current()->pid, exit_signal);
 }
 
-static void forget_pid(int32_t pid)
+void spawn_pid_forget(int32_t pid)
 {
     if (hub_is_here())
         ptable_forget(pid);
@@ -236,30 +238,42 @@ int spawn_exec(struct process *process, const struct program *program, bool repl
     return r;
 }
 
-int32_t spawn_fork(const struct regs *regs, uint64_t child_settid, uint64_t child_cleartid,
-                   uint64_t tls, uint64_t stack)
+/* The child has its copy of the descriptors already: it does not get this one. */
+static int put_pidfd(int32_t pid, uint64_t user, int *ret_fd)
+{
+    int32_t fd = pidfd_install(pid, 0);
+    if (fd < 0)
+        return fd;
+    *ret_fd = fd;
+    return PUT_USER((int32_t *)(uintptr_t)user, &fd);
+}
+
+int32_t spawn_fork(const struct regs *regs, const struct fork_wish *wish)
 {
     struct cpu_state ALIGNED(64) state;
     cpu_state_save(&state);
     struct thread *thread = current();
     struct process *process = process_current();
-    int32_t pid = spawn_pid();
+    int pidfd = -1;
+    int32_t pid = spawn_pid(wish->exit_signal);
     if (pid < 0)
         return pid;
     struct spawn *s = spawn_new(pid);
     if (!s) {
-        forget_pid(pid);
+        spawn_pid_forget(pid);
         return -ENOMEM;
     }
     memcpy(s->edge.mrenclave, attest_mrenclave(), sizeof(s->edge.mrenclave));
     int r = start(s, process, true);
+    if (r == 0 && wish->pidfd)
+        r = put_pidfd(pid, wish->pidfd, &pidfd);
     if (r == 0) {
         struct tree_stream *out = &s->stream;
         struct wire_fork fork = {
             .regs = *regs,
-            .child_settid = child_settid,
-            .child_cleartid = child_cleartid,
-            .tls = tls,
+            .child_settid = wish->child_settid,
+            .child_cleartid = wish->child_cleartid,
+            .tls = wish->tls,
             .stack_base = thread->signal.stack_base,
             .stack_size = thread->signal.stack_size,
             .stack_flags = thread->signal.stack_flags,
@@ -268,8 +282,8 @@ int32_t spawn_fork(const struct regs *regs, uint64_t child_settid, uint64_t chil
         fork.regs.rax = 0;
         fork.regs.orig_rax = UINT64_MAX;
         fork.regs.full = 1;
-        if (stack)
-            fork.regs.rsp = stack;
+        if (wish->stack)
+            fork.regs.rsp = wish->stack;
         send_head(s, process, WIRE_FORK);
         tree_put_bytes(out, &fork, sizeof(fork));
         tree_put_bytes(out, &state, sizeof(state));
@@ -281,7 +295,9 @@ int32_t spawn_fork(const struct regs *regs, uint64_t child_settid, uint64_t chil
     }
     done(s, r);
     if (r < 0)
-        forget_pid(pid);
+        spawn_pid_forget(pid);
+    if (r < 0 && pidfd >= 0)
+        (void)fd_close(pidfd);
     if (r == -EPIPE)
         r = -EAGAIN;
     return r < 0 ? r : pid;

@@ -35,14 +35,21 @@ void program_done(struct program *program);
  * process). 0: it runs; with replace there is no return on success. Nothing was started on failure:
  * -EACCES (not admitted), -EAGAIN, -ENOMEM, -EIO. */
 MUST_CHECK int spawn_exec(struct process *process, const struct program *program, bool replace);
-/* A new pid, child of this process, for a vfork child. -EAGAIN, -ENOMEM. */
-MUST_CHECK int32_t spawn_pid(void);
+/* A new pid, child of this process, for a vfork child; exit_signal as ptable_new(). -EINVAL, -EAGAIN, -ENOMEM. */
+MUST_CHECK int32_t spawn_pid(int exit_signal);
+/* It is given back: nothing ran under it. */
+void spawn_pid_forget(int32_t pid);
 /* A vfork child ends without exec. status as wait4 gives it. */
 void spawn_pid_exit(int32_t pid, int32_t status);
-/* fork(2): regs as the child is to go on with (rax 0). The child's pid; clone's CLONE_CHILD_SETTID,
- * CLONE_CHILD_CLEARTID addresses or 0; tls: a new FS base, stack: a new rsp, or 0. */
-MUST_CHECK int32_t spawn_fork(const struct regs *regs, uint64_t child_settid, uint64_t child_cleartid,
-                              uint64_t tls, uint64_t stack);
+/* What fork(2)'s like, clone(2), may ask for besides; addresses of the program or 0. */
+struct fork_wish {
+    uint64_t child_settid, child_cleartid;
+    uint64_t tls, stack;   /* a new FS base, a new rsp */
+    uint64_t pidfd;        /* where its pidfd is to go (ipc/pidfd.h) */
+    int exit_signal;
+};
+/* fork(2): regs as the child is to go on with (rax 0). The child's pid, or as spawn_pid(), -EMFILE, -EFAULT. */
+MUST_CHECK int32_t spawn_fork(const struct regs *regs, const struct fork_wish *wish);
 
 /* The child's side, from boot(): speaks with the parent, then starts or goes on with the program. */
 NORETURN void spawn_child_main(uint32_t spawn_slot, uint32_t control_slot);

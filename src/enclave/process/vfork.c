@@ -12,10 +12,12 @@
 
 #include "arch/exception.h"
 #include "arch/string.h"
+#include "ipc/pidfd.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/spawn.h"
 #include "signal/state.h"
+#include "sys/limits.h"
 #include "thread/futex.h"
 #include "thread/threads.h"
 #include "vfs/fd.h"
@@ -29,6 +31,7 @@ static void vfork_free(struct vfork *vfork)
     fs_state_free(vfork->child.fs);
     signal_actions_free(vfork->child.actions);
     heap_free(vfork->private);
+    heap_free(vfork->limits);
     heap_free(vfork);
 }
 
@@ -43,11 +46,26 @@ static struct vfork *vfork_new(struct process *parent)
     vfork->child.fs = fs_state_copy(parent->fs);
     vfork->child.actions = signal_actions_copy(parent->actions);
     vfork->private = heap_alloc(sizeof(*vfork->private));
-    if (!vfork->child.fds || !vfork->child.fs || !vfork->child.actions || !vfork->private) {
+    vfork->limits = heap_alloc(sizeof(*vfork->limits));
+    if (!vfork->child.fds || !vfork->child.fs || !vfork->child.actions || !vfork->private ||
+        !vfork->limits) {
         vfork_free(vfork);
         return NULL;
     }
+    limits_get(vfork->limits);
     return vfork;
+}
+
+/* The child has its copy of the descriptors already: it does not get this one. */
+static int put_pidfd(int32_t pid, uint64_t user)
+{
+    int32_t fd = pidfd_install(pid, 0);
+    if (fd < 0)
+        return fd;
+    int r = PUT_USER((int32_t *)(uintptr_t)user, &fd);
+    if (r < 0)
+        (void)fd_close(fd);
+    return r;
 }
 
 int vfork_begin(struct regs *regs, const struct vfork_wish *wish)
@@ -59,10 +77,13 @@ int vfork_begin(struct regs *regs, const struct vfork_wish *wish)
     struct vfork *vfork = vfork_new(parent);
     if (!vfork)
         return -ENOMEM;
-    int32_t pid = spawn_pid();
-    if (pid < 0) {
+    int32_t pid = spawn_pid(wish->exit_signal);
+    int r = pid < 0 ? pid : wish->pidfd ? put_pidfd(pid, wish->pidfd) : 0;
+    if (r < 0) {
+        if (pid >= 0)
+            spawn_pid_forget(pid);
         vfork_free(vfork);
-        return pid;
+        return r;
     }
     vfork->child.pid = pid;
     vfork->regs = *regs;

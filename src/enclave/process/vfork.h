@@ -22,6 +22,7 @@
 #include "process/process.h"
 #include "signal/signal.h"
 
+struct limits;
 struct signal_private;
 
 struct vfork {
@@ -33,6 +34,7 @@ struct vfork {
     struct signal_private *private; /* the child's, until it begins */
     uint64_t clear_child_tid, robust_list;
     char name[16];
+    struct limits *limits;          /* the child's */
 };
 
 struct vfork_wish {
@@ -40,8 +42,11 @@ struct vfork_wish {
     bool set_tls;   /* CLONE_SETTLS */
     bool clear_handlers; /* CLONE_CLEAR_SIGHAND */
     uint64_t tls, clear_child_tid;
+    uint64_t pidfd;  /* address for the child's pidfd, or 0 */
+    int exit_signal;
 };
-/* regs: the caller's of vfork(2) or its like. 0: the calling thread is the child now. -EAGAIN, -ENOMEM. */
+/* regs: the caller's of vfork(2) or its like. 0: the calling thread is the child now. -EAGAIN, -ENOMEM, -EINVAL,
+ * -EMFILE, -EFAULT. */
 MUST_CHECK int vfork_begin(struct regs *regs, const struct vfork_wish *wish);
 
 /* Only where process_current()->vfork: the child became another program; the parent goes on. */

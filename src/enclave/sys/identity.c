@@ -17,6 +17,7 @@
 #include "mm/mm.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "process/vfork.h"
 #include "sys/limits.h"
 #include "sys/process.h"
 #include "sys/sys.h"
@@ -176,24 +177,30 @@ int64_t sys_setdomainname(const struct sysargs *args)
 /* --- limits ------------------------------------------------------------------------------------ */
 
 /* What the program set; nothing here enforces more than the descriptor table and mm do. */
-static struct rlimit64 g_limits[RLIM_NLIMITS];
+static struct limits g_limits;
 static bool g_limits_ready;
-static uint64_t g_limits_set;
+
+static struct limits *own_limits(void)
+{
+    const struct process *process = process_current();
+    return process->vfork ? process->vfork->limits : &g_limits;
+}
 
 static struct rlimit64 *limits(void)
 {
+    struct rlimit64 *of = g_limits.of;
     if (!g_limits_ready) {
         const struct manifest_node *node = process_node();
         for (unsigned i = 0; i < RLIM_NLIMITS; i++)
-            g_limits[i] = (struct rlimit64){ UINT64_MAX, UINT64_MAX };
-        g_limits[RLIMIT_STACK] = (struct rlimit64){ node->stack_size, UINT64_MAX };
-        g_limits[RLIMIT_NOFILE] = (struct rlimit64){ node->fd_limit, node->fd_limit };
-        g_limits[RLIMIT_CORE] = (struct rlimit64){ 0, 0 };
-        g_limits[RLIMIT_NPROC] = (struct rlimit64){ node->thread_count, node->thread_count };
-        g_limits[RLIMIT_NICE] = g_limits[RLIMIT_RTPRIO] = (struct rlimit64){ 0, 0 };
+            of[i] = (struct rlimit64){ UINT64_MAX, UINT64_MAX };
+        of[RLIMIT_STACK] = (struct rlimit64){ node->stack_size, UINT64_MAX };
+        of[RLIMIT_NOFILE] = (struct rlimit64){ node->fd_limit, node->fd_limit };
+        of[RLIMIT_CORE] = (struct rlimit64){ 0, 0 };
+        of[RLIMIT_NPROC] = (struct rlimit64){ node->thread_count, node->thread_count };
+        of[RLIMIT_NICE] = of[RLIMIT_RTPRIO] = (struct rlimit64){ 0, 0 };
         g_limits_ready = true;
     }
-    return g_limits;
+    return own_limits()->of;
 }
 
 static int set_limit(unsigned which, struct rlimit64 want)
@@ -204,7 +211,7 @@ static int set_limit(unsigned which, struct rlimit64 want)
     if (want.rlim_max > now->rlim_max)
         return -EPERM;
     *now = want;
-    g_limits_set |= 1ull << which;
+    own_limits()->set |= 1ull << which;
     if (which == RLIMIT_NOFILE)
         fd_limit_set(want.rlim_cur < INT32_MAX ? (int)want.rlim_cur : INT32_MAX);
     return 0;
@@ -212,16 +219,16 @@ static int set_limit(unsigned which, struct rlimit64 want)
 
 void limits_get(struct limits *ret)
 {
-    ret->set = g_limits_set;
-    memcpy(ret->of, limits(), sizeof(ret->of));
+    (void)limits();
+    *ret = *own_limits();
 }
 
 void limits_inherit(const struct limits *from)
 {
     for (unsigned i = 0; i < RLIM_NLIMITS; i++)
         if (from->set >> i & 1) {
-            g_limits_set |= 1ull << i;
             limits()[i] = from->of[i];
+            own_limits()->set |= 1ull << i;
         }
 }
 
@@ -301,6 +308,11 @@ int64_t sys_prctl(const struct sysargs *args)
         return 0;
     case PR_SET_PDEATHSIG:
         return args->a[1] > 64 ? -EINVAL : process_pdeathsig((int)args->a[1]);
+    case PR_SET_CHILD_SUBREAPER: return process_set_subreaper(args->a[1] != 0);
+    case PR_GET_CHILD_SUBREAPER: {
+        int on = process_get_subreaper();
+        return on < 0 ? on : PUT_USER((int *)args->a[1], &on);
+    }
     case PR_GET_PDEATHSIG: return PUT_USER((int *)args->a[1], &process_current()->pdeathsig);
     case PR_SET_NO_NEW_PRIVS: return args->a[1] == 1 ? 0 : -EINVAL;
     case PR_GET_NO_NEW_PRIVS: return 1;

@@ -9,6 +9,7 @@
 #include <linux/wait.h>
 
 #include "arch/string.h"
+#include "ipc/pidfd.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "process/vfork.h"
@@ -18,6 +19,8 @@
 #include "thread/wait.h"
 #include "tree/hub.h"
 #include "tree/ptable.h"
+#include "vfs/fd.h"
+#include "vfs/linux.h"
 
 sys_fn sys_getppid, sys_getpgrp, sys_getpgid, sys_setpgid, sys_getsid, sys_setsid, sys_wait4,
     sys_waitid;
@@ -93,6 +96,16 @@ int process_pdeathsig(int signal)
     return (int)r;
 }
 
+int process_set_subreaper(bool on)
+{
+    return hub_is_here() ? ptable_set_subreaper(self(), on) : (int)ask(HUB_SUBREAPER, 1, on);
+}
+
+int process_get_subreaper(void)
+{
+    return hub_is_here() ? ptable_get_subreaper(self()) : (int)ask(HUB_SUBREAPER, 0, 0);
+}
+
 int32_t process_tty_pgrp(void)
 {
     return hub_is_here() ? ptable_tty_pgrp() : (int32_t)ask(HUB_TTY_PGRP, 0, 0);
@@ -105,22 +118,35 @@ int process_set_tty_pgrp(int32_t pgid)
 
 /* --- kill ------------------------------------------------------------------------------------------- */
 
-int process_kill(int32_t pid, const struct signal_info *info)
+/* born: 0, or the birth of the one process meant. */
+static int kill_born(int32_t pid, uint64_t born, const struct signal_info *info)
 {
     /* A thread of this process may be playing it. */
     if (pid > 0 && info->number && vfork_signal(pid, info))
         return 0;
+    if (hub_is_here() && born && ptable_life(pid, born) == PTABLE_GONE)
+        return -ESRCH;
     if (hub_is_here())
         return ptable_kill(self(), pid, info);
     int64_t r = hub_ask(&(struct hub_ask){ .op = HUB_KILL,
                                            .args = { (uint64_t)(int64_t)pid,
                                                      (uint64_t)(int64_t)info->number,
                                                      (uint64_t)(int64_t)info->code,
-                                                     info->value } });
+                                                     info->value, born } });
     /* What is meant for this process too is there before kill returns (kill(2)). */
     if (r == 0 && pid <= 0)
         hub_events_fetch();
     return (int)r;
+}
+
+int process_kill(int32_t pid, const struct signal_info *info)
+{
+    return kill_born(pid, 0, info);
+}
+
+int process_kill_one(const struct pidfd_target *target, const struct signal_info *info)
+{
+    return kill_born(target->pid, target->born, info);
 }
 
 int process_stopped(int signal)
@@ -158,12 +184,21 @@ void process_set_nowait(bool nowait)
         (void)!ask(HUB_NOWAIT, nowait, 0);
 }
 
-static int wait_here(int idtype, int32_t id, int options, struct ptable_waited *ret)
+/* Whom waitid(2) and its like wait for. */
+struct whom {
+    int idtype, options;
+    int32_t id;
+    uint64_t born; /* 0, or of P_PID: its birth */
+};
+
+static int wait_here(const struct whom *whom, struct ptable_waited *ret)
 {
     for (;;) {
+        if (whom->born && ptable_life(whom->id, whom->born) == PTABLE_GONE)
+            return -ECHILD;
         struct waiter waiter = { .thread = current() };
         waitq_add(ptable_queue(self()), &waiter);
-        int r = ptable_wait(self(), idtype, id, options, ret), parked = 0;
+        int r = ptable_wait(self(), whom->idtype, whom->id, whom->options, ret), parked = 0;
         if (r == -EAGAIN)
             parked = thread_park(OCALL_NEVER);
         waitq_remove(&waiter);
@@ -174,12 +209,12 @@ static int wait_here(int idtype, int32_t id, int options, struct ptable_waited *
     }
 }
 
-static int wait_at_hub(int idtype, int32_t id, int options, struct ptable_waited *ret)
+static int wait_at_hub(const struct whom *whom, struct ptable_waited *ret)
 {
     struct hub_ask ask = { .op = HUB_WAIT,
-                           .args = { (uint64_t)(int64_t)idtype, (uint64_t)(int64_t)id,
-                                     (uint64_t)(int64_t)options } };
-    int64_t pid = options & WNOHANG ? hub_ask(&ask) : hub_ask_blocking(&ask);
+                           .args = { (uint64_t)(int64_t)whom->idtype, (uint64_t)(int64_t)whom->id,
+                                     (uint64_t)(int64_t)whom->options, whom->born } };
+    int64_t pid = whom->options & WNOHANG ? hub_ask(&ask) : hub_ask_blocking(&ask);
     if (pid == -EINTR)
         return -ERESTARTSYS;
     if (pid < 0)
@@ -200,22 +235,21 @@ static bool minds_sigchld(void)
 }
 
 /* 0: *ret is a child that has ended; pid 0: none has, and WNOHANG. -ECHILD, -ERESTARTSYS. */
-static int wait_for(int idtype, int32_t id, int options, struct ptable_waited *ret)
+static int wait_for(struct whom whom, struct ptable_waited *ret)
 {
     if (process_current()->vfork) /* it has made none */
         return -ECHILD;
-    if (idtype == P_PGID && id == 0) {
-        id = process_pgid(0);
-        if (id < 0)
-            return id;
+    if (whom.idtype == P_PGID && whom.id == 0) {
+        whom.id = process_pgid(0);
+        if (whom.id < 0)
+            return whom.id;
     }
     bool here = hub_is_here();
-    int r = here ? wait_here(idtype, id, options, ret)
-                 : wait_at_hub(idtype, id, options, ret);
+    int r = here ? wait_here(&whom, ret) : wait_at_hub(&whom, ret);
     /* SIGCHLD was sent before: it is there when wait returns. */
     if (r == 0 && ret->pid && !here && minds_sigchld())
         hub_events_fetch();
-    if (r == 0 && ret->pid && !(options & WNOWAIT)) {
+    if (r == 0 && ret->pid && !(whom.options & WNOWAIT)) {
         __atomic_fetch_add(&g_children_user_us, ret->user_us, __ATOMIC_RELAXED);
         __atomic_fetch_add(&g_children_system_us, ret->system_us, __ATOMIC_RELAXED);
     }
@@ -240,9 +274,11 @@ int64_t sys_wait4(const struct sysargs *args)
         return -EINVAL;
     if (pid == INT32_MIN)
         return -ESRCH;
-    int idtype = pid == -1 ? P_ALL : pid > 0 ? P_PID : P_PGID;
+    struct whom whom = { .idtype = pid == -1 ? P_ALL : pid > 0 ? P_PID : P_PGID,
+                         .options = (int)(options | WEXITED),
+                         .id = pid == -1 ? 0 : pid < 0 ? -pid : pid };
     struct ptable_waited waited = { 0 };
-    int r = wait_for(idtype, pid == -1 ? 0 : pid < 0 ? -pid : pid, (int)(options | WEXITED), &waited);
+    int r = wait_for(whom, &waited);
     if (r < 0 || !waited.pid)
         return r;
     if (args->a[1] && PUT_USER((int32_t *)(uintptr_t)args->a[1], &waited.status) < 0)
@@ -267,6 +303,25 @@ static int put_info(uint64_t user, const struct ptable_waited *waited)
     return r < 0 ? r : copy_to_user(info + 16, rest, sizeof(rest));
 }
 
+/* The child that a pidfd names; one with PIDFD_NONBLOCK is not waited for: *ret_nonblock. */
+static int whom_of_pidfd(int fd, struct whom *ret, bool *ret_nonblock)
+{
+    struct file *file = fd >= 0 ? fd_get(fd) : NULL;
+    struct pidfd_target target;
+    if (!file)
+        return fd < 0 ? -EINVAL : -EBADF;
+    bool is = pidfd_target(file, &target);
+    *ret_nonblock = (file->flags & O_NONBLOCK) && !(ret->options & WNOHANG);
+    file_unref(file);
+    if (!is)
+        return -EBADF;
+    ret->idtype = P_PID;
+    ret->id = target.pid;
+    ret->born = target.born;
+    ret->options |= *ret_nonblock ? WNOHANG : 0;
+    return 0;
+}
+
 int64_t sys_waitid(const struct sysargs *args)
 {
     int idtype = (int)args->a[0];
@@ -276,6 +331,9 @@ int64_t sys_waitid(const struct sysargs *args)
                     __WCLONE | __WALL) ||
         !(options & (WEXITED | WSTOPPED | WCONTINUED)))
         return -EINVAL;
+    struct whom whom = { .idtype = idtype, .id = id, .options = (int)options };
+    bool nonblock = false;
+    int r = 0;
     switch (idtype) {
     case P_ALL: break;
     case P_PID:
@@ -286,11 +344,17 @@ int64_t sys_waitid(const struct sysargs *args)
         if (id < 0)
             return -EINVAL;
         break;
-    case P_PIDFD: return id < 0 ? -EINVAL : -EBADF; /* there are none: pidfd_open is ENOSYS */
+    case P_PIDFD:
+        r = whom_of_pidfd(id, &whom, &nonblock);
+        if (r < 0)
+            return r;
+        break;
     default: return -EINVAL;
     }
     struct ptable_waited waited = { 0 };
-    int r = wait_for(idtype, id, (int)options, &waited);
+    r = wait_for(whom, &waited);
+    if (r == 0 && !waited.pid && nonblock)
+        r = -EAGAIN;
     if (r == 0 && waited.pid && args->a[4] && put_usage(args->a[4], &waited) < 0)
         return -EFAULT;
     /* As Linux: written also where there was none. */

@@ -12,6 +12,7 @@
 #include "process/process.h"
 #include "signal/state.h"
 #include "sys/process.h"
+#include "sys/signal.h"
 #include "sys/sys.h"
 #include "thread/clock.h"
 #include "thread/threads.h"
@@ -188,11 +189,11 @@ static struct signal_info own_info(int number, int code)
 }
 
 /* To the calling process itself. */
-static int64_t send_self(int number, const struct signal_info *info)
+int64_t signal_send_self(const struct signal_info *info)
 {
-    if (number == SIGKILL)
+    if (info->number == SIGKILL)
         process_killed(SIGKILL);
-    if (!number)
+    if (!info->number)
         return 0;
     /* A vfork child is this thread. */
     return signal_queue(process_current()->vfork ? current() : NULL, info);
@@ -206,7 +207,7 @@ int64_t sys_kill(const struct sysargs *args)
         return -EINVAL;
     if (pid != process_pid())
         return process_kill(pid, &info);
-    (void)!send_self(info.number, &info);
+    (void)!signal_send_self(&info);
     return 0;
 }
 
@@ -247,20 +248,28 @@ int64_t sys_tkill(const struct sysargs *args)
     return send_to((int32_t)args->a[0], info.number, &info);
 }
 
-/* The program's siginfo: code, pid, uid and value are its own to say. */
-static int get_info(uint64_t user, int number, struct signal_info *ret)
+int signal_info_from_user(uint64_t user, int32_t *ret_number, struct signal_info *ret)
 {
     uint8_t raw[INFO_SIZE];
     int r = copy_from_user(raw, user_ptr(user), sizeof(raw));
     if (r < 0)
         return r;
-    *ret = (struct signal_info){ .number = number };
+    *ret = (struct signal_info){ .number = 0 };
+    memcpy(ret_number, raw, sizeof(*ret_number));
     memcpy(&ret->code, raw + 8, sizeof(ret->code));
     memcpy(&ret->address, raw + 16, sizeof(ret->address));
     memcpy(&ret->pid, raw + 16, sizeof(ret->pid));
     memcpy(&ret->uid, raw + 20, sizeof(ret->uid));
     memcpy(&ret->value, raw + 24, sizeof(ret->value));
     return 0;
+}
+
+static int get_info(uint64_t user, int number, struct signal_info *ret)
+{
+    int32_t said;
+    int r = signal_info_from_user(user, &said, ret);
+    ret->number = number;
+    return r;
 }
 
 int64_t sys_rt_sigqueueinfo(const struct sysargs *args)
@@ -274,7 +283,7 @@ int64_t sys_rt_sigqueueinfo(const struct sysargs *args)
         return -EINVAL;
     int32_t pid = (int32_t)args->a[0];
     if (pid == process_pid())
-        return send_self(number, &info);
+        return signal_send_self(&info);
     /* Others are not told what only the kernel says. */
     if (info.code >= 0 || info.code == SI_TKILL)
         return -EPERM;

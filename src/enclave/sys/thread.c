@@ -39,11 +39,12 @@ sys_fn sys_clone, sys_clone3, sys_fork, sys_vfork, sys_execve, sys_execveat, sys
 #define PROCESS_OPTIONS                                                                     \
     (CLONE_VM | CLONE_VFORK | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |          \
      CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_IO | CLONE_UNTRACED | \
-     CLONE_CLEAR_SIGHAND)
+     CLONE_CLEAR_SIGHAND | CLONE_PIDFD)
 
 struct wish {
     uint64_t flags, stack; /* stack: the new thread's rsp */
     uint64_t parent_tid, child_tid, tls;
+    uint64_t pidfd; /* where CLONE_PIDFD's goes */
     uint64_t exit_signal;
 };
 
@@ -99,6 +100,8 @@ static int64_t make_vfork(const struct sysargs *args, const struct wish *wish)
         .clear_handlers = flags & CLONE_CLEAR_SIGHAND,
         .tls = wish->tls,
         .clear_child_tid = flags & CLONE_CHILD_CLEARTID ? wish->child_tid : 0,
+        .pidfd = flags & CLONE_PIDFD ? wish->pidfd : 0,
+        .exit_signal = (int)wish->exit_signal,
     };
     int r = vfork_begin(args->regs, &child);
     if (r < 0)
@@ -114,9 +117,15 @@ static int64_t make_vfork(const struct sysargs *args, const struct wish *wish)
 static int64_t make_fork(const struct sysargs *args, const struct wish *wish)
 {
     uint64_t flags = wish->flags;
-    int32_t pid = spawn_fork(args->regs, flags & CLONE_CHILD_SETTID ? wish->child_tid : 0,
-                             flags & CLONE_CHILD_CLEARTID ? wish->child_tid : 0,
-                             flags & CLONE_SETTLS ? wish->tls : 0, wish->stack);
+    struct fork_wish child = {
+        .child_settid = flags & CLONE_CHILD_SETTID ? wish->child_tid : 0,
+        .child_cleartid = flags & CLONE_CHILD_CLEARTID ? wish->child_tid : 0,
+        .tls = flags & CLONE_SETTLS ? wish->tls : 0,
+        .stack = wish->stack,
+        .pidfd = flags & CLONE_PIDFD ? wish->pidfd : 0,
+        .exit_signal = (int)wish->exit_signal,
+    };
+    int32_t pid = spawn_fork(args->regs, &child);
     if (pid > 0 && flags & CLONE_PARENT_SETTID)
         (void)!put_tid(wish->parent_tid, pid);
     return pid;
@@ -128,7 +137,7 @@ static int64_t make_process(const struct sysargs *args, const struct wish *wish)
     if (process_node()->flags & MANIFEST_EXEC_DENY)
         return refuse_fork();
     if (flags & ~(uint64_t)PROCESS_OPTIONS || (flags & (CLONE_VM | CLONE_VFORK)) == CLONE_VM ||
-        wish->exit_signal != SIGCHLD) {
+        wish->exit_signal > SIGNAL_MAX) {
         log_note("clone with flags %lx and signal %lu is not supported", flags, wish->exit_signal);
         return -EINVAL;
     }
@@ -142,6 +151,10 @@ static int64_t make_process(const struct sysargs *args, const struct wish *wish)
 static int64_t do_clone(const struct sysargs *args, const struct wish *wish)
 {
     uint64_t flags = wish->flags;
+    if (flags & CLONE_PIDFD && flags & (CLONE_DETACHED | CLONE_THREAD))
+        return -EINVAL;
+    if (flags & CLONE_PIDFD && !wish->pidfd)
+        return -EFAULT;
     if (flags & CLONE_SETTLS && !user_range_ok((const void *)(uintptr_t)wish->tls, 8))
         return -EPERM;
     if (!(flags & CLONE_THREAD))
@@ -162,10 +175,14 @@ static int64_t do_clone(const struct sysargs *args, const struct wish *wish)
 
 int64_t sys_clone(const struct sysargs *args)
 {
+    /* Both would go to the same place. */
+    if ((args->a[0] & (CLONE_PIDFD | CLONE_PARENT_SETTID)) == (CLONE_PIDFD | CLONE_PARENT_SETTID))
+        return -EINVAL;
     return do_clone(args, &(struct wish){
                               .flags = args->a[0] & 0xffffff00u,
                               .stack = args->a[1],
                               .parent_tid = args->a[2],
+                              .pidfd = args->a[2],
                               .child_tid = args->a[3],
                               .tls = args->a[4],
                               .exit_signal = args->a[0] & CSIGNAL,
@@ -203,6 +220,7 @@ int64_t sys_clone3(const struct sysargs *args)
                               .flags = wanted.flags,
                               .stack = stack,
                               .parent_tid = wanted.parent_tid,
+                              .pidfd = wanted.pidfd,
                               .child_tid = wanted.child_tid,
                               .tls = wanted.tls,
                               .exit_signal = wanted.exit_signal,

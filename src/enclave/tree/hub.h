@@ -31,7 +31,7 @@ enum hub_op {
     HUB_EXIT,        /* (status as wait4 gives it): this process ended. Not answered */
 
     /* Process table, see ptable.h; arguments as the system calls. */
-    HUB_NEW_PID,     /* (): a child of this process that does not run yet -> pid */
+    HUB_NEW_PID,     /* (exit signal): a child of this process that does not run yet -> pid */
     HUB_FORGET_PID,  /* (pid): it never will */
     HUB_CHILD_EXIT,  /* (pid, status): one that never got an enclave of its own (vfork) has ended */
     HUB_SPAWN,       /* (pid: of a child that does not run yet, or the own: exec in place); data: MRENCLAVE
@@ -39,11 +39,12 @@ enum hub_op {
     HUB_SPAWN_DONE,  /* (pid, error, by exec: 0/1): it runs (0); or it does not: the slots are free again.
                         With the own pid and 0: the new enclave is this process now, this one must leave.
                         -EPROTO: it cannot run, it has not said hello; as with an error */
-    HUB_WAIT,        /* blocking: (idtype, id, options) -> ret pid; out[0] status; out[1] uid; out[2..3]
+    HUB_WAIT,        /* blocking: (idtype, id, options, birth of a P_PID or 0) -> ret pid; out[0] status; out[1] uid; out[2..3]
                         user, system us */
-    HUB_KILL,        /* (pid as kill(2), signal, code, value) */
+    HUB_KILL,        /* (pid as kill(2), signal, code, value, its birth or 0) */
     HUB_SETPGID, HUB_GETPGID, HUB_SETSID, HUB_GETSID, HUB_GETPPID,
     HUB_PDEATHSIG,   /* (signal) */
+    HUB_SUBREAPER,   /* (set: 0/1, on: 0/1) -> 0/1 */
     HUB_TTY_PGRP,    /* (set: 0/1, pgrp): the terminal's foreground group */
     HUB_STOPPED,     /* (signal): every thread of this process waits for SIGCONT. -EPERM: it is not to */
     HUB_CONTINUED,   /* (): it goes on */

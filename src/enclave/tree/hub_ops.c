@@ -160,7 +160,7 @@ static int64_t serve_wait(struct hub_job *job)
     int32_t self = peer_pid(job->peer);
     struct ptable_waited waited = { 0 };
     struct waitq *queue = ptable_queue(self);
-    if (!queue)
+    if (!queue || (args[3] && ptable_life((int32_t)args[1], args[3]) == PTABLE_GONE))
         return -ECHILD;
     for (int round = 0; round < 2; round++) {
         int r = ptable_wait(self, (int)args[0], (int32_t)args[1], (int)args[2], &waited);
@@ -189,6 +189,8 @@ static int64_t serve_kill(struct hub_job *job, int32_t self)
         return -EINVAL;
     if ((int32_t)args[2] > 0)
         return -EPERM;
+    if (args[4] && ptable_life((int32_t)args[0], args[4]) == PTABLE_GONE)
+        return -ESRCH;
     struct signal_info info = {
         .number = (int32_t)args[1],
         .code = (int32_t)args[2],
@@ -223,7 +225,7 @@ int64_t hub_serve(struct hub_job *job)
     case HUB_CANCEL: return serve_cancel(job);
     case HUB_EVENTS: return serve_events(job);
     case HUB_EXIT: return serve_exit(job);
-    case HUB_NEW_PID: return ptable_new(self);
+    case HUB_NEW_PID: return ptable_new(self, (int)args[0]);
     case HUB_FORGET_PID:
         if (!unborn(job, (int32_t)args[0]))
             return -ESRCH;
@@ -244,6 +246,8 @@ int64_t hub_serve(struct hub_job *job)
     case HUB_GETSID: return ptable_getsid(self, (int32_t)args[0]);
     case HUB_GETPPID: return ptable_getppid(self);
     case HUB_PDEATHSIG: return ptable_pdeathsig(self, (int)args[0]);
+    case HUB_SUBREAPER:
+        return args[0] ? ptable_set_subreaper(self, args[1] != 0) : ptable_get_subreaper(self);
     case HUB_STOPPED: return serve_stopped(job);
     case HUB_CONTINUED: ptable_continued(peer_pid(job->peer)); return 0;
     case HUB_NOWAIT: ptable_set_nowait(self, args[0]); return 0;

@@ -16,6 +16,7 @@
 #include "process/process.h"
 
 #define BUCKETS   256u
+#define END_QUEUES 32u
 #define INIT_PID  1
 #define PID_FIRST (PTABLE_ROOT_PID + 1)
 
@@ -23,13 +24,15 @@ struct entry {
     struct entry *next;
     uint64_t born; /* the order of births */
     int32_t pid, parent, pgid, sid;
+    struct ptable_tty *tty; /* its controlling terminal */
+    int32_t old_pgrp;       /* a session's leader: the foreground group of one that hung up */
     int32_t status;
     int stopped;                  /* by this signal; 0: it runs */
     bool stop_unseen, cont_unseen; /* wait has not told of it yet */
     uint64_t user_us, system_us;                   /* once it has ended */
     uint64_t children_user_us, children_system_us; /* of those it has waited for */
-    int pdeathsig;
-    bool zombie, nowait, execed, started;
+    int pdeathsig, exit_signal;
+    bool zombie, nowait, execed, started, subreaper;
 };
 
 static struct {
@@ -38,9 +41,11 @@ static struct {
     struct entry root;
     bool ready, full_logged;
     uint32_t limit, count, alive;
-    int32_t last_pid, tty_pgrp;
+    int32_t last_pid;
+    struct ptable_tty host_tty;
     uint64_t births;
     struct waitq queues[BUCKETS];
+    struct waitq ends[END_QUEUES]; /* also shared by pids */
 } g_table;
 
 /* --- entries; the lock is held ------------------------------------------------------------------- */
@@ -131,12 +136,18 @@ static void ready(void)
         return;
     g_table.ready = true;
     g_table.limit = UINT32_MAX;
-    g_table.last_pid = g_table.tty_pgrp = PTABLE_ROOT_PID;
+    g_table.last_pid = PTABLE_ROOT_PID;
+    g_table.host_tty = (struct ptable_tty){
+        .number = PTABLE_TTY_HOST,
+        .sid = PTABLE_ROOT_PID,
+        .pgrp = PTABLE_ROOT_PID,
+    };
     g_table.root = (struct entry){
         .pid = PTABLE_ROOT_PID,
         .parent = INIT_PID,
         .pgid = PTABLE_ROOT_PID,
         .sid = PTABLE_ROOT_PID,
+        .tty = &g_table.host_tty,
         .started = true,
     };
     add(&g_table.root);
@@ -161,6 +172,7 @@ struct tell {
 
 struct tells {
     uint32_t count, room;
+    bool unborn; /* one that never ran has gone: who waits for its end is to look */
     struct tell *more; /* room of them, beyond those at hand */
     struct tell at_hand[TELLS_AT_HAND];
 };
@@ -218,18 +230,18 @@ static int32_t stop_status(int signal)
     return signal << 8 | 0x7f;
 }
 
-/* What a child's parent is told of it. */
-static void note_child(struct tells *tells, const struct entry *e, int32_t status)
+/* What a child's parent is told of it. signal 0: nothing. */
+static void note_child(struct tells *tells, const struct entry *e, int32_t status, int signal)
 {
     int32_t value, code = ptable_child_code(status, &value);
     struct signal_info info = {
-        .number = SIGCHLD,
+        .number = signal,
         .code = code,
         .pid = e->pid,
         .uid = (int32_t)process_node()->uid,
         .value = (uint64_t)value,
     };
-    if (note(tells, e->parent, &info) < 0)
+    if (signal && note(tells, e->parent, &info) < 0)
         log_error("no memory to tell process %d of a child", e->parent);
 }
 
@@ -242,7 +254,17 @@ static void resume(struct entry *e, struct tells *tells)
     e->stopped = 0;
     e->stop_unseen = false;
     e->cont_unseen = true;
-    note_child(tells, e, PTABLE_CONTINUED);
+    note_child(tells, e, PTABLE_CONTINUED, SIGCHLD);
+}
+
+/* A signal of the kernel's. */
+static void note_one(struct tells *tells, struct entry *e, int number)
+{
+    struct signal_info info = { .number = number, .code = SI_KERNEL };
+    if (note(tells, e->pid, &info) < 0)
+        log_error("no memory to tell process %d of signal %d", e->pid, number);
+    if (number == SIGCONT)
+        resume(e, tells);
 }
 
 /* Nobody of the session is left who could let it go on; the root's parent, who is outside, could. */
@@ -271,13 +293,50 @@ static void hang_up(int32_t pgid, struct tells *tells)
     for (struct entry *e = first(); e; e = after(e)) {
         if (e->pgid != pgid || e->zombie)
             continue;
-        static const int numbers[] = { SIGHUP, SIGCONT };
-        for (int i = 0; i < 2; i++) {
-            struct signal_info info = { .number = numbers[i], .code = SI_KERNEL };
-            if (note(tells, e->pid, &info) < 0)
-                log_error("no memory to tell process %d that its group is an orphan", e->pid);
-        }
-        resume(e, tells);
+        note_one(tells, e, SIGHUP);
+        note_one(tells, e, SIGCONT);
+    }
+}
+
+/* --- losing a terminal ------------------------------------------------------------------------------- */
+
+static void note_group(struct tells *tells, int32_t pgid, int number)
+{
+    for (struct entry *e = pgid ? first() : NULL; e; e = after(e))
+        if (e->pgid == pgid && !e->zombie)
+            note_one(tells, e, number);
+}
+
+/* It is nobody's controlling terminal any more. */
+static void forget_tty(struct ptable_tty *tty)
+{
+    for (struct entry *e = first(); e; e = after(e))
+        if (e->tty == tty)
+            e->tty = NULL;
+    tty->sid = tty->pgrp = 0;
+}
+
+void ptable_tty_gone(struct ptable_tty *tty)
+{
+    LOCKED(&g_table.lock);
+    forget_tty(tty);
+}
+
+/* A session's leader ends, or gives its terminal up: who was in the foreground is told. The host's terminal tells by
+ * itself. */
+static void leave_tty(struct entry *leader, bool ends, struct tells *tells)
+{
+    struct ptable_tty *tty = leader->tty;
+    if (leader->pid != leader->sid || tty == &g_table.host_tty)
+        return;
+    if (tty) {
+        note_group(tells, tty->pgrp, SIGHUP);
+        if (!ends)
+            note_group(tells, tty->pgrp, SIGCONT);
+        forget_tty(tty);
+    } else if (ends) {
+        note_group(tells, leader->old_pgrp, SIGHUP);
+        note_group(tells, leader->old_pgrp, SIGCONT);
     }
 }
 
@@ -294,7 +353,7 @@ int ptable_stopped(int32_t pid, int signal)
         e->stopped = signal;
         e->stop_unseen = true;
         e->cont_unseen = false;
-        note_child(&tells, e, stop_status(signal));
+        note_child(&tells, e, stop_status(signal), SIGCHLD);
     }
     lock_drop(&g_table.lock);
     tell_all(&tells);
@@ -321,8 +380,10 @@ void ptable_init(uint32_t limit)
     g_table.limit = limit;
 }
 
-int32_t ptable_new(int32_t parent)
+int32_t ptable_new(int32_t parent, int exit_signal)
 {
+    if (exit_signal < 0 || exit_signal > 64)
+        return -EINVAL;
     struct entry *e = heap_alloc(sizeof(*e));
     if (!e)
         return -ENOMEM;
@@ -340,7 +401,9 @@ int32_t ptable_new(int32_t parent)
             .parent = p->pid,
             .pgid = p->pgid,
             .sid = p->sid,
+            .tty = p->tty,
             .nowait = p->nowait, /* with the dispositions */
+            .exit_signal = exit_signal,
         };
         ret = e->pid;
         add(TAKE_PTR(e));
@@ -379,21 +442,37 @@ void ptable_forget(int32_t pid)
         drop(e);
     }
     lock_drop(&g_table.lock);
-    if (parent)
+    if (parent) {
+        waitq_wake(ptable_end_queue(pid), UINT32_MAX);
         waitq_wake(ptable_queue(parent), UINT32_MAX);
+    }
 }
 
-/* The children of one that ends become init's, which waits for them. */
+/* Who gets the children of one that ends; NULL: init, which waits for them. */
+static const struct entry *reaper_of(const struct entry *gone)
+{
+    const struct entry *e = find(gone->parent);
+    while (e && (!e->subreaper || e->zombie))
+        e = find(e->parent);
+    return e;
+}
+
 static void orphan_children(const struct entry *gone, struct tells *tells)
 {
     int32_t pid = gone->pid;
+    const struct entry *reaper = reaper_of(gone);
     for (struct entry *e = first(), *next; e; e = next) {
         next = after(e);
         if (e->parent != pid)
             continue;
-        e->parent = INIT_PID;
+        e->parent = reaper ? reaper->pid : INIT_PID;
+        e->exit_signal = SIGCHLD;
+        if (e->zombie && reaper)
+            note_child(tells, e, e->status, SIGCHLD);
         if (e->zombie || !e->started) {
-            drop(e);
+            tells->unborn |= !e->zombie;
+            if (!e->started || !reaper || reaper->nowait)
+                drop(e);
             continue;
         }
         struct signal_info info = { .number = e->pdeathsig, .code = SI_USER, .pid = pid,
@@ -419,6 +498,7 @@ void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_
     e->status = status;
     e->user_us = user_us;
     e->system_us = system_us;
+    leave_tty(e, true, &tells);
     orphan_children(e, &tells);
     int32_t parent = e->parent;
     const struct entry *p = find(parent);
@@ -426,13 +506,16 @@ void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_
     if (p && p->sid == e->sid && p->pgid != e->pgid)
         hang_up(e->pgid, &tells);
     if (waited_for) {
-        note_child(&tells, e, status);
-        waited_for = !p->nowait;
+        note_child(&tells, e, status, e->exit_signal);
+        waited_for = !p->nowait || e->exit_signal != SIGCHLD;
     }
     if (!waited_for)
         drop(e);
     lock_drop(&g_table.lock);
     tell_all(&tells);
+    for (uint32_t i = 0; i < END_QUEUES; i++)
+        if (tells.unborn || &g_table.ends[i] == ptable_end_queue(pid))
+            waitq_wake(&g_table.ends[i], UINT32_MAX);
     waitq_wake(ptable_queue(parent), UINT32_MAX);
 }
 
@@ -440,8 +523,10 @@ void ptable_execed(int32_t pid)
 {
     LOCKED(&g_table.lock);
     struct entry *e = find(pid);
-    if (e)
-        e->execed = true;
+    if (!e)
+        return;
+    e->execed = true;
+    e->exit_signal = SIGCHLD;
 }
 
 void ptable_set_nowait(int32_t pid, bool nowait)
@@ -460,9 +545,17 @@ struct waitq *ptable_queue(int32_t self)
     return &g_table.queues[(uint32_t)self % BUCKETS];
 }
 
-static bool wanted(const struct entry *e, int32_t self, int idtype, int32_t id)
+struct waitq *ptable_end_queue(int32_t pid)
+{
+    return &g_table.ends[(uint32_t)pid % END_QUEUES];
+}
+
+static bool wanted(const struct entry *e, int32_t self, int idtype, int32_t id, int options)
 {
     if (e->parent != self)
+        return false;
+    /* "Clone children" are those that do not tell by SIGCHLD. */
+    if (!(options & (int)__WALL) && (e->exit_signal != SIGCHLD) != ((options & (int)__WCLONE) != 0))
         return false;
     switch (idtype) {
     case P_PID: return e->pid == id;
@@ -484,11 +577,8 @@ int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable
     ready();
     struct entry *found = NULL;
     bool any = false;
-    /* All children tell SIGCHLD: there are no "clone children". */
-    if ((options & (int)(__WCLONE | __WALL)) == (int)__WCLONE)
-        return -ECHILD;
     for (struct entry *e = first(); e; e = after(e)) {
-        if (!wanted(e, self, idtype, id))
+        if (!wanted(e, self, idtype, id, options))
             continue;
         any = true;
         if (has_news(e, options) && (!found || e->born < found->born))
@@ -527,6 +617,23 @@ int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable
     }
     drop(found);
     return 0;
+}
+
+/* --- one process, told from others of its pid ------------------------------------------------------- */
+
+uint64_t ptable_born(int32_t pid)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *e = find(pid);
+    return e ? e->born : 0;
+}
+
+enum ptable_life ptable_life(int32_t pid, uint64_t born)
+{
+    LOCKED(&g_table.lock);
+    const struct entry *e = find(pid);
+    return !e || e->born != born ? PTABLE_GONE : e->zombie ? PTABLE_ENDED : PTABLE_ALIVE;
 }
 
 /* --- kill ------------------------------------------------------------------------------------------ */
@@ -614,6 +721,8 @@ int32_t ptable_setsid(int32_t self)
     if (group_exists(self, 0))
         return -EPERM;
     e->sid = e->pgid = self;
+    e->tty = NULL;
+    e->old_pgrp = 0;
     return self;
 }
 
@@ -646,31 +755,173 @@ int ptable_pdeathsig(int32_t self, int signal)
     return 0;
 }
 
-/* --- the terminal ------------------------------------------------------------------------------------ */
+int ptable_set_subreaper(int32_t self, bool on)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    struct entry *e = find(self);
+    if (!e)
+        return -ESRCH;
+    e->subreaper = on;
+    return 0;
+}
+
+int ptable_get_subreaper(int32_t self)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *e = find(self);
+    return e ? e->subreaper : -ESRCH;
+}
+
+/* --- terminals ---------------------------------------------------------------------------------------- */
+
+static bool leads(const struct entry *e)
+{
+    return e->pid == e->sid;
+}
+
+/* A process of the terminal's session that is in its background. */
+static bool in_background(const struct entry *e, const struct ptable_tty *tty)
+{
+    return e->tty == tty && tty->pgrp && e->pgid != tty->pgrp;
+}
+
+static void set_tty(struct entry *leader, struct ptable_tty *tty)
+{
+    leader->tty = tty;
+    leader->old_pgrp = 0;
+    tty->sid = leader->sid;
+    tty->pgrp = leader->pgid;
+}
+
+void ptable_tty_opened(int32_t self, struct ptable_tty *tty)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    struct entry *e = find(self);
+    if (e && leads(e) && !e->tty && !tty->sid)
+        set_tty(e, tty);
+}
+
+int ptable_tty_set(int32_t self, struct ptable_tty *tty, bool steal)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    struct entry *e = find(self);
+    if (e && leads(e) && e->sid == tty->sid)
+        return 0;
+    if (!e || !leads(e) || e->tty || (tty->sid && !steal))
+        return -EPERM;
+    forget_tty(tty);
+    set_tty(e, tty);
+    return 0;
+}
+
+int ptable_tty_leave(int32_t self, const struct ptable_tty *tty)
+{
+    struct tells tells = { .count = 0 };
+    lock_take(&g_table.lock);
+    struct entry *e = find(self);
+    int ret = e && e->tty == tty ? 0 : -ENOTTY;
+    if (ret == 0) {
+        leave_tty(e, false, &tells);
+        e->tty = NULL;
+    }
+    lock_drop(&g_table.lock);
+    tell_all(&tells);
+    return ret;
+}
+
+int ptable_tty_check(int32_t self, const struct ptable_tty *tty, int signal, bool ignored)
+{
+    struct tells tells = { .count = 0 };
+    int ret = 0;
+    lock_take(&g_table.lock);
+    const struct entry *e = find(self);
+    if (e && in_background(e, tty)) {
+        ret = -ERESTARTSYS;
+        if (ignored)
+            ret = signal == SIGTTIN ? -EIO : 0;
+        else if (orphaned(e->pgid))
+            ret = -EIO;
+        else
+            note_group(&tells, e->pgid, signal);
+    }
+    lock_drop(&g_table.lock);
+    tell_all(&tells);
+    return ret;
+}
+
+int32_t ptable_tty_number(int32_t self)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *e = find(self);
+    return e && e->tty ? e->tty->number : PTABLE_TTY_NONE;
+}
+
+int32_t ptable_tty_get(int32_t self, const struct ptable_tty *tty, bool session, bool any)
+{
+    LOCKED(&g_table.lock);
+    const struct entry *e = find(self);
+    if ((!any && (!e || e->tty != tty)) || (session && !tty->sid))
+        return -ENOTTY;
+    return session ? tty->sid : tty->pgrp;
+}
+
+int ptable_tty_set_pgrp(int32_t self, struct ptable_tty *tty, int32_t pgid)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *me = find(self);
+    if (pgid < 0)
+        return -EINVAL;
+    if (!me || me->tty != tty || me->sid != tty->sid)
+        return -ENOTTY;
+    if (!group_exists(pgid, 0))
+        return -ESRCH;
+    if (!group_exists(pgid, me->sid))
+        return -EPERM;
+    tty->pgrp = pgid;
+    return 0;
+}
+
+void ptable_tty_signal(const struct ptable_tty *tty, int signal)
+{
+    struct tells tells = { .count = 0 };
+    lock_take(&g_table.lock);
+    note_group(&tells, tty->pgrp, signal);
+    lock_drop(&g_table.lock);
+    tell_all(&tells);
+}
+
+void ptable_tty_hangup(struct ptable_tty *tty)
+{
+    struct tells tells = { .count = 0 };
+    lock_take(&g_table.lock);
+    for (struct entry *e = first(); e; e = after(e)) {
+        if (e->tty != tty || !leads(e) || e->zombie)
+            continue;
+        e->old_pgrp = tty->pgrp;
+        note_one(&tells, e, SIGHUP);
+        note_one(&tells, e, SIGCONT);
+    }
+    forget_tty(tty);
+    lock_drop(&g_table.lock);
+    tell_all(&tells);
+}
 
 int32_t ptable_tty_pgrp(void)
 {
     LOCKED(&g_table.lock);
     ready();
-    return g_table.tty_pgrp;
+    return g_table.host_tty.pgrp;
 }
 
 int ptable_set_tty_pgrp(int32_t self, int32_t pgid)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *me = find(self);
-    /* The terminal is the first session's; others have none. */
-    if (!me || me->sid != PTABLE_ROOT_PID)
-        return -ENOTTY;
-    if (pgid < 0)
-        return -EINVAL;
-    if (!group_exists(pgid, 0))
-        return -ESRCH;
-    if (!group_exists(pgid, me->sid))
-        return -EPERM;
-    g_table.tty_pgrp = pgid;
-    return 0;
+    return ptable_tty_set_pgrp(self, &g_table.host_tty, pgid);
 }
 
 uint32_t ptable_alive(void)

@@ -283,7 +283,7 @@ static int32_t process(uint32_t *ret_slot)
     struct peer *peer;
     struct attest_ticket ticket;
     uint8_t mrenclave[MANIFEST_HASH_SIZE] = { 0 };
-    int32_t pid = ptable_new(ROOT);
+    int32_t pid = ptable_new(ROOT, SIGCHLD);
     assert_true(pid > 0);
     assert_int_equal(peer_new(ROOT, pid, mrenclave, &peer, &ticket), 0);
     *ret_slot = peer->control_slot;
@@ -480,7 +480,7 @@ static void test_cancel(void **state UNUSED)
     assert_true(SAY(slot, .op = HUB_NEW_PID) > 0);
     assert_int_equal(SAY(slot, .op = HUB_OPEN), 0);
     uint32_t thread = (uint32_t)g_slots[slot].out.reply.out[0];
-    struct hub_request wait = { .op = HUB_WAIT, .args = { P_ALL, 0, WEXITED } };
+    struct hub_request wait = { .op = HUB_WAIT, .args = { P_ALL, 0, WEXITED | __WALL } };
     uint64_t number = 0;
     assert_int_equal(say(thread, wait), LATER);
     assert_int_equal(SAY(slot, .op = HUB_CANCEL, .args = { thread, number++ }), 0);

@@ -90,7 +90,7 @@ void ptable_tell(int32_t pid, const struct signal_info *info)
 
 static int32_t born(int32_t parent)
 {
-    int32_t pid = ptable_new(parent);
+    int32_t pid = ptable_new(parent, SIGCHLD);
     assert_true(pid > ROOT);
     assert_true(ptable_unborn(pid, parent));
     assert_true(ptable_started(pid));
@@ -101,7 +101,7 @@ static int32_t born(int32_t parent)
 /* What has no enclave yet goes with its parent, or is its parent's to end; nobody else's. */
 static void test_unborn(void **state UNUSED)
 {
-    int32_t a = born(ROOT), b = ptable_new(a), c = ptable_new(a);
+    int32_t a = born(ROOT), b = ptable_new(a, SIGCHLD), c = ptable_new(a, SIGCHLD);
     assert_false(ptable_unborn(b, ROOT));
     ptable_exit(c, 0, 0, 0);
     assert_false(ptable_unborn(c, a)); /* it has ended: its pid is nobody's to start */
@@ -356,6 +356,78 @@ static void test_nowait(void **state UNUSED)
     assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), -ECHILD);
 }
 
+/* Children that end without SIGCHLD are waited for by name only; SIGCHLD ignored is not about them. */
+static void test_exit_signal(void **state UNUSED)
+{
+    assert_int_equal(ptable_new(ROOT, -1), -EINVAL);
+    assert_int_equal(ptable_new(ROOT, 65), -EINVAL);
+    int32_t quiet = ptable_new(ROOT, 0), other = ptable_new(ROOT, SIGUSR1), third = ptable_new(ROOT, 0);
+    assert_true(quiet > 0 && other > 0 && ptable_started(quiet) && ptable_started(other) && ptable_started(third));
+    ptable_set_nowait(ROOT, true);
+    g_told_count = 0;
+    g_woken = NULL;
+    ptable_exit(quiet, 5 << 8, 0, 0);
+    assert_int_equal(g_told_count, 0);
+    assert_ptr_equal(g_woken, ptable_queue(ROOT));
+    ptable_exit(other, 0, 0, 0);
+    assert_true(told(ROOT, SIGUSR1) && g_told_count == 1);
+    ptable_set_nowait(ROOT, false);
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), -ECHILD);
+    assert_int_equal(waited(ROOT, P_PID, quiet, WEXITED), -ECHILD);
+    assert_int_equal(waited(ROOT, P_PID, quiet, (int)(WEXITED | __WCLONE)), quiet);
+    assert_int_equal(waited(ROOT, P_ALL, 0, (int)(WEXITED | __WALL)), other);
+    /* Another program is a child as any other. */
+    ptable_execed(third);
+    ptable_exit(third, 0, 0, 0);
+    assert_true(told(ROOT, SIGCHLD));
+    assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), third);
+}
+
+static void test_subreaper(void **state UNUSED)
+{
+    int32_t top = born(ROOT), between = born(top), middle = born(between), child = born(middle), dead = born(middle);
+    assert_int_equal(ptable_get_subreaper(top), 0);
+    assert_int_equal(ptable_set_subreaper(top, true), 0);
+    assert_int_equal(ptable_get_subreaper(top), 1);
+    assert_int_equal(ptable_get_subreaper(between), 0);
+    ptable_exit(dead, 3 << 8, 0, 0);
+    g_told_count = 0;
+    ptable_exit(middle, 0, 0, 0);
+    assert_int_equal(ptable_getppid(child), top);
+    assert_int_equal(ptable_getppid(dead), top);
+    assert_true(told(top, SIGCHLD)); /* of the one that had ended before */
+    assert_int_equal(waited(top, P_PID, dead, WEXITED), dead);
+    ptable_exit(child, 0, 0, 0);
+    assert_int_equal(waited(top, P_ALL, 0, WEXITED), child);
+    /* One that ignores its children's ends reaps what it gets; and when it has gone, it is init again. */
+    int32_t late = born(between), zombie = born(between);
+    ptable_set_nowait(top, true);
+    ptable_exit(zombie, 0, 0, 0);
+    ptable_exit(between, 0, 0, 0);
+    assert_int_equal(ptable_getppid(late), top);
+    assert_int_equal(ptable_born(zombie), 0);
+    ptable_exit(top, 0, 0, 0);
+    assert_int_equal(ptable_getppid(late), 1);
+    assert_int_equal(ptable_set_subreaper(9999, true), -ESRCH);
+    assert_int_equal(ptable_get_subreaper(9999), -ESRCH);
+}
+
+static void test_births(void **state UNUSED)
+{
+    int32_t a = born(ROOT), unborn = ptable_new(a, SIGCHLD);
+    uint64_t born_a = ptable_born(a), born_unborn = ptable_born(unborn);
+    assert_true(born_a && born_unborn && born_a != born_unborn && ptable_born(ROOT));
+    assert_int_equal(ptable_born(9999), 0);
+    assert_int_equal(ptable_life(a, born_a), PTABLE_ALIVE);
+    assert_int_equal(ptable_life(a, born_a + 1), PTABLE_GONE); /* another one had this pid */
+    assert_int_equal(ptable_life(unborn, born_unborn), PTABLE_ALIVE);
+    ptable_exit(a, 0, 0, 0);
+    assert_int_equal(ptable_life(a, born_a), PTABLE_ENDED);
+    assert_int_equal(ptable_life(unborn, born_unborn), PTABLE_GONE); /* with its parent */
+    assert_int_equal(waited(ROOT, P_PID, a, WEXITED), a);
+    assert_int_equal(ptable_life(a, born_a), PTABLE_GONE);
+}
+
 static void test_forget(void **state UNUSED)
 {
     int32_t a = born(ROOT);
@@ -373,18 +445,18 @@ static void test_limit(void **state UNUSED)
     ptable_init(3);
     int32_t a = born(ROOT);
     (void)born(ROOT);
-    assert_int_equal(ptable_new(ROOT), -EAGAIN);
-    assert_int_equal(ptable_new(ROOT), -EAGAIN);
+    assert_int_equal(ptable_new(ROOT, SIGCHLD), -EAGAIN);
+    assert_int_equal(ptable_new(ROOT, SIGCHLD), -EAGAIN);
     assert_int_equal(g_errors, 1); /* said once */
     ptable_exit(a, 0, 0, 0);
-    assert_int_equal(ptable_new(ROOT), -EAGAIN); /* a zombie counts */
+    assert_int_equal(ptable_new(ROOT, SIGCHLD), -EAGAIN); /* a zombie counts */
     assert_int_equal(waited(ROOT, P_ALL, 0, WEXITED), a);
     (void)born(ROOT);
     ptable_init(UINT32_MAX);
     g_no_memory = true;
-    assert_int_equal(ptable_new(ROOT), -ENOMEM);
+    assert_int_equal(ptable_new(ROOT, SIGCHLD), -ENOMEM);
     g_no_memory = false;
-    assert_int_equal(ptable_new(a), -ESRCH);
+    assert_int_equal(ptable_new(a, SIGCHLD), -ESRCH);
 }
 
 static void test_pids(void **state UNUSED)
@@ -526,7 +598,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_unborn),
         T(test_life),  T(test_child_info), T(test_wait_which), T(test_times), T(test_orphans),
-        T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
+        T(test_exit_signal), T(test_subreaper), T(test_births), T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
         T(test_kill_many), T(test_kill_alone), T(test_groups), T(test_terminal),
         T(test_stopped), T(test_orphaned_group),
     };

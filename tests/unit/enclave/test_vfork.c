@@ -350,8 +350,10 @@ static const struct {
     { "shared memory, running on", CLONE_VM | SIGCHLD, -EINVAL },
     { "shared descriptors", SPAWN | CLONE_FILES, -EINVAL },
     { "sibling", CLONE_PARENT | SIGCHLD, -EINVAL },
-    { "other signal at exit", CLONE_VM | CLONE_VFORK | SIGUSR1, -EINVAL },
-    { "pidfd", SPAWN | CLONE_PIDFD, -EINVAL },
+    { "no signal at exit", CLONE_VM | CLONE_VFORK | 65, -EINVAL },
+    { "pidfd for nobody", SPAWN | CLONE_PIDFD, -EFAULT },
+    { "pidfd and tid at one place", SPAWN | CLONE_PIDFD | CLONE_PARENT_SETTID, -EINVAL },
+    { "pidfd of old", SPAWN | CLONE_PIDFD | CLONE_DETACHED, -EINVAL },
     { "namespace", CLONE_NEWNS | SIGCHLD, -EINVAL },
 };
 
@@ -372,11 +374,16 @@ static void test_refused(void **state UNUSED)
 
 static void test_fork(void **state UNUSED)
 {
-    uint64_t want[4] = { 0x5000, 0x5000, 0, 0 };
+    struct fork_wish want = { .child_settid = 0x5000, .child_cleartid = 0x5000, .exit_signal = SIGCHLD };
     assert_int_equal(CALL(sys_clone, NUM(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD), NUM(0),
                           NUM(0), NUM(0x5000), NUM(0)),
                      300);
-    assert_memory_equal(g_thr_spawns.fork_args, want, sizeof(want));
+    assert_memory_equal(&g_thr_spawns.fork_wish, &want, sizeof(want));
+    want = (struct fork_wish){ .pidfd = 0x6000, .exit_signal = SIGUSR1 };
+    assert_int_equal(CALL(sys_clone, NUM(CLONE_PIDFD | SIGUSR1), NUM(0), NUM(0x6000), NUM(0), NUM(0)), 300);
+    assert_memory_equal(&g_thr_spawns.fork_wish, &want, sizeof(want));
+    assert_int_equal(CALL(sys_clone, NUM(0), NUM(0), NUM(0), NUM(0), NUM(0)), 300);
+    assert_int_equal(g_thr_spawns.fork_wish.exit_signal, 0);
     g_thr_node.flags = MANIFEST_EXEC_DENY;
     assert_int_equal(CALL(sys_fork), -ENOSYS);
     assert_int_equal(CALL(sys_vfork), -ENOSYS);

@@ -28,7 +28,7 @@ sys_fn sys_wait4, sys_waitid, sys_kill, sys_tkill, sys_tgkill, sys_rt_sigqueuein
 
 static int32_t born(void)
 {
-    int32_t pid = ptable_new(ROOT);
+    int32_t pid = ptable_new(ROOT, SIGCHLD);
     assert_true(pid > ROOT);
     return pid;
 }

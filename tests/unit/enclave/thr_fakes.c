@@ -690,9 +690,15 @@ int64_t hub_ask_blocking(struct hub_ask *ask UNUSED)
 
 struct thr_spawns g_thr_spawns;
 
-int32_t spawn_pid(void)
+int32_t spawn_pid(int exit_signal)
 {
+    g_thr_spawns.exit_signal = exit_signal;
     return g_thr_spawns.pid_error ? g_thr_spawns.pid_error : ++g_thr_spawns.last_pid + 200;
+}
+
+void spawn_pid_forget(int32_t pid)
+{
+    g_thr_spawns.forgot_pid = pid;
 }
 
 void spawn_pid_exit(int32_t pid, int32_t status)
@@ -702,13 +708,29 @@ void spawn_pid_exit(int32_t pid, int32_t status)
     g_thr_spawns.ended++;
 }
 
-int32_t spawn_fork(const struct regs *regs UNUSED, uint64_t child_settid, uint64_t child_cleartid,
-                   uint64_t tls, uint64_t stack)
+struct limits;
+
+void limits_get(struct limits *ret UNUSED)
 {
-    g_thr_spawns.fork_args[0] = child_settid;
-    g_thr_spawns.fork_args[1] = child_cleartid;
-    g_thr_spawns.fork_args[2] = tls;
-    g_thr_spawns.fork_args[3] = stack;
+}
+
+int32_t remote_handle(const struct file *file UNUSED)
+{
+    return -1;
+}
+
+void remote_info(const struct file *file UNUSED, struct remote_info *ret UNUSED)
+{
+}
+
+int remote_file(const struct remote_info *info UNUSED, const char *path UNUSED, struct file **ret UNUSED)
+{
+    return -ENOMEM;
+}
+
+int32_t spawn_fork(const struct regs *regs UNUSED, const struct fork_wish *wish)
+{
+    g_thr_spawns.fork_wish = *wish;
     return 300;
 }
 

@@ -12,6 +12,7 @@
 #include "abi/manifest.h"
 #include "arch/regs.h"
 #include "arch/thread.h"
+#include "process/spawn.h"
 #include "sys/sys.h"
 
 #define THR_AREAS     24
@@ -60,7 +61,9 @@ extern struct thr_spawns {
     unsigned ended;
     int32_t exec_pid;
     bool exec_replaced;
-    uint64_t fork_args[4];
+    struct fork_wish fork_wish;
+    int exit_signal;
+    int32_t forgot_pid;
     int32_t told_pid, told; /* the last signal for another process */
     int copies;           /* tables alive */
     unsigned state_loads; /* of what had been saved */

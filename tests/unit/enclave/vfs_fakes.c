@@ -35,6 +35,8 @@
 #include "thread/threads.h"
 #include "thread/wait.h"
 #include "ipc/pipe.h"
+#include "ipc/pidfd.h"
+#include "sys/process.h"
 #include "tree/hub.h"
 #include "vfs/file.h"
 
@@ -961,6 +963,22 @@ __attribute__((weak)) int64_t hub_ask(struct hub_ask *ask UNUSED)
 __attribute__((weak)) int64_t hub_ask_blocking(struct hub_ask *ask UNUSED)
 {
     return -ENOSYS;
+}
+
+__attribute__((weak)) bool pidfd_target(const struct file *file UNUSED, struct pidfd_target *ret UNUSED)
+{
+    return false;
+}
+
+__attribute__((weak)) int pidfd_new(int32_t pid UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+{
+    return -ESRCH;
+}
+
+__attribute__((weak)) int process_kill_one(const struct pidfd_target *target UNUSED,
+                                           const struct signal_info *info UNUSED)
+{
+    return -ESRCH;
 }
 
 __attribute__((weak)) bool hub_is_here(void)

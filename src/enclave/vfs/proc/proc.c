@@ -3,11 +3,13 @@
 #include "arch/cpu.h"
 #include "arch/string.h"
 #include "border/border.h"
+#include "ipc/pidfd.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "signal/signal.h"
+#include "sys/process.h"
 #include "thread/threads.h"
 #include "vfs/dev/dev.h"
 #include "vfs/fd.h"
@@ -269,6 +271,12 @@ static void text_fdinfo(struct text *t, int fd)
     for (int shift = 21; shift >= 0; shift -= 3)
         text_add(t, "%u", flags >> shift & 7);
     text_add(t, "\nmnt_id:\t1\nino:\t1\n");
+    struct pidfd_target target;
+    if (pidfd_target(file, &target)) {
+        /* As Linux: it can be looked at until it has been waited for. */
+        bool gone = process_kill_one(&target, &(struct signal_info){ .number = 0 }) < 0;
+        text_add(t, "Pid:\t%d\nNSpid:\t%d\n", gone ? -1 : target.pid, gone ? -1 : target.pid);
+    }
     file_unref(file);
 }
 
@@ -628,14 +636,19 @@ static int fd_text(int fd, char *buf, uint64_t size)
         return -ENOENT;
     int n;
     struct kstat st;
+    struct pidfd_target target;
     if (file->path) {
         n = format(buf, size, "%s", file->path);
+    } else if (pidfd_target(file, &target)) {
+        n = format(buf, size, "anon_inode:[pidfd]");
     } else if (file->ops->fstat && file->ops->fstat(file, &st) == 0) {
         const char *kind = S_ISFIFO(st.mode) ? "pipe" : S_ISSOCK(st.mode) ? "socket" : NULL;
         if (kind)
             n = format(buf, size, "%s:[%lu]", kind, st.ino);
         else if (S_ISCHR(st.mode))
             n = format(buf, size, "/dev/tty");
+        else if (!(st.mode & S_IFMT))
+            n = format(buf, size, "anon_inode:%s", file->ops->name);
         else
             n = format(buf, size, "/%s:%lu (deleted)", file->ops->name, st.ino);
     } else {

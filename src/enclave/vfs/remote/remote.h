@@ -49,6 +49,7 @@ enum remote_kind {
     REMOTE_UNIX_PACKETS, REMOTE_UNIX_DATAGRAMS,
     REMOTE_REGULAR,    /* a scratch file: never blocks */
     REMOTE_OFFSET,     /* position.h */
+    REMOTE_PIDFD,      /* ipc/pidfd.h: dev is the pid, ino its birth */
 };
 /* What a handle is. */
 struct remote_info {
@@ -63,6 +64,7 @@ enum remote_adopt {
     ADOPT_PIPE = 1, /* (., size, reader's flags, writer's flags): an empty pipe of that size; ret reads, out[3] writes */
     ADOPT_PAIR,     /* (., flags a, flags b, type) */
     ADOPT_EVENTFD,  /* (., count, flags, semaphore) */
+    ADOPT_PIDFD,    /* (., pid, flags): nothing moves, it is made there */
     ADOPT_MEMORY,   /* (., mode, flags, sealable): an empty file without a name (memfd_create, O_TMPFILE) */
 };
 enum remote_position {

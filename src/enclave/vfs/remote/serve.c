@@ -16,6 +16,7 @@
 #include "arch/thread.h"
 #include "border/border.h"
 #include "ipc/eventfd.h"
+#include "ipc/pidfd.h"
 #include "ipc/pipe.h"
 #include "ipc/unix.h"
 #include "mm/dsm.h"
@@ -225,6 +226,7 @@ void hub_files_told(void)
 void serve_info(struct file *file, struct remote_info *ret)
 {
     struct kstat st;
+    struct pidfd_target target;
     *ret = (struct remote_info){ .handle = -1, .kind = REMOTE_STREAM, .flags = file->flags };
     if (file->ops == &g_position_ops) {
         ret->kind = REMOTE_OFFSET;
@@ -232,6 +234,10 @@ void serve_info(struct file *file, struct remote_info *ret)
         ret->kind = unix_type(file) == UNIX_STREAM    ? REMOTE_UNIX
                     : unix_type(file) == UNIX_PACKETS ? REMOTE_UNIX_PACKETS
                                                       : REMOTE_UNIX_DATAGRAMS;
+    } else if (pidfd_target(file, &target)) {
+        ret->kind = REMOTE_PIDFD;
+        ret->dev = (uint32_t)target.pid;
+        ret->ino = target.born;
     } else if (file->ops->lseek && file->ops->fstat(file, &st) == 0) {
         ret->kind = REMOTE_REGULAR;
         ret->dev = st.dev;
@@ -523,6 +529,7 @@ static int64_t serve_adopt(struct hub_job *job)
     case ADOPT_EVENTFD:
         status = eventfd_new(args[1], (uint32_t)args[2], args[3] != 0, &a);
         break;
+    case ADOPT_PIDFD: status = pidfd_new((int32_t)args[1], (uint32_t)args[2], &a); break;
     case ADOPT_MEMORY:
         status = tmpfs_anonymous((uint32_t)args[1], (uint32_t)args[2], args[3] != 0, &a);
         break;
