@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "core/manifest_view.h"
+#include "host/audit.h"
 
 #define HEAP_MIN (16ull << 20) /* as `manifest` has it, which would say so only after the trace */
 
@@ -35,6 +36,8 @@ enum option_id {
     ID_DEVICE,
     ID_POISON,
     ID_AUDIT,
+    ID_AUDIT_SIZE,
+    ID_AUDIT_KEEP,
     ID_QUIET,
     ID_STRACE,
     ID_STATS,
@@ -93,6 +96,9 @@ static const struct option_spec {
       "software device: scramble at every border what hardware does not preserve" },
     { ID_AUDIT, "audit", "FILE", OPTIONS_RUN,
       "append what was refused or not found to FILE, one JSON object a line" },
+    { ID_AUDIT_SIZE, "audit-size", "SIZE", OPTIONS_RUN,
+      "when it would get larger (16M), it becomes FILE.1, that FILE.2...; 0: never" },
+    { ID_AUDIT_KEEP, "audit-keep", "N", OPTIONS_RUN, "how many older ones are kept (5)" },
     { ID_QUIET, "quiet", NULL, OPTIONS_RUN, "no remarks on stderr but violations and errors" },
     { ID_STRACE, "strace", NULL, OPTIONS_RUN,
       "insecure: print each system call of the program; needs an enclave made with --debug" },
@@ -341,6 +347,15 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
     case ID_KEY: o->key = value; return CLI_OK;
     case ID_POISON: o->poison = true; return CLI_OK;
     case ID_AUDIT: o->audit = value; return CLI_OK;
+    case ID_AUDIT_SIZE:
+        if (options_parse_size(value, &o->audit_size) < 0 ||
+            (o->audit_size && o->audit_size < AUDIT_ROTATE_MIN))
+            return cli_usage(verb, "--audit-size '%s': a size from 4K, or 0, is wanted", value);
+        return CLI_OK;
+    case ID_AUDIT_KEEP:
+        r = take_number(verb, "audit-keep", value, 1, AUDIT_KEEP_MAX, &number);
+        o->audit_keep = (uint32_t)number;
+        return r;
     case ID_QUIET: o->quiet = true; return CLI_OK;
     case ID_STRACE: o->strace = true; return CLI_OK;
     case ID_STATS: o->stats = true; return CLI_OK;
@@ -363,6 +378,8 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct options
 {
     memset(ret, 0, sizeof(*ret));
     ret->device = DEVICE_AUTO;
+    ret->audit_size = AUDIT_ROTATE_SIZE;
+    ret->audit_keep = AUDIT_KEEP;
 
     struct option longs[ARRAY_SIZE(specs) + 1];
     size_t n = 0;

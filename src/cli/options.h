@@ -49,6 +49,8 @@ struct options {
     bool poison, quiet, strace, stats, retrace;
     uint32_t trace_ms; /* --for; 0: until the program ends */
     const char *audit;
+    uint64_t audit_size; /* bytes; 0: never rotated */
+    uint32_t audit_keep;
     const char *hostile; /* tests: see host/hostile.h */
 
     bool json, files;

@@ -6,9 +6,14 @@
  *   {"time": "2026-11-22T16:15:04.123Z", "node": "python3", "pid": 1, "event": "absent",
  *    "path": "/x", ...}
  *
- * pid is the program's own; host_pid this process; each process of a tree writes its own lines.
- * Events: absent, not-granted, exec, fork, listing, syscall (number in "value"), write, net, child,
- * refused, panic, exit ("status"; the root's only). A refusal has
+ * All processes of a tree write the same file. Lines are whole, pure ASCII, and stand in the order of their times. A line
+ * that would make the file larger than rotate_size first moves it to NAME.1, NAME.1 to NAME.2, up to NAME.keep. What
+ * cannot be written (a full disk) is said once a process, counted, and told in a line "lost" when there is room again.
+ *
+ * pid is the program's own; host_pid this process.
+ * Events: absent, not-granted, exec, fork, listing, syscall (number in "value"), write, net ("address",
+ * "action" listen or connect, "type" tcp, udp or any; or only a "value"), child,
+ * refused, lost ("count", "errno"), panic, exit ("status"; the root's only). A refusal has
  * "kind", "action", "offset", "expected", "actual" (hex of leaf hashes), "expected_size",
  * "actual_size". A path that is no UTF-8 is "path_hex".
  */
@@ -23,9 +28,21 @@
 
 struct audit;
 
-/* path NULL: only counts. node: label for every line. Created 0600; an existing file is appended
- * to, and must be a regular file. Free with audit_free. */
-MUST_CHECK int audit_new(const char *path, const char *node, struct audit **ret, struct err *err);
+#define AUDIT_ROTATE_SIZE (16ull << 20) /* what `run` asks for without --audit-size */
+#define AUDIT_ROTATE_MIN  4096u
+#define AUDIT_KEEP        5u /* and without --audit-keep */
+#define AUDIT_KEEP_MAX    1000u
+
+struct audit_options {
+    const char *path;     /* NULL: only counts */
+    const char *node;     /* label for every line */
+    uint64_t rotate_size; /* bytes; 0: it grows without bounds */
+    uint32_t keep;        /* older files, at least 1 */
+};
+
+/* Created 0600; an existing file is appended to, and must be a regular file. A relative path is looked up now, and
+ * never again. Free with audit_free. */
+MUST_CHECK int audit_new(const struct audit_options *options, struct audit **ret, struct err *err);
 void audit_free(struct audit *audit);
 
 /* path_size bytes of path or name; may be none. */
@@ -38,3 +55,5 @@ void audit_exit(struct audit *audit, int status);
 
 /* Different paths that were answered with ENOENT because the manifest does not name them. */
 uint64_t audit_absent_count(struct audit *audit);
+/* Lines of this process that could not be written. */
+uint64_t audit_lost_count(struct audit *audit);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/audit.h"
 #include "host/hostile.h"
 #include "host/log.h"
 
@@ -83,6 +84,23 @@ static int parse_handles(const char *text, struct tree_child *c)
     return 0;
 }
 
+/* "SIZE,KEEP,PATH", or nothing. */
+static bool parse_audit(const char *text, struct host_options *o)
+{
+    char *end;
+    if (!*text)
+        return true;
+    errno = 0;
+    o->audit_size = strtoull(text, &end, 10);
+    if (errno || end == text || *end != ',')
+        return false;
+    text = end + 1;
+    if (!number(&text, AUDIT_KEEP_MAX, ',', &o->audit_keep))
+        return false;
+    o->audit_path = text;
+    return *text != '\0';
+}
+
 int tree_child_parse(int argc, char **argv, struct tree_child *ret, struct host_options *o,
                      struct err *err)
 {
@@ -93,14 +111,13 @@ int tree_child_parse(int argc, char **argv, struct tree_child *ret, struct host_
     const char *digits = argc == ARGUMENTS ? argv[NODE] + strlen(nodes) : "";
     if (argc != ARGUMENTS || !parse_numbers(argv[NUMBERS], ret, o) ||
         !parse_flags(argv[FLAGS], ret, o) || parse_handles(argv[HANDLES], ret) < 0 ||
-        strncmp(argv[NODE], nodes, strlen(nodes)) != 0 ||
+        !parse_audit(argv[AUDIT], o) || strncmp(argv[NODE], nodes, strlen(nodes)) != 0 ||
         !number(&digits, BUNDLE_NODES_MAX - 1, '\0', &ret->node) ||
         asprintf(&path, "%s/%s", argv[BUNDLE], argv[NODE]) < 0)
         return err_set(err, -EINVAL, TREE_CHILD_VERB " is not for people");
     o->image_path = argv[IMAGE];
     o->bundle_path = argv[BUNDLE];
     o->node_path = path;
-    o->audit_path = argv[AUDIT][0] ? argv[AUDIT] : NULL;
     o->hostile = argv[HOSTILE][0] ? argv[HOSTILE] : NULL;
     o->child_program = argv[PROGRAM][0] ? argv[PROGRAM] : NULL;
     return 0;

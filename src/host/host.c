@@ -49,6 +49,10 @@ static void end_begin(struct host *host, int code)
     while (atomic_exchange(&host->finished, true))
         pause();
     host->last_code = code;
+    uint64_t lost = audit_lost_count(host->audit);
+    if (lost != 0)
+        log_line("%llu line%s of the audit file could not be written", (unsigned long long)lost,
+                 lost == 1 ? "" : "s");
     if (host->stats)
         print_stats(host);
 }

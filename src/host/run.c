@@ -204,8 +204,13 @@ static int start(const struct host_options *o, struct host *host, struct loaded 
     /* Behind ECREATE, so that ELRANGE cannot be where it goes. */
     if (o->child && tree_attach(host, o->child, err) < 0)
         return fail(err, HOST_EXIT_NO_START);
-    if (audit_new(o->audit_path, manifest_str_ptr(&l->view, l->view.node->label), &host->audit,
-                  err) < 0)
+    const struct audit_options audit = {
+        .path = o->audit_path,
+        .node = manifest_str_ptr(&l->view, l->view.node->label),
+        .rotate_size = o->audit_size,
+        .keep = o->audit_keep,
+    };
+    if (audit_new(&audit, &host->audit, err) < 0)
         return fail(err, 2);
     if (thread_pool_init(host, l->view.node->thread_count, err) < 0)
         return fail(err, HOST_EXIT_NO_START);

@@ -31,6 +31,8 @@ struct host_options {
     bool strace;      /* the library OS honours it in a DEBUG enclave only */
     bool stats;
     const char *audit_path; /* NULL: no audit file */
+    uint64_t audit_size;    /* it is rotated at this many bytes; 0: never */
+    uint32_t audit_keep;    /* and this many older ones are kept */
 
     const char *const *args; /* what follows the pinned arguments; used if the manifest says so */
     size_t arg_count;

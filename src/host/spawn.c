@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -180,6 +181,9 @@ static int start(struct host *host, struct spawn *s, const char *folder, const c
     CLEANUP(free_p) char *list = malloc(s->handle_count * 12 + 2);
     if (!list)
         return -ENOMEM;
+    CLEANUP(free_p) char *audit = calloc(1, (o->audit_path ? strlen(o->audit_path) : 0) + 64);
+    if (!audit)
+        return -ENOMEM;
     char *at = list;
     for (size_t i = 0; i < s->handle_count; i++)
         at += sprintf(at, "%s%d", i ? "," : "", s->handles[i]);
@@ -189,6 +193,8 @@ static int start(struct host *host, struct spawn *s, const char *folder, const c
     snprintf(flags, sizeof(flags), "%s%s%s%s%s%s%s", o->poison ? "p" : "", o->quiet ? "q" : "",
              o->strace ? "s" : "", o->stats ? "t" : "", o->single_step ? "1" : "",
              o->spare_always ? "a" : "", more_flags);
+    if (o->audit_path)
+        sprintf(audit, "%" PRIu64 ",%" PRIu32 ",%s", o->audit_size, o->audit_keep, o->audit_path);
     snprintf(numbers, sizeof(numbers), "%d,%d,%d,%d,%u,%u,%d", tree->fd, log_fd(), tree->spare_out,
              tree->spare_in, spawn_slot, control_slot, (int)o->device);
     char *const argv[] = {
@@ -200,7 +206,7 @@ static int start(struct host *host, struct spawn *s, const char *folder, const c
         (char *)o->image_path,
         (char *)o->bundle_path,
         (char *)folder,
-        (char *)(o->audit_path ? o->audit_path : ""),
+        audit,
         (char *)(o->hostile ? o->hostile : ""),
         (char *)(o->child_program ? o->child_program : ""),
         NULL,

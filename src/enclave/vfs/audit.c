@@ -1,7 +1,9 @@
 /*
  * Audit lines, once per event and path: a program that probes the same name a thousand times is one
- * line. The set is bounded; when it is full, new paths are no longer reported. Tier: enclave.
+ * line. The set is bounded; when it is full, it begins anew, so that a path may be told again but none is left out.
+ * Tier: enclave.
  */
+#include "arch/string.h"
 #include "border/border.h"
 #include "core/path_hash.h"
 #include "thread/lock.h"
@@ -21,8 +23,11 @@ static bool first_time(uint64_t hash)
     for (; g_seen[slot]; slot = (slot + 1) & (SEEN_SLOTS - 1))
         if (g_seen[slot] == hash)
             return false;
-    if (g_seen_count >= SEEN_MAX)
-        return false;
+    if (g_seen_count >= SEEN_MAX) {
+        memset(g_seen, 0, sizeof(g_seen));
+        g_seen_count = 0;
+        slot = hash & (SEEN_SLOTS - 1);
+    }
     g_seen[slot] = hash;
     g_seen_count++;
     return true;

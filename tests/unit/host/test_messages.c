@@ -150,8 +150,9 @@ static void test_audit(void **state UNUSED)
     struct audit *audit;
     struct err err;
     snprintf(path, sizeof(path), "%s/audit", g_dir);
+    const struct audit_options options = { .path = path, .node = "python3 \"x\"" };
     for (int round = 0; round < 2; round++) { /* the second appends */
-        assert_int_equal(audit_new(path, "python3 \"x\"", &audit, &err), 0);
+        assert_int_equal(audit_new(&options, &audit, &err), 0);
         struct ocall_audit event = {
             .event = OCALL_AUDIT_ABSENT, .error = ENOENT, .pid = 1, .tid = 2
         };
@@ -204,9 +205,9 @@ static void test_audit(void **state UNUSED)
     for (int i = 0; i < count; i++)
         json_decref(lines[i]);
 
-    assert_int_equal(audit_new("/dev/null", "n", &audit, &err), -EINVAL);
+    assert_int_equal(audit_new(&(const struct audit_options){ .path = "/dev/null", .node = "n" }, &audit, &err), -EINVAL);
     snprintf(path, sizeof(path), "%s/no/such", g_dir);
-    assert_int_equal(audit_new(path, "n", &audit, &err), -ENOENT);
+    assert_int_equal(audit_new(&options, &audit, &err), -ENOENT);
     assert_non_null(strstr(err.text, path));
 }
 
@@ -219,7 +220,7 @@ static int message_of(uint32_t nr, const void *data, size_t size, uint64_t a, ui
     if (pid == 0) {
         struct host host = { .device = fake_device_new(NULL), .quiet = quiet };
         struct err err;
-        if (audit_new(NULL, "n", &host.audit, &err) < 0 || thread_pool_init(&host, 1, &err) < 0)
+        if (audit_new(&(const struct audit_options){ .node = "n" }, &host.audit, &err) < 0 || thread_pool_init(&host, 1, &err) < 0)
             _exit(101);
         log_redirect(fileno(sink));
         struct ocall_audit absent = { .event = OCALL_AUDIT_ABSENT, .path_size = 2 };

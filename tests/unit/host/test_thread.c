@@ -47,7 +47,7 @@ static NORETURN void child(fake_body *body)
     if (g_messages >= 0)
         log_redirect(g_messages);
     if (pipe(g_pipe) < 0 || handle_init() < 0 || handle_add(g_pipe[0]) < 0 ||
-        handle_add(g_pipe[1]) < 0 || audit_new(NULL, "node", &host.audit, &err) < 0 ||
+        handle_add(g_pipe[1]) < 0 || audit_new(&(const struct audit_options){ .node = "node" }, &host.audit, &err) < 0 ||
         thread_pool_init(&host, 4, &err) < 0 || thread_run_main(&host, &err) < 0)
         fprintf(stderr, "%s\n", err.text);
     _exit(99);

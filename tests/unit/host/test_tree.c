@@ -46,7 +46,7 @@ static void set_up(void)
     g_host.device = fake_device_new(no_enclave);
     if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) < 0 ||
         timer_settime(timer, 0, &limit, NULL) < 0 ||
-        audit_new(NULL, "node", &g_host.audit, &err) < 0 ||
+        audit_new(&(const struct audit_options){ .node = "node" }, &g_host.audit, &err) < 0 ||
         thread_pool_init(&g_host, 4, &err) < 0 || tree_make(&g_host) < 0 ||
         thread_attach(main_thread(), &err) < 0)
         _exit(97);
