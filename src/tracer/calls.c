@@ -95,6 +95,9 @@ const struct call calls[] = {
     { "bind", 49, 361, CALL_SOCKET, 0, 1, NO, TRACE_BOUND, 0 },
     { "connect", 42, 362, CALL_SOCKET, 0, 1, NO, TRACE_CONNECTED, 0 },
     { "listen", 50, 363, CALL_LISTEN, NO, NO, NO, 0, 0 },
+    { "sendto", 44, -1, CALL_SEND, NO, NO, NO, 0, 0 },
+    { "sendmsg", 46, -1, CALL_SEND, NO, NO, NO, 0, CALL_MESSAGE },
+    { "sendmmsg", 307, -1, CALL_SEND, NO, NO, NO, 0, CALL_MESSAGE | CALL_MESSAGES },
     { "socketcall", -1, 102, CALL_SOCKETCALL, NO, 1, NO, 0, 0 },
     { "clone", 56, 120, CALL_CLONE, NO, NO, 0, 0, 0 },
     { "clone3", 435, 435, CALL_CLONE, NO, 0, NO, 0, CALL_CLONE3 },
@@ -202,6 +205,11 @@ static void emit_call(struct emitter *e, size_t index)
         emit_load(e, ARG_LOW(0));
         emit(e, BPF_JMP | BPF_JSET | BPF_K, 0x80000000u, 1, 0);
         emit_allow(e);
+        break;
+    case CALL_SEND:
+        /* Without an address it is a write. */
+        if (!(c->flags & CALL_MESSAGE))
+            emit_need_bits(e, 4, UINT32_MAX);
         break;
     case CALL_SOCKETCALL:
         /* 2 is bind, 3 is connect. */

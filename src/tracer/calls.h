@@ -32,7 +32,8 @@ enum call_op {
     CALL_MPROTECT, /* to executable */
     CALL_SOCKET,
     CALL_SOCKETCALL, /* i386: bind and connect behind one number */
-    CALL_LISTEN,     /* entry only */
+    CALL_LISTEN,     /* the result only if the socket had no address */
+    CALL_SEND,       /* entry only: a datagram to an address (x86-64 only) */
     CALL_CLONE,
     CALL_IDENTITY,  /* uid, gid or umask change: they are asked for again at the next exec */
     CALL_NAMESPACE, /* unshare, setns */
@@ -51,6 +52,8 @@ enum {
     CALL_TRUNCATE = 1u << 3, /* argument 1 is the new size */
     CALL_CLONE3 = 1u << 4,   /* argument 0 points to struct clone_args */
     CALL_OLD_MMAP = 1u << 5, /* argument 0 points to the six arguments */
+    CALL_MESSAGE = 1u << 6,  /* argument 1 points to struct msghdr */
+    CALL_MESSAGES = 1u << 7, /* argument 1 points to struct mmsghdr, argument 2 of them */
 };
 
 #define CALL_NO_ARG 0xff

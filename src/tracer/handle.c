@@ -88,7 +88,7 @@ bool handle_resolve(struct recorder *r, struct task *t, int dir_fd, const char *
 }
 
 /* Bits for a path that was only asked for. */
-static uint32_t asked_bits(int error, uint32_t present)
+uint32_t handle_asked_bits(int error, uint32_t present)
 {
     if (error == ENOENT || error == ENOTDIR)
         return TRACE_ABSENT;
@@ -145,7 +145,7 @@ static void probe(struct recorder *r, struct task *t)
                           nofollow(&t->pending) ? RESOLVE_NOFOLLOW : 0, &r->r1))
         return;
     uint32_t path = known_path(r, p->tgid, &r->r1);
-    uint32_t bits = asked_bits(r->r1.error, call->bits);
+    uint32_t bits = handle_asked_bits(r->r1.error, call->bits);
     /* realpath(3) asks of every component whether it is a link. */
     if (bits == TRACE_LINK && path < r->path_count && !S_ISLNK(r->path_list[path]->before.mode))
         bits = TRACE_STAT;
@@ -240,7 +240,7 @@ static void open_result(struct recorder *r, struct task *t, int64_t result)
     struct pending *c = &t->pending;
     struct process *p = t->process;
     if (result < 0) {
-        known_touch(r, p, c->path, asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
+        known_touch(r, p, c->path, handle_asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
         return;
     }
     uint32_t bits = open_bits(r, c);
@@ -275,7 +275,7 @@ static void change_result(struct recorder *r, struct task *t, int64_t result)
     struct pending *c = &t->pending;
     struct process *p = t->process;
     if (result < 0) {
-        known_touch(r, p, c->path, asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
+        known_touch(r, p, c->path, handle_asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
         return;
     }
     uint32_t bits = c->call->bits;
@@ -312,7 +312,7 @@ static void move_result(struct recorder *r, struct task *t, int64_t result)
     struct pending *c = &t->pending;
     struct process *p = t->process;
     if (result < 0) {
-        uint32_t denied = asked_bits((int)-result, 0) & TRACE_DENIED;
+        uint32_t denied = handle_asked_bits((int)-result, 0) & TRACE_DENIED;
         known_touch(r, p, c->path, (c->existed ? TRACE_STAT : TRACE_ABSENT) | denied);
         known_touch(r, p, c->path_to, (c->existed_to ? TRACE_STAT : TRACE_ABSENT) | denied);
         return;
@@ -488,94 +488,6 @@ static void map_exec(struct recorder *r, struct task *t)
         known_touch(r, p, known_name(r, p->tgid, name), TRACE_MAPPED_EXEC);
 }
 
-/* ---- sockets ---- */
-
-static bool socket_entry(struct recorder *r, struct task *t)
-{
-    struct pending *c = &t->pending;
-    if (c->call->op == CALL_SOCKETCALL) {
-        uint32_t a[3];
-        bool is_bind = c->args[0] == 2;
-        if (tracee_read(t->tid, c->args[1], a, sizeof(a)) != sizeof(a))
-            return false;
-        c->flags = is_bind ? TRACE_BOUND : TRACE_CONNECTED;
-        c->args[1] = a[1];
-        c->args[2] = a[2];
-    } else {
-        c->flags = c->call->bits;
-    }
-    struct sockaddr_un address = { 0 };
-    uint16_t family;
-    size_t size = (uint32_t)c->args[2];
-    if (size > sizeof(struct sockaddr_storage) || size < sizeof(family))
-        return false;
-    if (size > sizeof(address))
-        size = sizeof(address);
-    if (tracee_read(t->tid, c->args[1], &address, size) != size)
-        return false;
-    c->path = TRACE_NO_PATH;
-    if (address.sun_family != AF_UNIX || size <= sizeof(family) || !address.sun_path[0])
-        return true;
-    char name[sizeof(address.sun_path) + 1];
-    size_t n = strnlen(address.sun_path, size - offsetof(struct sockaddr_un, sun_path));
-    memcpy(name, address.sun_path, n);
-    name[n] = '\0';
-    if (handle_resolve(r, t, AT_FDCWD, name, 0, &r->r1)) {
-        c->path = known_path(r, t->process->tgid, &r->r1);
-        c->node = r->r1.node;
-        c->existed = r->r1.error == 0;
-    }
-    return true;
-}
-
-/* What makes a program a server to wait for (record.h). A datagram client binds port 0 too, so that alone does
- * not; multiprocessing's managers listen on Unix paths, but not in the first process. */
-static void note_bound(struct recorder *r, struct process *p,
-                       const struct sockaddr_storage *address, size_t size)
-{
-    uint16_t port; /* at the same place in both (ip(7), ipv6(7)) */
-    switch (address->ss_family) {
-    case AF_INET:
-    case AF_INET6:
-        if (size < sizeof(struct sockaddr_in))
-            return;
-        memcpy(&port, (const char *)address + offsetof(struct sockaddr_in, sin_port), sizeof(port));
-        p->bound = true;
-        r->serves |= port != 0;
-        return;
-    case AF_UNIX: p->bound |= p->tgid == r->root_pid; return;
-    default: return;
-    }
-}
-
-static void socket_result(struct recorder *r, struct task *t, int64_t result)
-{
-    struct pending *c = &t->pending;
-    struct process *p = t->process;
-    struct sockaddr_storage address;
-    size_t size = (uint32_t)c->args[2];
-    if (c->path != TRACE_NO_PATH) {
-        uint32_t bits = asked_bits(result < 0 ? (int)-result : 0, (uint32_t)c->flags);
-        if (result == 0 && c->flags == TRACE_BOUND)
-            bits |= TRACE_CREATED;
-        if (!bits)
-            bits = TRACE_STAT;
-        known_touch(r, p, c->path, bits);
-    }
-    if (p->index == TRACE_NO_PROCESS || tracee_read(t->tid, c->args[1], &address, size) != size)
-        return;
-    if (result == 0 && c->flags == TRACE_BOUND)
-        note_bound(r, p, &address, size);
-    if (!seen_add(&p->sockets, seen_hash(c->flags, &address, size)))
-        return;
-    log_begin(&r->log, LOG_SOCKET);
-    log_number(&r->log, p->index);
-    log_number(&r->log, c->flags);
-    log_number(&r->log, c->path == TRACE_NO_PATH ? 0 : (uint64_t)c->path + 1);
-    log_bytes(&r->log, &address, size);
-    log_end(&r->log);
-}
-
 /* ---- processes, namespaces, and what the recorder cannot see through ---- */
 
 static void clone_entry(struct recorder *r, struct task *t)
@@ -664,7 +576,8 @@ bool handle_entry(struct recorder *r, struct task *t)
         return false;
     case CALL_SOCKET:
     case CALL_SOCKETCALL: return socket_entry(r, t);
-    case CALL_LISTEN: r->serves |= p->bound; return false;
+    case CALL_LISTEN: return socket_listen(r, t);
+    case CALL_SEND: socket_send(r, t); return false;
     case CALL_CLONE: clone_entry(r, t); return false;
     case CALL_IDENTITY: p->identity_known = false; return false;
     case CALL_NAMESPACE: namespace_entry(r, t); return false;
@@ -700,6 +613,7 @@ void handle_result(struct recorder *r, struct task *t, int64_t result)
     case CALL_EXEC: exec_result(r, t, result); break;
     case CALL_SOCKET:
     case CALL_SOCKETCALL: socket_result(r, t, result); break;
+    case CALL_LISTEN: socket_listened(r, t, result); break;
     case CALL_MOUNT:
     case CALL_ESCAPE:
     case CALL_UNKNOWN: named_result(r, t, result); break;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "tracer/trace.h"
@@ -78,6 +79,19 @@ static void put_access(FILE *out, const struct trace *t, const struct trace_acce
     fputc('\n', out);
 }
 
+/* ", tcp, as 127.0.0.1:40123": type and own address, as far as they are known. */
+static void put_socket(FILE *out, const struct trace_socket *s)
+{
+    if (s->type)
+        fprintf(out, s->type == SOCK_STREAM  ? ", tcp"
+                     : s->type == SOCK_DGRAM ? ", udp"
+                                             : ", type %u",
+                s->type);
+    if (s->local_text[0])
+        fprintf(out, ", as %s", s->local_text);
+    fputc('\n', out);
+}
+
 static void put_process(FILE *out, const struct trace *t, size_t index)
 {
     const struct trace_process *p = &t->processes[index];
@@ -108,7 +122,7 @@ static void put_process(FILE *out, const struct trace *t, size_t index)
         char bits[64];
         fprintf(out, "  socket %s: ", trace_bits_text(p->sockets[i].bits, bits, sizeof(bits)));
         put_text(out, p->sockets[i].text);
-        fputc('\n', out);
+        put_socket(out, &p->sockets[i]);
     }
     if (!p->ended)
         fputs("  not ended\n", out);

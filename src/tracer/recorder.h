@@ -1,12 +1,13 @@
 /*
  * The recorder's own state; private to src/tracer. record.c runs the ptrace loop, handle.c knows
- * the calls, exec.c how programs start, known.c the tables of paths and what was said already,
+ * the calls, socket.c those on sockets, exec.c how programs start, known.c the tables of paths and what was said already,
  * tracee.c how to look into another process.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <uthash.h>
 
@@ -56,6 +57,13 @@ struct process {
     UT_hash_handle hh;
 };
 
+/* A socket as it was at the entry of a call. */
+struct socket_state {
+    uint32_t type;    /* SOCK_STREAM...; 0: not known */
+    uint32_t size;    /* of local; 0: it has no address, or it is not known */
+    uint8_t local[sizeof(struct sockaddr_storage)];
+};
+
 /* The call a task is in, from its entry stop to its result. */
 struct pending {
     const struct call *call; /* NULL: none */
@@ -68,6 +76,7 @@ struct pending {
     uint64_t flags;    /* open or rename flags */
     char *text;        /* resolved cwd or root; exec name. Owned. */
     char *interpreter; /* exec: PT_INTERP of path_to, the end of the shebang chain. Owned. */
+    struct socket_state socket;
     char **exec_names; /* the name and its shebang interpreters, NULL at the end. Owned. */
 };
 
@@ -128,6 +137,8 @@ MUST_CHECK int tracee_string(pid_t tid, uint64_t address, char *buf, size_t size
 MUST_CHECK int tracee_link(pid_t tid, const char *name, char *buf, size_t size);
 /* The path behind a descriptor; -ENOENT if it has none (pipe, socket, memfd, deleted file). */
 MUST_CHECK int tracee_fd(pid_t tid, int fd, char *buf, size_t size);
+/* A copy of a descriptor of the process (pidfd_getfd(2): Linux 5.6, and whoever may ptrace it); -errno. */
+MUST_CHECK int tracee_take_fd(pid_t tgid, int fd);
 /* The whole of /proc/TID/NAME, NUL-terminated past ret_size; NULL on failure. free() it. */
 char *tracee_file(pid_t tid, const char *name, size_t *ret_size);
 uint64_t tracee_start_time(pid_t tid);
@@ -146,6 +157,19 @@ void pending_done(struct pending *p);
  * is nothing to resolve (a descriptor without path). */
 bool handle_resolve(struct recorder *r, struct task *t, int dir_fd, const char *name,
                     unsigned flags, struct resolved *ret);
+
+/* The TRACE bits of a call on a path that ended so: bits, or that it was absent or denied, or 0. */
+uint32_t handle_asked_bits(int error, uint32_t bits);
+
+/* ---- socket.c ---- */
+
+/* bind and connect. */
+bool socket_entry(struct recorder *r, struct task *t);
+void socket_result(struct recorder *r, struct task *t, int64_t result);
+/* listen; true: the kernel gives the socket an address, which its result shows. */
+bool socket_listen(struct recorder *r, struct task *t);
+void socket_listened(struct recorder *r, struct task *t, int64_t result);
+void socket_send(struct recorder *r, struct task *t);
 
 /* ---- exec.c ---- */
 

@@ -342,42 +342,62 @@ static void read_move(struct reader *r)
         t->move_count++;
 }
 
-static void socket_text(struct trace_socket *s)
+static void address_text(const void *address, size_t size, char *ret, size_t room)
 {
     char host[INET6_ADDRSTRLEN] = "?";
     uint16_t family = AF_UNSPEC;
-    if (s->address_size >= sizeof(family))
-        memcpy(&family, s->address, sizeof(family));
-    if (family == AF_INET && s->address_size >= sizeof(struct sockaddr_in)) {
+    if (size >= sizeof(family))
+        memcpy(&family, address, sizeof(family));
+    if (family == AF_INET && size >= sizeof(struct sockaddr_in)) {
         struct sockaddr_in in;
-        memcpy(&in, s->address, sizeof(in));
+        memcpy(&in, address, sizeof(in));
         inet_ntop(AF_INET, &in.sin_addr, host, sizeof(host));
-        snprintf(s->text, sizeof(s->text), "%s:%u", host, ntohs(in.sin_port));
-    } else if (family == AF_INET6 && s->address_size >= sizeof(struct sockaddr_in6)) {
-        struct sockaddr_in6 in;
-        memcpy(&in, s->address, sizeof(in));
+        snprintf(ret, room, "%s:%u", host, ntohs(in.sin_port));
+    } else if (family == AF_INET6 && size >= offsetof(struct sockaddr_in6, sin6_scope_id)) {
+        struct sockaddr_in6 in = { 0 };
+        memcpy(&in, address, size < sizeof(in) ? size : sizeof(in));
         inet_ntop(AF_INET6, &in.sin6_addr, host, sizeof(host));
-        snprintf(s->text, sizeof(s->text), "[%s]:%u", host, ntohs(in.sin6_port));
+        snprintf(ret, room, "[%s]:%u", host, ntohs(in.sin6_port));
     } else if (family == AF_UNIX) {
-        size_t n = s->address_size - sizeof(family);
-        const char *path = (const char *)s->address + sizeof(family);
+        size_t n = size - sizeof(family);
+        const char *path = (const char *)address + sizeof(family);
         bool abstract = n && !path[0];
-        snprintf(s->text, sizeof(s->text), "unix:%s%.*s", abstract ? "@" : "",
+        snprintf(ret, room, "unix:%s%.*s", abstract ? "@" : "",
                  (int)(abstract ? n - 1 : strnlen(path, n)), abstract ? path + 1 : path);
     } else {
-        snprintf(s->text, sizeof(s->text), "address family %u", family);
+        snprintf(ret, room, "address family %u", family);
     }
 }
 
-static void read_socket(struct reader *r)
+static void socket_text(struct trace_socket *s)
 {
-    uint32_t process = take_process(r);
-    uint32_t bits = (uint32_t)take_below(r, TRACE_ALL_BITS + 1, "unknown access");
-    uint32_t path = take_path_or_none(r);
-    size_t size;
-    const char *address = take_bytes(r, &size);
-    if (!r->wrong && size > sizeof(struct sockaddr_storage))
+    address_text(s->address, s->address_size, s->text, sizeof(s->text));
+    s->local_text[0] = '\0';
+    if (s->local_size)
+        address_text(s->local, s->local_size, s->local_text, sizeof(s->local_text));
+}
+
+static const void *take_address(struct reader *r, size_t *ret_size)
+{
+    const char *address = take_bytes(r, ret_size);
+    if (!r->wrong && *ret_size > sizeof(struct sockaddr_storage))
         refuse(r, "socket address too long");
+    return address;
+}
+
+/* LOG_SOCKET has a path, LOG_NET the socket's type and own address. */
+static void read_any_socket(struct reader *r, bool net)
+{
+    struct trace_socket read = { .path = TRACE_NO_PATH };
+    uint32_t process = take_process(r);
+    read.bits = (uint32_t)take_below(r, TRACE_ALL_BITS + 1, "unknown access");
+    if (net)
+        read.type = take_u32(r, "socket type out of range");
+    else
+        read.path = take_path_or_none(r);
+    read.address = take_address(r, &read.address_size);
+    if (net && !r->wrong)
+        read.local = take_address(r, &read.local_size);
     if (r->wrong)
         return;
     struct trace_process *p = &r->l->t.processes[process];
@@ -388,10 +408,18 @@ static void read_socket(struct reader *r)
     }
     p->sockets = s;
     s += p->socket_count++;
-    *s = (struct trace_socket){
-        .bits = bits, .address = address, .address_size = size, .path = path
-    };
+    *s = read;
     socket_text(s);
+}
+
+static void read_socket(struct reader *r)
+{
+    read_any_socket(r, false);
+}
+
+static void read_net(struct reader *r)
+{
+    read_any_socket(r, true);
 }
 
 static void read_exit(struct reader *r)
@@ -466,6 +494,7 @@ static void (*const readers[])(struct reader *) = {
     [LOG_TARGET] = read_target, [LOG_ACCESS] = read_access,   [LOG_LIST] = read_list,
     [LOG_MOVE] = read_move,     [LOG_SOCKET] = read_socket,   [LOG_EXIT] = read_exit,
     [LOG_NOTE] = read_note,     [LOG_AFTER] = read_after,     [LOG_END] = read_end,
+    [LOG_NET] = read_net,
 };
 
 static int read_record(struct reader *r, struct err *err)

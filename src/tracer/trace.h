@@ -53,8 +53,8 @@ enum {
     TRACE_CHANGED = 1u << 13,   /* metadata changed: chmod, chown, utimens, setxattr */
     TRACE_OPENED = 1u << 14,    /* a directory or special file opened, or made the cwd */
     TRACE_DENIED = 1u << 15,    /* a call on it failed with EACCES or EPERM */
-    TRACE_BOUND = 1u << 16,     /* AF_UNIX socket bound to it */
-    TRACE_CONNECTED = 1u << 17, /* AF_UNIX socket connected to it */
+    TRACE_BOUND = 1u << 16,     /* AF_UNIX socket bound to it; see struct trace_socket */
+    TRACE_CONNECTED = 1u << 17, /* AF_UNIX socket connected to it, or a datagram sent */
 };
 #define TRACE_ALL_BITS ((1u << 18) - 1)
 
@@ -126,6 +126,7 @@ struct trace_socket {
     size_t local_size;
     uint32_t path;       /* AF_UNIX with a path: index, else TRACE_NO_PATH */
     char text[160];      /* for people: "127.0.0.1:80", "unix:@name" */
+    char local_text[64]; /* of local; "" */
 };
 
 /* A program in a process. Identity of the process: (pid, start_time). */

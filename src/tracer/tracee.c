@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -109,6 +110,13 @@ int tracee_fd(pid_t tid, int fd, char *buf, size_t size)
     if (e < 0)
         return e;
     return buf[0] == '/' && !cut_deleted(buf) ? 0 : -ENOENT;
+}
+
+int tracee_take_fd(pid_t tgid, int fd)
+{
+    CLEANUP(close_p) int process = (int)syscall(SYS_pidfd_open, tgid, 0);
+    int copy = process < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, process, fd, 0);
+    return copy < 0 ? -errno : copy;
 }
 
 int tracee_cwd(pid_t tid, char *buf, size_t size)

@@ -14,7 +14,7 @@ printed trace spells bytes:
     process: HOW [PROGRAM]   a process made so; processes: N counts them
     chain: NAME...           an exec chain begins so
     threads: N               the root's peak
-    socket: BITS ADDRESS     a socket
+    socket: BITS ADDRESS     a socket; ":N" is some port but 0
     note: WORD               a remark that holds WORD
     complete: yes|no         the default is yes
     exit: N                  the exit code, by the recorder's rule
@@ -159,8 +159,9 @@ def check(trace, folder, word, rest):
         return None if last.endswith(f"threads {rest}") else last
     if word == "socket":
         bits, address = rest.split(" ", 1)
-        line = f"socket {bits}: {address}"
-        return None if any(line in p["lines"] for p in trace.processes) else "no such socket"
+        line = re.escape(f"socket {bits}: {address}").replace(":N", ":[1-9][0-9]*")
+        return None if any(re.fullmatch(line, one) for p in trace.processes
+                           for one in p["lines"]) else "no such socket"
     if word == "note":
         return None if any(rest in note for note in trace.notes) else "no such note"
     return None

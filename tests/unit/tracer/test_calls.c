@@ -74,12 +74,14 @@ static const uint64_t *stopping_args(const struct call *c)
     static const uint64_t mmap_args[6] = { [2] = PROT_READ | PROT_EXEC, [3] = MAP_PRIVATE };
     static const uint64_t clone_args[6] = { CLONE_UNTRACED };
     static const uint64_t bind_args[6] = { 2 };
+    static const uint64_t sendto_args[6] = { [4] = 0x7ffc00001000 };
     static const uint64_t none[6];
     switch (c->op) {
     case CALL_MMAP:
     case CALL_MPROTECT: return mmap_args;
     case CALL_CLONE: return clone_args;
     case CALL_SOCKETCALL: return bind_args;
+    case CALL_SEND: return sendto_args;
     default: return none;
     }
 }
@@ -200,6 +202,8 @@ static const struct {
       { (uint64_t)AT_FDCWD, 0, 0, AT_EMPTY_PATH },
       "newfstatat" },
     { "lstat by fstatat", 0, 262, { 3, 0, 0, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW }, "newfstatat" },
+    { "sendto without an address", 0, 44, { 3, 0x1000, 5 }, "-" },
+    { "sendto with one", 0, 44, { 3, 0x1000, 5, 0, 0x2000, 16 }, "sendto" },
     { "i386 socket", 1, 102, { 1 }, "-" },
     { "i386 bind", 1, 102, { 2 }, "socketcall" },
     { "i386 connect", 1, 102, { 3 }, "socketcall" },

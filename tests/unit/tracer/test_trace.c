@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,6 +116,13 @@ static void fill_whole(struct log *log)
     log_number(log, 0);
     log_bytes(log, "\x02\x00\x00\x50\x7f\x00\x00\x01\0\0\0\0\0\0\0\0", 16);
     log_end(log);
+    log_begin(log, LOG_NET);
+    log_number(log, 0);
+    log_number(log, TRACE_BOUND);
+    log_number(log, SOCK_STREAM);
+    log_bytes(log, "\x02\x00\x00\x00\x7f\x00\x00\x01\0\0\0\0\0\0\0\0", 16);
+    log_bytes(log, "\x02\x00\x9c\x40\x7f\x00\x00\x01\0\0\0\0\0\0\0\0", 16);
+    log_end(log);
     record(log, LOG_NOTE, "1", "0", "s:a remark", NULL);
     record(log, LOG_EXIT, "1", "0", "9", "0", "1", NULL);
     record(log, LOG_AFTER, "1", "0100600", "0", "0", "77", "3", "0", "3", "50", "1", "0", NULL);
@@ -187,8 +195,14 @@ static void test_whole(void **state UNUSED)
     assert_int_equal(p->vm_peak, 8192);
     assert_int_equal(p->thread_peak, 3);
     assert_int_equal(p->access_count, 5);
-    assert_int_equal(p->socket_count, 1);
+    assert_int_equal(p->socket_count, 2);
     assert_string_equal(p->sockets[0].text, "127.0.0.1:80");
+    assert_int_equal(p->sockets[0].type, 0);
+    assert_int_equal(p->sockets[0].local_size, 0);
+    assert_string_equal(p->sockets[1].text, "127.0.0.1:0");
+    assert_int_equal(p->sockets[1].type, SOCK_STREAM);
+    assert_int_equal(p->sockets[1].path, TRACE_NO_PATH);
+    assert_string_equal(p->sockets[1].local_text, "127.0.0.1:40000");
     const struct trace_process *child = &t->processes[1];
     assert_int_equal(child->parent, 0);
     assert_int_equal(child->how, TRACE_HOW_FORK);
@@ -392,11 +406,25 @@ static void bad_address(struct log *l)
     log_end(l);
 }
 
+static void bad_own_address(struct log *l)
+{
+    static const char long_address[200];
+    put_head(l);
+    log_begin(l, LOG_NET);
+    log_number(l, 0);
+    log_number(l, TRACE_BOUND);
+    log_number(l, SOCK_DGRAM);
+    log_bytes(l, long_address, 16);
+    log_bytes(l, long_address, sizeof(long_address));
+    log_end(l);
+}
+
 static const struct {
     const char *name;
     void (*fill)(struct log *);
     const char *says;
 } refused[] = {
+    { "own address", bad_own_address, "socket address too long" },
     { "process", bad_process, "unknown process" },
     { "path", bad_path, "unknown path" },
     { "bits", bad_bits, "unknown access" },
