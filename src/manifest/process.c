@@ -417,7 +417,7 @@ static int add_socket(struct cascade_node *n, const struct trace_socket *s, stru
     return 0;
 }
 
-/* Those that stand outside the run: names that it makes up itself are others each time. */
+/* Those that were there before the run: names that it makes up itself are others each time. */
 static int fill_sockets(struct cascade_node *n, const struct tree *tree, size_t node,
                         const struct trace *const *traces, struct err *err)
 {
@@ -429,7 +429,7 @@ static int fill_sockets(struct cascade_node *n, const struct tree *tree, size_t 
             for (size_t s = 0; s < p->socket_count; s++) {
                 const struct trace_socket *socket = &p->sockets[s];
                 if (socket->path == TRACE_NO_PATH ||
-                    trace_is_temporary(&traces[i]->paths[socket->path]))
+                    !trace_existed_before(&traces[i]->paths[socket->path]))
                     continue;
                 int r = add_socket(n, socket, err);
                 if (r < 0)

@@ -15,6 +15,7 @@
 #include "net/address.h"
 #include "net/control.h"
 #include "net/option.h"
+#include "net/rules.h"
 #include "net/socket.h"
 #include "signal/signal.h"
 #include "thread/clock.h"
@@ -46,13 +47,23 @@ static void *user_ptr(uint64_t arg)
 
 /* --- what the manifest allows -------------------------------------------------------------------- */
 
-enum rule { RULE_LISTEN, RULE_CONNECT };
-
-/* Everything, for now. */
-static int check_rule(enum rule action UNUSED, const struct net_address *address UNUSED,
-                      const struct net_socket *socket UNUSED)
+static int check_rule(enum net_rule_action action, const struct net_address *address,
+                      const struct net_socket *socket)
 {
-    return 0;
+    return net_rule_check(action, address->bytes, address->size, socket->type);
+}
+
+/* After the kernel was asked for any port: which one it gave. */
+static void learn_port(const struct net_socket *socket)
+{
+    struct net_address own;
+    if (net_name_of(socket, false, &own) == 0)
+        net_rule_given(own.bytes, own.size, socket->type);
+}
+
+static bool any_port(const struct net_address *address)
+{
+    return !address->bytes[2] && !address->bytes[3];
 }
 
 /* --- making ----------------------------------------------------------------------------------- */
@@ -113,11 +124,16 @@ int64_t net_bind(struct file *file, const struct sysargs *args)
     struct net_address address;
     int status = address_from_user(args->a[1], args->a[2], socket, &address);
     if (status == 0)
-        status = check_rule(RULE_LISTEN, &address, socket);
+        status = check_rule(NET_LISTEN, &address, socket);
     if (status == 0)
         status = call_with_address(OCALL_NET_BIND, socket, &address);
-    socket->bound |= status == 0;
-    return status;
+    if (status < 0)
+        return status;
+    socket->bound = true;
+    socket->answers = socket->type == NET_DATAGRAMS && net_rule_answers(address.bytes, address.size);
+    if (any_port(&address))
+        learn_port(socket);
+    return 0;
 }
 
 int64_t net_listen(struct file *file, const struct sysargs *args)
@@ -127,11 +143,16 @@ int64_t net_listen(struct file *file, const struct sysargs *args)
                                .bytes = { socket->family } };
     if (socket->type != NET_STREAM)
         return -EOPNOTSUPP;
-    int64_t status = socket->bound ? 0 : check_rule(RULE_LISTEN, &any, socket);
+    int64_t status = socket->bound ? 0 : check_rule(NET_LISTEN, &any, socket);
     if (status < 0)
         return status;
     status = border_call2(OCALL_NET_LISTEN, 0, (uint64_t)socket->handle, (uint64_t)(int32_t)args->a[1]);
-    return status < 0 ? net_error(status) : 0;
+    if (status < 0)
+        return net_error(status);
+    if (!socket->bound)
+        learn_port(socket);
+    socket->bound = true;
+    return 0;
 }
 
 int64_t net_accept(struct file *file, const struct sysargs *args, uint32_t flags)
@@ -163,8 +184,8 @@ int64_t net_connect(struct file *file, const struct sysargs *args)
 {
     struct net_address address;
     int status = address_from_user(args->a[1], args->a[2], net_of(file), &address);
-    if (status == 0 && address_family(&address) != AF_UNSPEC_FAMILY)
-        status = check_rule(RULE_CONNECT, &address, net_of(file));
+    if (status == 0 && address_family(&address) != AF_UNSPEC_FAMILY && !net_of(file)->answers)
+        status = check_rule(NET_CONNECT, &address, net_of(file));
     return status < 0 ? status : net_connect_to(file, &address);
 }
 
@@ -323,8 +344,8 @@ static int64_t send_pieces(struct file *file, const struct iovec *iov, uint64_t 
 static int get_destination(struct file *file, uint64_t user, uint64_t size, struct net_address *ret)
 {
     int status = address_from_user(user, size, net_of(file), ret);
-    if (status == 0 && address_family(ret) != AF_UNSPEC_FAMILY)
-        status = check_rule(RULE_CONNECT, ret, net_of(file));
+    if (status == 0 && address_family(ret) != AF_UNSPEC_FAMILY && !net_of(file)->answers)
+        status = check_rule(NET_CONNECT, ret, net_of(file));
     return status;
 }
 

@@ -39,7 +39,7 @@ int64_t net_shutdown(struct file *file, const struct sysargs *args);
 /* A socket on its way to another process of the tree, which inherits the handle (vfs/share.c). */
 struct net_share {
     int32_t handle;
-    uint8_t family, type, bound, reserved;
+    uint8_t family, type, bound, answers;
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout;
 };

@@ -423,6 +423,7 @@ void net_share(struct file *file, struct net_share *ret)
                                .family = socket->family,
                                .type = socket->type,
                                .bound = socket->bound,
+                               .answers = socket->answers,
                                .protocol = socket->protocol,
                                .receive_timeout = socket->receive_timeout,
                                .send_timeout = socket->send_timeout };
@@ -433,6 +434,7 @@ int net_arrive(const struct net_share *from, uint32_t flags, struct file **ret)
     struct net_socket kind = { .family = from->family,
                                .type = from->type,
                                .bound = from->bound,
+                               .answers = from->answers,
                                .shared = true,
                                .protocol = from->protocol,
                                .receive_timeout = from->receive_timeout,

@@ -30,6 +30,7 @@ struct net_socket {
     int handle;
     uint8_t family, type;
     bool bound;  /* bind() went well */
+    bool answers; /* a datagram socket that may send to anyone (net_rule_answers) */
     bool shared; /* another process has it too */
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout; /* ns; 0: none */
