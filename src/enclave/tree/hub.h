@@ -121,6 +121,10 @@ NORETURN void hub_leave(int32_t status);
 /* --- serving (the root) --------------------------------------------------------------------------- */
 struct peer; /* one process as the hub knows it: links.h */
 
+struct hub_job;
+/* Who the request speaks for: the process, or its child that has no enclave yet; 0: neither. */
+int32_t hub_job_self(const struct hub_job *job);
+
 struct hub_job {
     struct hub_job *next;
     struct peer *peer;

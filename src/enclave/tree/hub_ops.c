@@ -13,8 +13,7 @@
 #include "process/process.h"
 #include "tree/ptable.h"
 
-/* Who the request speaks for: the peer itself, or a child of it that has no enclave yet. */
-static int32_t self_of(const struct hub_job *job)
+int32_t hub_job_self(const struct hub_job *job)
 {
     int32_t pid = peer_pid(job->peer), self = job->request.self;
     if (self == pid || self == 0)
@@ -216,7 +215,7 @@ static int64_t serve_stopped(struct hub_job *job)
 int64_t hub_serve(struct hub_job *job)
 {
     const uint64_t *args = job->request.args;
-    int32_t self = self_of(job);
+    int32_t self = hub_job_self(job);
     if (!self)
         return -ESRCH;
     switch (job->request.op) {

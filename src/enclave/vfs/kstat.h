@@ -23,4 +23,5 @@ static_assert(sizeof(struct kstat) == 144, "struct stat of x86-64");
 #define DEV_DEV   0x10003u
 #define DEV_SYS   0x10004u
 #define DEV_ANON  0x10005u
+#define DEV_PTS   0x10006u
 #define DEV_HOST  0x20000u /* plus 16 bits of the host's */

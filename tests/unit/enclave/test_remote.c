@@ -73,6 +73,11 @@ int32_t peer_pid(const struct peer *peer)
     return peer->pid;
 }
 
+int32_t hub_job_self(const struct hub_job *job)
+{
+    return job->peer->pid;
+}
+
 const uint8_t *peer_mrenclave(const struct peer *peer)
 {
     return peer->mrenclave;

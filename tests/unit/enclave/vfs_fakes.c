@@ -38,6 +38,7 @@
 #include "ipc/pidfd.h"
 #include "sys/process.h"
 #include "tree/hub.h"
+#include "tree/ptable.h"
 #include "vfs/file.h"
 
 /* --- program memory -------------------------------------------------------------------- */
@@ -218,6 +219,10 @@ int32_t process_pgid(int32_t pid UNUSED)
 int32_t process_sid(int32_t pid UNUSED)
 {
     return 42;
+}
+
+__attribute__((weak)) void ptable_tell(int32_t pid UNUSED, const struct signal_info *info UNUSED)
+{
 }
 
 int32_t process_tty_pgrp(void)

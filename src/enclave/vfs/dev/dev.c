@@ -82,6 +82,8 @@ static const struct file_ops zero_ops = OPS("zero", zero_read, null_write, zero_
 static const struct file_ops full_ops = OPS("full", zero_read, full_write, NULL);
 static const struct file_ops random_ops = OPS("random", random_read, null_write, NULL);
 
+#define MINOR_PTMX 2u
+
 struct device {
     const char *name;
     uint32_t mode;
@@ -95,6 +97,8 @@ static const struct device devices[] = {
     { "fd", S_IFLNK | 0777, 0, NULL, "/proc/self/fd" },
     { "full", S_IFCHR | 0666, 7, &full_ops, NULL },
     { "null", S_IFCHR | 0666, 3, &null_ops, NULL },
+    { "ptmx", S_IFCHR | 0666, MINOR_PTMX, NULL, NULL },
+    { "pts", S_IFDIR | 0755, 0, NULL, NULL },
     { "random", S_IFCHR | 0666, 8, &random_ops, NULL },
     { "shm", S_IFDIR | 01777, 0, NULL, NULL },
     { "stderr", S_IFLNK | 0777, 0, NULL, "/proc/self/fd/2" },
@@ -144,6 +148,8 @@ int dev_lookup(struct place *place)
     uint32_t size = place->path_size > 5 ? place->path_size - 5 : 0;
     if (size >= 3 && memcmp(name, "shm", 3) == 0 && (size == 3 || name[3] == '/'))
         return shm_lookup(place);
+    if (size >= 3 && memcmp(name, "pts", 3) == 0 && (size == 3 || name[3] == '/'))
+        return pts_lookup(place);
     for (uint32_t i = 0; i < ARRAY_SIZE(devices); i++) {
         if (strlen(devices[i].name) != size || memcmp(devices[i].name, name, size) != 0)
             continue;
@@ -163,11 +169,18 @@ static void device_stat(const struct device *d, struct kstat *ret)
         .nlink = S_ISDIR(d->mode) ? 2 : 1,
         .mode = d->mode,
         .rdev = d->ops             ? MAKEDEV(1, d->minor)
-                : S_ISCHR(d->mode) ? MAKEDEV(5, 0)
+                : S_ISCHR(d->mode) ? MAKEDEV(5, d->minor)
                                    : 0,
         .size = d->target ? (int64_t)strlen(d->target) : 0,
         .blksize = 4096,
     };
+}
+
+void dev_terminal_stat(bool ptmx, struct kstat *ret)
+{
+    for (uint32_t i = 0; i < ARRAY_SIZE(devices); i++)
+        if (strcmp(devices[i].name, ptmx ? "ptmx" : "tty") == 0)
+            device_stat(&devices[i], ret);
 }
 
 static int dev_fstat(struct file *file, struct kstat *ret)
@@ -190,8 +203,8 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
     return (int64_t)n;
 }
 
-/* The terminal: whichever of 0-2 is one. */
-static int open_tty(struct file **ret)
+/* The host's terminal: whichever of 0-2 is one. */
+static int open_host_tty(struct file **ret)
 {
     for (int fd = 0; fd < 3; fd++) {
         struct file *file = fd_get(fd);
@@ -205,15 +218,28 @@ static int open_tty(struct file **ret)
     return -ENXIO;
 }
 
+static int open_terminal(const struct device *d, uint32_t flags, struct file **ret)
+{
+    if (d->minor == MINOR_PTMX)
+        return pts_open_master(flags, ret);
+    int status = pts_open_own(flags, ret);
+    return status == -ENODEV ? open_host_tty(ret) : status;
+}
+
 static int fs_open(const struct place *place, uint32_t flags, struct file **ret)
 {
     const struct device *d = place->object;
+    struct file *file = NULL;
+    int status = 0;
     if (!d->ops)
-        return open_tty(ret);
-    struct file *file = file_new(d->ops, flags, place->object);
-    if (!file)
-        return -ENOMEM;
-    int status = file_set_path(file, place->path, place->path_size);
+        status = open_terminal(d, flags, &file);
+    else if (!(file = file_new(d->ops, flags, place->object)))
+        status = -ENOMEM;
+    if (status < 0)
+        return status;
+    /* The host's terminal is the program's own standard stream. */
+    if (!file->path && !file->ops->host_handle)
+        status = file_set_path(file, place->path, place->path_size);
     if (status < 0) {
         file_unref(file);
         return status;

@@ -40,7 +40,8 @@ static struct remote *remote_of(const struct file *file)
 
 static bool is_remote(const struct file *file)
 {
-    return file->ops == &g_remote_ops || file->ops == &g_remote_file_ops;
+    return file->ops == &g_remote_ops || file->ops == &g_remote_file_ops ||
+           file->ops == &g_remote_tty_ops;
 }
 
 int32_t remote_handle(const struct file *file)
@@ -57,6 +58,11 @@ void remote_info(const struct file *file, struct remote_info *ret)
 {
     *ret = remote_of(file)->info;
     ret->flags = file->flags;
+}
+
+int32_t remote_tty_number(const struct file *file)
+{
+    return file->ops == &g_remote_tty_ops ? (int32_t)remote_of(file)->info.dev : -1;
 }
 
 bool remote_is_socket(const struct file *file)
@@ -125,7 +131,9 @@ void remote_drop(struct remote *remote)
 
 static const struct file_ops *ops_of(const struct remote_info *info)
 {
-    return info->kind == REMOTE_REGULAR ? &g_remote_file_ops : &g_remote_ops;
+    return info->kind == REMOTE_REGULAR    ? &g_remote_file_ops
+           : info->kind == REMOTE_TERMINAL ? &g_remote_tty_ops
+                                           : &g_remote_ops;
 }
 
 int remote_file(const struct remote_info *info, const char *path, struct file **ret)
@@ -546,6 +554,17 @@ const struct file_ops g_remote_ops = {
     .write = op_write,
     .fstat = op_fstat,
     .ioctl = op_ioctl,
+    .poll = op_poll,
+    .release = remote_release,
+    .travel = TRAVEL_HUB,
+};
+
+const struct file_ops g_remote_tty_ops = {
+    .name = "shared terminal",
+    .read = remote_tty_read,
+    .write = remote_tty_write,
+    .fstat = op_fstat,
+    .ioctl = remote_tty_ioctl,
     .poll = op_poll,
     .release = remote_release,
     .travel = TRAVEL_HUB,

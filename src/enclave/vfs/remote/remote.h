@@ -31,6 +31,7 @@ enum remote_op {
     REMOTE_SCRATCH,  /* (enum remote_scratch, ...): scratch by path, see there */
     REMOTE_LOCK,     /* blocking: (handle, enum lock_kind, F_RDLCK..., start, last); kind with LOCK_ flags below */
     REMOTE_SOCKET,   /* blocking: (handle, enum remote_socket, ...) */
+    REMOTE_TTY,      /* blocking: (handle, enum remote_tty, ...) */
     REMOTE_OPS,
 };
 
@@ -49,6 +50,7 @@ enum remote_kind {
     REMOTE_UNIX_PACKETS, REMOTE_UNIX_DATAGRAMS,
     REMOTE_REGULAR,    /* a scratch file: never blocks */
     REMOTE_OFFSET,     /* position.h */
+    REMOTE_TERMINAL,   /* dev: the number in /dev/pts */
     REMOTE_PIDFD,      /* ipc/pidfd.h: dev is the pid, ino its birth */
 };
 /* What a handle is. */
@@ -73,6 +75,20 @@ enum remote_position {
     POSITION_GIVE_BACK, /* (.., unused) */
     POSITION_SEEK,      /* (.., offset, whence, size) -> offset */
 };
+/* Terminals (ipc/pty.h); flags: enum remote_tty_flags. */
+enum remote_tty {
+    TTY_TAKE = 1, /* (.., size, flags) -> data; out[0] struct pty_mode; never waits without TTY_WAIT */
+    TTY_GIVE,     /* (.., 0, flags), data */
+    TTY_IOCTL,    /* (.., request, argument, flags), data: PTY_ARG bytes -> data: the same */
+    TTY_PEER,     /* (.., flags of open) -> handle */
+    TTY_MASTER,   /* (-1, ., ., flags of open) -> handle */
+    TTY_NUMBER,   /* (-1, ., number, flags of open) -> handle */
+    TTY_OWN,      /* (-1, ., ., flags of open) -> handle. -ENXIO; -ENODEV: the host's */
+    TTY_STAT,     /* (-1, ., number) -> data: struct kstat */
+    TTY_CHANGE,   /* (-1, ., number, uid | mode << 32, gid) */
+    TTY_NEXT,     /* (-1, ., number) -> the first in use from there on, or -1 */
+};
+enum remote_tty_flags { TTY_WAIT = 1, TTY_IGNORES_INPUT = 2, TTY_IGNORES_OUTPUT = 4 };
 enum remote_ioctl { REMOTE_ADD_SEALS = 0x52530001, REMOTE_GET_SEALS };
 
 /*
@@ -115,7 +131,7 @@ enum remote_socket {
 };
 
 /* Pipes and the like; scratch files. */
-extern const struct file_ops g_remote_ops, g_remote_file_ops;
+extern const struct file_ops g_remote_ops, g_remote_file_ops, g_remote_tty_ops;
 /* Scratch paths in a process that is not the root. Each request names its path; the hub checks it against the
  * node's grants (MANIFEST_GRANTS by MRENCLAVE; the root's own node: all). */
 extern const struct fs g_remote_fs;
@@ -184,5 +200,15 @@ void remote_lock_closed(struct file *file);
 int remote_add_seals(struct file *file, uint32_t seals);
 int remote_get_seals(struct file *file);
 MUST_CHECK int remote_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret);
+/* tty.c: as ipc/pty.h. what: TTY_MASTER, TTY_NUMBER, TTY_OWN. */
+MUST_CHECK int remote_tty_open(enum remote_tty what, uint32_t number, uint32_t flags, struct file **ret);
+MUST_CHECK int remote_tty_stat(uint32_t number, struct kstat *ret);
+MUST_CHECK int remote_tty_change(uint32_t number, uint32_t mode, uint32_t uid, uint32_t gid);
+int32_t remote_tty_next(uint32_t number);
+int64_t remote_tty_read(struct file *file, void *user, uint64_t size, uint64_t *pos);
+int64_t remote_tty_write(struct file *file, const void *user, uint64_t size, uint64_t *pos);
+int64_t remote_tty_ioctl(struct file *file, uint64_t request, uint64_t arg);
+/* The number in /dev/pts of a file that is a terminal; -1. */
+int32_t remote_tty_number(const struct file *file);
 /* HUB_EVENT_READY. */
 void remote_ready(uint32_t handle);

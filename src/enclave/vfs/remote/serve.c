@@ -18,6 +18,7 @@
 #include "ipc/eventfd.h"
 #include "ipc/pidfd.h"
 #include "ipc/pipe.h"
+#include "ipc/pty.h"
 #include "ipc/unix.h"
 #include "mm/dsm.h"
 #include "mm/heap.h"
@@ -238,6 +239,9 @@ void serve_info(struct file *file, struct remote_info *ret)
         ret->kind = REMOTE_PIDFD;
         ret->dev = (uint32_t)target.pid;
         ret->ino = target.born;
+    } else if (pty_is(file)) {
+        ret->kind = REMOTE_TERMINAL;
+        ret->dev = (uint32_t)pty_number(file);
     } else if (file->ops->lseek && file->ops->fstat(file, &st) == 0) {
         ret->kind = REMOTE_REGULAR;
         ret->dev = st.dev;
@@ -610,6 +614,7 @@ static int64_t dispatch(struct hub_job *job)
     case REMOTE_POSITION: return serve_position(job);
     case REMOTE_SCRATCH: return serve_scratch(job);
     case REMOTE_SOCKET: return serve_socket(job);
+    case REMOTE_TTY: return serve_tty(job);
     default: break;
     }
     struct file *file = serve_file(job->peer, job->request.args[0]);

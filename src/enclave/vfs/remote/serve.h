@@ -25,5 +25,7 @@ MUST_CHECK int serve_find(struct hub_job *job, const char *path, uint32_t size, 
 bool serve_enqueue(struct hub_job *job, struct file *file);
 /* REMOTE_SOCKET: serve_socket.c. */
 int64_t serve_socket(struct hub_job *job);
+/* REMOTE_TTY: serve_tty.c. */
+int64_t serve_tty(struct hub_job *job);
 /* REMOTE_SCRATCH: serve_scratch.c. */
 int64_t serve_scratch(struct hub_job *job);

@@ -1,0 +1,75 @@
+"""A pseudo terminal in one process: termios, lines, echo, signals' characters off, size, names, end."""
+import errno, fcntl, os, select, struct, termios, tty, stat
+
+def show(name, value): print(name, value, flush=True)
+
+m, s = os.openpty()
+show("isatty", (os.isatty(m), os.isatty(s)))
+name = os.ttyname(s)
+st = os.stat(name)
+show("name", (name.startswith("/dev/pts/"), stat.S_ISCHR(st.st_mode), os.major(st.st_rdev), str(os.minor(st.st_rdev)) == name[9:]))
+show("same", os.path.samestat(st, os.fstat(s)))
+show("proc", os.readlink(f"/proc/self/fd/{s}") == name)
+show("listed", name[9:] in os.listdir("/dev/pts"))
+show("attr", termios.tcgetattr(s))
+show("attr of master", termios.tcgetattr(m) == termios.tcgetattr(s))
+os.write(m, b"hello\n")
+show("line", os.read(s, 100))
+show("echo", os.read(m, 100))
+os.write(s, b"one\ntwo\n")
+show("output", os.read(m, 100))
+os.write(m, b"abx\x7fc\x15kill\x7f\x7f\x7f\x7fright word\x17ok\n")
+show("edited", os.read(s, 100))
+show("echo", os.read(m, 1000))
+os.write(m, b"part\x04rest\n")
+show("eof", [os.read(s, 100), os.read(s, 100)])
+os.write(m, b"\x04")
+show("eof alone", os.read(s, 100))
+show("echo", os.read(m, 1000))
+show("size", struct.unpack("4H", fcntl.ioctl(s, termios.TIOCGWINSZ, bytes(8))))
+fcntl.ioctl(m, termios.TIOCSWINSZ, struct.pack("4H", 30, 100, 0, 0))
+show("size", os.get_terminal_size(s))
+tty.setraw(s)
+os.write(m, b"a\x03\r\x04b")
+show("raw", os.read(s, 100))
+show("ready", [bool(x) for x in select.select([m, s], [m, s], [], 0)])
+os.set_blocking(m, False)
+for fd in (m,):
+    try:
+        os.read(fd, 10)
+    except BlockingIOError as e:
+        show("nonblock", e.errno == errno.EAGAIN)
+os.set_blocking(m, True)
+os.write(m, b"xyz")
+select.select([s], [], [])
+show("fionread", struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, bytes(4))))
+termios.tcflush(s, termios.TCIFLUSH)
+show("flushed", struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, bytes(4))))
+a = termios.tcgetattr(s)
+a[6][termios.VMIN] = 0
+a[6][termios.VTIME] = 1
+termios.tcsetattr(s, termios.TCSANOW, a)
+show("timed out", os.read(s, 10))
+s2 = os.open(name, os.O_RDWR | os.O_NOCTTY)
+os.close(s)
+os.write(s2, b"still")
+show("second", os.read(m, 10))
+os.write(s2, b"last")
+os.close(s2)
+show("last", os.read(m, 10))
+p = select.poll(); p.register(m, select.POLLIN)
+show("poll", [(e & select.POLLHUP) != 0 for _, e in p.poll(0)])
+try:
+    os.read(m, 10)
+except OSError as e:
+    show("hung up", errno.errorcode[e.errno])
+s3 = os.open(name, os.O_RDWR | os.O_NOCTTY)
+os.write(s3, b"again")
+show("reopened", os.read(m, 10))
+os.close(m)
+show("master closed", os.read(s3, 10))
+for what in (lambda: os.write(s3, b"x"), lambda: termios.tcgetattr(s3), lambda: os.stat(name), lambda: os.open("/dev/tty", os.O_RDWR)):
+    try:
+        what()
+    except (OSError, termios.error) as e:
+        show("error", errno.errorcode[e.args[0]])
