@@ -34,8 +34,6 @@ FREESTANDING = {"float.h", "iso646.h", "limits.h", "stdalign.h", "stdarg.h", "st
 # The kernel's own ABI headers hold numbers and structs, no functions.
 FREESTANDING_PREFIXES = ("linux/", "asm/", "asm-generic/")
 FREESTANDING_FOLDERS = {"abi", "enclave"}
-# The one file that knows the library in the enclave (BearSSL's headers are freestanding).
-FOREIGN = {("enclave/arch/crypto.c", "bearssl_ec.h")}
 # core is built both ways; it may use what both give.
 CORE_EXTRA = {"string.h", "errno.h"}
 
@@ -55,8 +53,7 @@ def check_file(source, path, complain):
         if kind == "<":
             if folder in FREESTANDING_FOLDERS or folder == "core":
                 extra = CORE_EXTRA if folder == "core" else {"errno.h"} if folder == "enclave" else set()
-                if (name not in FREESTANDING | extra and not name.startswith(FREESTANDING_PREFIXES)
-                        and (path.relative_to(source).as_posix(), name) not in FOREIGN):
+                if name not in FREESTANDING | extra and not name.startswith(FREESTANDING_PREFIXES):
                     complain(path, number, f"{folder}/ is freestanding and includes <{name}>")
             continue
         if ".." in pathlib.PurePosixPath(name).parts:

@@ -1,14 +1,7 @@
 #include "arch/crypto.h"
 
-#include <bearssl_ec.h>
-
-#include "arch/cpu.h"
-#include "arch/string.h"
-#include "arch/thread.h"
 #include "arch/xmm.h"
-#include "border/border.h"
 #include "core/aes_cmac.h"
-#include "core/bytes.h"
 #include "core/hkdf.h"
 
 void island_gcm_init(struct aes_gcm *gcm, const uint8_t key[static AES_GCM_KEY_SIZE])
@@ -96,58 +89,4 @@ void island_cmac_last(const uint8_t key[static 16], const void *data, uint64_t s
     aes_use_ni(true);
     aes_cmac_last(key, data, size, mac, ret_last);
     xmm_load(&save);
-}
-
-/* --- BearSSL
- * ---------------------------------------------------------------------------------------- */
-
-/*
- * Debian builds it for ordinary programs: it uses SSE registers (legacy encodings:
- * check_islands.py) and compares a canary at %fs:0x28. So FS points at the thread block meanwhile,
- * whose canary stands at just that offset. What comes in between does no harm: stage 1 leaves
- * library OS code where it is, an AEX saves FS and ERESUME puts it back, and there is no OCALL in
- * here.
- */
-static_assert(THREAD_CANARY == 0x28, "the canary of foreign objects");
-
-/* What _FORTIFY_SOURCE makes of memcpy in it. */
-void *__memcpy_chk(void *restrict dst, const void *restrict src, size_t size, size_t room);
-void *__memcpy_chk(void *restrict dst, const void *restrict src, size_t size, size_t room)
-{
-    ASSERT(size <= room);
-    return memcpy(dst, src, size);
-}
-
-static __attribute__((noinline)) void x25519(uint8_t point[static X25519_SIZE],
-                                             const uint8_t scalar[static X25519_SIZE])
-{
-    (void)br_ec_c25519_m31.mul(point, X25519_SIZE, scalar, X25519_SIZE, BR_EC_curve25519);
-}
-
-/* What x25519() and what it calls took of the stack: its locals, spilled words. */
-#define STACK_USED 3072
-static __attribute__((noinline)) void wipe_stack(void)
-{
-    uint8_t bytes[STACK_USED];
-    bytes_wipe(bytes, sizeof(bytes));
-}
-
-void island_x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t *point,
-                   uint8_t ret[static X25519_SIZE])
-{
-    uint8_t at[X25519_SIZE] = { 9 };
-    if (point)
-        memcpy(at, point, sizeof(at));
-
-    struct xmm_save save;
-    uint64_t fs_base = cpu_fs_base();
-    xmm_save(&save);
-    cpu_set_fs_base(current()->self);
-    x25519(at, scalar);
-    wipe_stack();
-    cpu_set_fs_base(fs_base);
-    xmm_load(&save);
-
-    memcpy(ret, at, sizeof(at));
-    bytes_wipe(at, sizeof(at));
 }

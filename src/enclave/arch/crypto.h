@@ -1,7 +1,7 @@
 /*
- * Cryptography as library OS code may call it: islands around core/ and BearSSL that save and
- * restore the vector registers, which are the program's. Contracts as in core/aes_gcm.h,
- * core/hkdf.h, core/aes_cmac.h. Tier: enclave.
+ * Cryptography as library OS code may call it: islands around core/ that save and restore the vector
+ * registers, which are the program's. Contracts as in core/aes_gcm.h, core/hkdf.h, core/aes_cmac.h. (core/x25519.h
+ * needs none.) Tier: enclave.
  */
 #pragma once
 
@@ -33,12 +33,3 @@ void island_cmac(const uint8_t key[static 16], const void *data, uint64_t size,
                  uint8_t ret_mac[static 16]);
 void island_cmac_last(const uint8_t key[static 16], const void *data, uint64_t size, const uint8_t mac[static 16],
                       uint8_t ret_last[static 16]);
-
-/*
- * X25519 (RFC 7748) by BearSSL: scalar and point as the RFC has them, little-endian; any 32 bytes
- * are a scalar. point NULL: the base point. A point of small order makes 32 zeros of every scalar:
- * refuse them (bytes_zero_ct) where the peer must contribute.
- */
-#define X25519_SIZE 32
-void island_x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t *point,
-                   uint8_t ret[static X25519_SIZE]);

@@ -30,7 +30,9 @@
 #include "attest_hook.h"
 #include "border/border.h"
 #include "core/aes_cmac.h"
+#include "core/bytes.h"
 #include "core/sha256.h"
+#include "core/x25519.h"
 #include "process/process.h"
 #include "tree_fakes.h"
 
@@ -134,17 +136,27 @@ void cpu_random(void *buf, size_t size)
         abort();
 }
 
-void island_x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t *point,
-                   uint8_t ret[static X25519_SIZE])
+/* In the place of core's; a side with a key that is no key takes what comes of it. */
+int x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t point[static X25519_SIZE],
+           uint8_t ret[static X25519_SIZE])
 {
-    uint8_t at[X25519_SIZE] = { 9 };
-    if (point)
-        memcpy(at, point, sizeof(at));
+    uint8_t at[X25519_SIZE];
+    memcpy(at, point, sizeof(at));
     if (g_side->zero_key)
         memset(at, 0, sizeof(at));
     else
         br_ec_c25519_m31.mul(at, sizeof(at), scalar, X25519_SIZE, BR_EC_curve25519);
+    if (bytes_zero_ct(at, sizeof(at)))
+        return -EINVAL;
     memcpy(ret, at, sizeof(at));
+    return 0;
+}
+
+void x25519_public(const uint8_t scalar[static X25519_SIZE], uint8_t ret[static X25519_SIZE])
+{
+    static const uint8_t base[X25519_SIZE] = { 9 };
+    if (x25519(scalar, base, ret) < 0)
+        memset(ret, 0, X25519_SIZE);
 }
 
 /* --- the CPU
