@@ -39,7 +39,7 @@ struct pipe {
 
 /* --- streams ---------------------------------------------------------------------------------- */
 
-static uint32_t capacity(const struct stream *stream)
+uint32_t stream_size(const struct stream *stream)
 {
     return stream->size ? stream->size : PIPE_SIZE_DEFAULT;
 }
@@ -53,7 +53,7 @@ uint32_t stream_used(const struct stream *stream)
 uint32_t stream_room(const struct stream *stream)
 {
     /* head may move between the two loads of stream_used(): never more than there is. */
-    uint32_t used = stream_used(stream), all = capacity(stream);
+    uint32_t used = stream_used(stream), all = stream_size(stream);
     return used < all ? all - used : 0;
 }
 
@@ -254,10 +254,10 @@ static int make_ring(struct stream *stream)
 {
     if (stream->ring)
         return 0;
-    stream->ring = heap_pages(capacity(stream) / PAGE);
+    stream->ring = heap_pages(stream_size(stream) / PAGE);
     if (!stream->ring)
         return -ENOMEM;
-    stream->size = capacity(stream);
+    stream->size = stream_size(stream);
     return 0;
 }
 
@@ -291,7 +291,7 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
         /* What must go at once: all of a small write, else anything. */
         uint32_t need = atomic && size <= PIPE_ATOMIC ? (uint32_t)size : 1, head = 0;
         if (stream->packets) {
-            if (size > capacity(stream) - HEAD)
+            if (size > stream_size(stream) - HEAD)
                 return -EMSGSIZE;
             head = HEAD;
             need = HEAD + (uint32_t)size;
@@ -442,7 +442,47 @@ static int pipe_fstat(struct file *file, struct kstat *ret)
     return 0;
 }
 
-static int64_t set_size(struct file *file, uint64_t size);
+int64_t stream_set_size(struct stream *stream, uint64_t size)
+{
+    uint32_t want = PAGE;
+    if (size > PIPE_SIZE_MAX)
+        return size > 1u << 31 ? -EINVAL : -EPERM;
+    while (want < size)
+        want *= 2;
+
+    int64_t ret = want;
+    mutex_take(&stream->mutex);
+    uint32_t used = stream_used(stream);
+    if (stream->moved) {
+        ret = STREAM_MOVED;
+    } else if (want < used) {
+        ret = -EBUSY;
+    } else if (!stream->ring) {
+        stream->size = want;
+    } else if (want != stream->size) {
+        uint8_t *ring = heap_pages(want / PAGE);
+        if (!ring) {
+            ret = -ENOMEM;
+        } else {
+            /* Positions keep their meaning: position p lies at p modulo the size. */
+            for (uint64_t at = stream->head; at != stream->tail; at++)
+                ring[at & (want - 1)] = stream->ring[at & (stream->size - 1)];
+            heap_pages_free(stream->ring, stream->size / PAGE);
+            stream->ring = ring;
+            stream->size = want;
+        }
+    }
+    mutex_drop(&stream->mutex);
+    if (ret > 0)
+        waitq_wake(stream->writable, UINT32_MAX);
+    return ret;
+}
+
+static int64_t set_size(struct file *file, uint64_t size)
+{
+    int64_t ret = stream_set_size(&pipe_of(file)->stream, size);
+    return ret == STREAM_MOVED ? file->ops->ioctl(file, F_SETPIPE_SZ, size) : ret;
+}
 
 /* vfs/ hands fcntl's pipe sizes on as requests. */
 static int64_t pipe_ioctl(struct file *file, uint64_t request, uint64_t arg)
@@ -450,7 +490,7 @@ static int64_t pipe_ioctl(struct file *file, uint64_t request, uint64_t arg)
     if (stream_moved(&pipe_of(file)->stream))
         return file->ops->ioctl(file, request, arg);
     if (request == F_GETPIPE_SZ)
-        return capacity(&pipe_of(file)->stream);
+        return stream_size(&pipe_of(file)->stream);
     if (request == F_SETPIPE_SZ)
         return set_size(file, arg);
     if (request != FIONREAD)
@@ -484,7 +524,7 @@ static int move_ends(struct pipe *pipe, struct file *reader, struct file *writer
     struct stream *stream = &pipe->stream;
     struct hub_ask ask = {
         .op = HUB_FILE_FIRST + REMOTE_ADOPT,
-        .args = { ADOPT_PIPE, capacity(stream), reader ? reader->flags & ANON_NONBLOCK : 0,
+        .args = { ADOPT_PIPE, stream_size(stream), reader ? reader->flags & ANON_NONBLOCK : 0,
                   writer ? writer->flags & ANON_NONBLOCK : 0 },
     };
     int64_t handle = hub_ask(&ask);
@@ -541,43 +581,6 @@ static const struct file_ops g_pipe_ops = {
     .travel = TRAVEL_HUB,
     .move = pipe_move,
 };
-
-static int64_t set_size(struct file *file, uint64_t size)
-{
-    struct stream *stream = &pipe_of(file)->stream;
-    uint32_t want = PAGE;
-    if (size > PIPE_SIZE_MAX)
-        return size > 1u << 31 ? -EINVAL : -EPERM;
-    while (want < size)
-        want *= 2;
-
-    int64_t ret = want;
-    mutex_take(&stream->mutex);
-    uint32_t used = stream_used(stream);
-    if (stream->moved) {
-        ret = STREAM_MOVED;
-    } else if (want < used) {
-        ret = -EBUSY;
-    } else if (!stream->ring) {
-        stream->size = want;
-    } else if (want != stream->size) {
-        uint8_t *ring = heap_pages(want / PAGE);
-        if (!ring) {
-            ret = -ENOMEM;
-        } else {
-            /* Positions keep their meaning: position p lies at p modulo the size. */
-            for (uint64_t at = stream->head; at != stream->tail; at++)
-                ring[at & (want - 1)] = stream->ring[at & (stream->size - 1)];
-            heap_pages_free(stream->ring, stream->size / PAGE);
-            stream->ring = ring;
-            stream->size = want;
-        }
-    }
-    mutex_drop(&stream->mutex);
-    if (ret > 0)
-        waitq_wake(stream->writable, UINT32_MAX);
-    return ret == STREAM_MOVED ? file->ops->ioctl(file, F_SETPIPE_SZ, size) : ret;
-}
 
 /* --- calls ------------------------------------------------------------------------------------ */
 

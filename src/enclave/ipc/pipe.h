@@ -59,6 +59,9 @@ MUST_CHECK struct stream_rights *stream_rights_new(uint32_t count);
 /* Closes the files and frees; NULL is fine. */
 void stream_rights_drop(struct stream_rights *rights);
 void stream_done(struct stream *stream);
+/* F_GETPIPE_SZ, F_SETPIPE_SZ. -EINVAL, -EPERM, -EBUSY, -ENOMEM; STREAM_MOVED. */
+uint32_t stream_size(const struct stream *stream);
+int64_t stream_set_size(struct stream *stream, uint64_t size);
 /* To the hub: what is in it to the handle, then it is empty and moved. The mutex is held; who waits on its queues
  * must be woken afterwards. */
 struct remote;

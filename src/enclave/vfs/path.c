@@ -519,6 +519,9 @@ int place_of_file(struct file *file, char buf[static PATH_BUF], struct place *re
         p.fs = &g_tmpfs_fs;
         p.object = tmpfs_inode_of(file);
         p.mode = tmpfs_mode(p.object);
+    } else if (file->ops == &g_remote_ops && file->path) {
+        p.fs = &g_remote_fs; /* a FIFO: by its name */
+        p.mode = S_IFIFO;
     } else if (file->ops == &g_remote_file_ops) {
         p.fs = &g_remote_fs;
         p.object = remote_place_object(file);

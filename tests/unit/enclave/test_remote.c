@@ -682,6 +682,89 @@ static void scratch_body(void)
 }
 
 /* What sendfile could not write was not read. */
+/* FIFOs: the hub has them; an open waits there, and who gives up leaves no end behind. */
+static int64_t g_end;
+
+static int64_t open_end(uint32_t flags)
+{
+    return SYS(open, U("/tmp/fifo"), flags, 0);
+}
+
+static void write_late(void)
+{
+    as(2);
+    g_end = open_end(O_WRONLY);
+    CHECK(g_end >= 0, "writer: %lld", (long long)g_end);
+}
+
+static void read_late(void)
+{
+    as(2);
+    g_end = open_end(O_RDONLY);
+    CHECK(g_end >= 0, "reader: %lld", (long long)g_end);
+}
+
+static void fifo_body(void)
+{
+    struct stat st;
+    start(1);
+    CHECK_EQ(SYS(mknod, U("/tmp/fifo"), S_IFIFO | 0640, 0), 0, "mknod");
+    CHECK_EQ(open_end(O_WRONLY | O_NONBLOCK), -ENXIO, "nobody reads");
+    CHECK_EQ(open_end(O_RDONLY), -512 /* ERESTARTSYS */, "a signal while it waits");
+    CHECK_EQ(open_end(O_WRONLY | O_NONBLOCK), -ENXIO, "still nobody");
+    CHECK_EQ(open_end(O_WRONLY), -512, "a signal while it waits");
+
+    g_meanwhile = write_late;
+    int64_t in = open_end(O_RDONLY);
+    g_meanwhile = NULL;
+    CHECK(in >= 0 && is_shared((int)in), "reader: %lld", (long long)in);
+    as(2);
+    CHECK_EQ(WRITE(g_end, "hello"), 5, "write");
+    CHECK_EQ(READ(g_end, 1), -EBADF, "the wrong way");
+    CHECK_EQ(SYS(close, U(g_end)), 0, "close");
+    as(1);
+    CHECK_EQ(WRITE(in, "x"), -EBADF, "the wrong way");
+    SAYS(READ(in, 100), "hello");
+    CHECK_EQ(READ(in, 100), 0, "the end");
+    CHECK_EQ(SYS(fstat, U(in), U(&st)), 0, "fstat");
+    CHECK(S_ISFIFO(st.st_mode) && (st.st_mode & 0777) == 0640, "mode %o", st.st_mode);
+    CHECK_EQ(SYS(fchmod, U(in), 0600), 0, "fchmod");
+    CHECK_EQ(SYS(lseek, U(in), 0, SEEK_CUR), -ESPIPE, "lseek");
+    as(0); /* the root's program has the same one */
+    int64_t out = open_end(O_WRONLY | O_NONBLOCK);
+    CHECK(out >= 0, "the root's: %lld", (long long)out);
+    CHECK_EQ(SYS(fstat, U(out), U(&st)), 0, "fstat");
+    CHECK_EQ(st.st_mode & 0777, 0600, "mode");
+    CHECK_EQ(WRITE(out, "again"), 5, "write");
+    CHECK_EQ(SYS(close, U(out)), 0, "close");
+    as(1);
+    SAYS(READ(in, 100), "again");
+    CHECK_EQ(SYS(close, U(in)), 0, "close");
+
+    g_meanwhile = read_late;
+    out = open_end(O_WRONLY);
+    g_meanwhile = NULL;
+    CHECK(out >= 0, "writer: %lld", (long long)out);
+    CHECK_EQ(WRITE(out, "left"), 4, "write");
+    CHECK_EQ(SYS(close, U(out)), 0, "close");
+    as(2);
+    CHECK_EQ(SYS(close, U(g_end)), 0, "close");
+    as(1);
+    in = open_end(O_RDWR | O_NONBLOCK);
+    CHECK_EQ(READ(in, 100), -EAGAIN, "what was in it went with the last file");
+    CHECK_EQ(WRITE(in, "own"), 3, "both ends");
+    SAYS(READ(in, 100), "own");
+    /* A process that ends lets go. */
+    as(2);
+    g_end = open_end(O_WRONLY);
+    as(1);
+    CHECK_EQ(SYS(close, U(in)), 0, "close");
+    in = open_end(O_RDONLY | O_NONBLOCK);
+    CHECK_EQ(READ(in, 100), -EAGAIN, "there is a writer");
+    end_b();
+    CHECK_EQ(READ(in, 100), 0, "it has ended");
+}
+
 static void sendfile_body(void)
 {
     start(1);
@@ -991,6 +1074,7 @@ BODY(listen_child)
 BODY(position_root)
 BODY(position_child)
 BODY(scratch)
+BODY(fifo)
 BODY(sendfile)
 BODY(shm)
 BODY(locks)
@@ -1012,6 +1096,7 @@ int main(void)
         cmocka_unit_test(test_rights),        cmocka_unit_test(test_listen_root),
         cmocka_unit_test(test_listen_child),
         cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
+        cmocka_unit_test(test_fifo),
         cmocka_unit_test(test_scratch),       cmocka_unit_test(test_sendfile),     cmocka_unit_test(test_shm),
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),

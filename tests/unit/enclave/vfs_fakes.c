@@ -35,6 +35,7 @@
 #include "thread/threads.h"
 #include "thread/wait.h"
 #include "ipc/pipe.h"
+#include "ipc/fifo.h"
 #include "ipc/pidfd.h"
 #include "sys/process.h"
 #include "tree/hub.h"
@@ -973,6 +974,28 @@ __attribute__((weak)) int64_t hub_ask_blocking(struct hub_ask *ask UNUSED)
 __attribute__((weak)) bool pidfd_target(const struct file *file UNUSED, struct pidfd_target *ret UNUSED)
 {
     return false;
+}
+
+/* FIFOs have names here, and cannot be opened. */
+__attribute__((weak)) struct fifo *fifo_new(void)
+{
+    static uint64_t none;
+    return (struct fifo *)(void *)&none;
+}
+
+__attribute__((weak)) void fifo_free(struct fifo *fifo UNUSED)
+{
+}
+
+__attribute__((weak)) int fifo_open(struct fifo *fifo UNUSED, struct inode *inode UNUSED, uint32_t flags UNUSED,
+                                    struct file **ret UNUSED)
+{
+    return -ENXIO;
+}
+
+__attribute__((weak)) int fifo_wait(struct file *file UNUSED)
+{
+    return 0;
 }
 
 __attribute__((weak)) int pidfd_new(int32_t pid UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)

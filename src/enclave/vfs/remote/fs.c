@@ -6,6 +6,7 @@
 #include "core/bytes.h"
 #include "mm/heap.h"
 #include "process/process.h"
+#include "signal/signal.h"
 #include "tree/hub.h"
 #include "vfs/linux.h"
 #include "vfs/remote/remote.h"
@@ -93,6 +94,16 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
     return n < 0 ? n : (int64_t)ask.reply_size;
 }
 
+/* A FIFO: until its other end is open too. */
+static int opened(struct file *file)
+{
+    struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_OPENED, .args = { (uint64_t)remote_handle(file) } };
+    int64_t status = hub_ask_blocking(&ask);
+    if (status < 0)
+        file_unref(file);
+    return status == -EINTR ? -ERESTARTSYS : (int)status;
+}
+
 static int open_reply(struct hub_ask *ask, const struct place *place, struct file **ret)
 {
     int64_t handle = hub_ask(ask);
@@ -100,7 +111,13 @@ static int open_reply(struct hub_ask *ask, const struct place *place, struct fil
         return (int)handle;
     struct remote_info info;
     remote_info_of(ask, handle, &info);
-    return remote_file(&info, place->path, ret);
+    struct file *file;
+    int status = remote_file(&info, place->path, &file);
+    if (status == 0 && ask->out[3])
+        status = opened(file);
+    if (status == 0)
+        *ret = file;
+    return status;
 }
 
 static int fs_open(const struct place *place, uint32_t flags, struct file **ret)

@@ -30,6 +30,7 @@ enum remote_op {
     REMOTE_POSITION, /* (handle, enum remote_position, ...) */
     REMOTE_SCRATCH,  /* (enum remote_scratch, ...): scratch by path, see there */
     REMOTE_LOCK,     /* blocking: (handle, enum lock_kind, F_RDLCK..., start, last); kind with LOCK_ flags below */
+    REMOTE_OPENED,   /* blocking: (handle): a FIFO whose open waits for the other end: until that has come */
     REMOTE_SOCKET,   /* blocking: (handle, enum remote_socket, ...) */
     REMOTE_TTY,      /* blocking: (handle, enum remote_tty, ...) */
     REMOTE_OPS,
@@ -98,8 +99,8 @@ enum remote_ioctl { REMOTE_ADD_SEALS = 0x52530001, REMOTE_GET_SEALS };
 enum remote_scratch {
     SCRATCH_STAT = 1, /* () -> data: struct kstat. -ENOENT */
     SCRATCH_READLINK, /* () -> data */
-    SCRATCH_OPEN,     /* (flags) -> handle */
-    SCRATCH_CREATE,   /* (flags, mode) -> handle; with O_EXCL -EEXIST */
+    SCRATCH_OPEN,     /* (flags) -> handle; out[3] 1: REMOTE_OPENED is to be asked first */
+    SCRATCH_CREATE,   /* (flags, mode) -> handle, as SCRATCH_OPEN; with O_EXCL -EEXIST */
     SCRATCH_LIST,     /* (from: byte in the listing) -> data: packed struct linux_dirent64; ret = bytes */
     SCRATCH_MKDIR,    /* (mode) */
     SCRATCH_MKNOD,    /* (mode with type) */

@@ -16,6 +16,7 @@
 #include "arch/thread.h"
 #include "border/border.h"
 #include "ipc/eventfd.h"
+#include "ipc/fifo.h"
 #include "ipc/pidfd.h"
 #include "ipc/pipe.h"
 #include "ipc/pty.h"
@@ -584,6 +585,14 @@ static int64_t serve_lock(struct hub_job *job, struct file *file)
     return status == -EAGAIN ? HUB_LATER : status;
 }
 
+static int64_t serve_opened(struct hub_job *job, struct file *file)
+{
+    while (fifo_waits(file))
+        if (!serve_enqueue(job, file))
+            return HUB_LATER;
+    return 0;
+}
+
 /* Operations on a handle. */
 static int64_t on_file(struct hub_job *job, struct file *file)
 {
@@ -602,6 +611,7 @@ static int64_t on_file(struct hub_job *job, struct file *file)
     case REMOTE_FLAGS: return serve_flags(job, file);
     case REMOTE_DUP_TO: return serve_dup_to(job, file);
     case REMOTE_LOCK: return serve_lock(job, file);
+    case REMOTE_OPENED: return serve_opened(job, file);
     default: return -ENOSYS;
     }
 }

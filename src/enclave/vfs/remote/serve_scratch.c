@@ -11,6 +11,7 @@
 
 #include "arch/string.h"
 #include "border/border.h"
+#include "ipc/fifo.h"
 #include "mm/heap.h"
 #include "process/process.h"
 #include "tree/attest.h"
@@ -229,7 +230,12 @@ static int64_t open_file(struct hub_job *job, struct place *place, uint32_t flag
     if (S_ISDIR(place->mode))
         return -EISDIR;
     int status = place_open(place, flags & ~(uint32_t)(O_CREAT | O_EXCL), &file);
-    return status < 0 ? status : serve_reply(job, file);
+    if (status < 0)
+        return status;
+    bool waits = fifo_waits(file);
+    int64_t handle = serve_reply(job, file);
+    job->reply.out[3] = handle >= 0 && waits;
+    return handle;
 }
 
 static int64_t create(struct hub_job *job, struct place *place)

@@ -36,6 +36,7 @@ struct inode {
 
     char *target;         /* symlink */
     struct xattr *xattrs; /* under lock */
+    struct fifo *fifo;    /* once it has been opened; set under lock */
 
     /* Directory; under the namespace lock. Slots keep the order names came in. */
     struct entry *entry;            /* its own name; NULL: a root, or removed */

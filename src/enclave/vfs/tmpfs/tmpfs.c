@@ -3,8 +3,10 @@
  * held for a few memory accesses. Tier: enclave.
  */
 #include "arch/string.h"
+#include "arch/thread.h"
 #include "border/border.h"
 #include "core/path_hash.h"
+#include "ipc/fifo.h"
 #include "mm/heap.h"
 #include "process/process.h"
 #include "vfs/linux.h"
@@ -60,6 +62,7 @@ void tmpfs_unref(struct inode *inode)
         return;
     blocks_free(inode);
     inode_free_xattrs(inode);
+    fifo_free(inode->fifo);
     heap_free(inode->target);
     heap_free(inode->slots);
     heap_free(inode->buckets);
@@ -388,17 +391,44 @@ static int with_path(int status, const struct place *place, struct file **ret, s
     return 0;
 }
 
+static struct fifo *fifo_of(struct inode *inode)
+{
+    struct fifo *fresh = fifo_new();
+    lock_take(&inode->lock);
+    if (!inode->fifo)
+        inode->fifo = TAKE_PTR(fresh);
+    struct fifo *fifo = inode->fifo;
+    lock_drop(&inode->lock);
+    fifo_free(fresh);
+    return fifo;
+}
+
+/* For other processes the hub opens it, and they wait (vfs/remote/fs.c). */
+static int open_fifo(const struct place *place, uint32_t flags, struct file **ret)
+{
+    struct fifo *fifo = fifo_of(place->object);
+    struct file *file = NULL;
+    int status = fifo ? fifo_open(fifo, place->object, flags, &file) : -ENOMEM;
+    status = with_path(status, place, ret, file);
+    if (status < 0 || current()->never_block)
+        return status;
+    status = fifo_wait(file);
+    if (status < 0)
+        file_unref(file);
+    return status;
+}
+
 static int fs_open(const struct place *place, uint32_t flags, struct file **ret)
 {
     struct inode *inode = place->object;
     uint32_t mode = flags & O_ACCMODE;
     uint32_t want = (mode != O_WRONLY ? 4u : 0) | (mode != O_RDONLY || (flags & O_TRUNC) ? 2u : 0);
-    if (!S_ISREG(inode->mode)) {
-        log_note("'%s' is a FIFO or a socket: opening one is not supported", place->path);
+    if (S_ISSOCK(inode->mode))
         return -ENXIO;
-    }
     if (!permitted(inode, want))
         return -EACCES;
+    if (S_ISFIFO(inode->mode))
+        return open_fifo(place, flags, ret);
     int status = flags & O_TRUNC ? inode_resize(inode, 0) : 0;
     if (status < 0)
         return status;

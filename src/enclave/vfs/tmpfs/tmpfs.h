@@ -1,5 +1,5 @@
 /*
- * Scratch: files, directories, symlinks and FIFOs' names in the enclave's own memory. One tree of
+ * Scratch: files, directories, symlinks, and names of FIFOs (ipc/fifo.h) and sockets, in the enclave's own memory. One tree of
  * inodes hangs below each scratch record of the manifest, and below each directory record that lies
  * in a scratch area (an overlay: measured names win, new names come here). /dev/shm is one more.
  * Tier: enclave.
