@@ -24,7 +24,8 @@ struct manifest_rules {
     const char *const
         *allow; /* files, or folders with all below; "x/" is a folder even if absent */
     size_t allow_count;
-    const char *const *deny; /* trusted data files that answer EIO instead of aborting */
+    /* Trusted data files that answer EIO instead of aborting; folders: as trust, and the data files below so. */
+    const char *const *deny;
     size_t deny_count;
     const char *const *package; /* Debian packages, trusted whole */
     size_t package_count;

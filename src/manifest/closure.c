@@ -1,6 +1,6 @@
 /*
  * What a run needs although this traced one may not have opened it: the .pyc of a .py and the other
- * way round, the libraries of a library (ld.so(8)'s search order), the ELF interpreter. Internal to
+ * way round, the libraries of a library (ld.so(8)'s search order), the ELF interpreter, what glibc opens by name. Internal to
  * src/manifest.
  */
 #include <errno.h>
@@ -395,6 +395,10 @@ static int close_elf(struct closure *c, struct entry *e)
     }
     if (r >= 0 && n.interpreter && n.interpreter[0] == '/')
         r = try_library(c, n.interpreter);
+    /* glibc opens it when a thread ends by pthread_exit, as Python's daemon threads do when the program ends before
+     * them, or is cancelled; without it, it aborts the program. Whether a trace shows that is chance. */
+    if (r >= 0 && strcmp(base_name(e->path), "libc.so.6") == 0)
+        r = need_library(c, e->path, &n, "libgcc_s.so.1");
     elf_end(n.elf);
     return r < 0 ? r : 0;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "core/manifest_view.h"
 #include "core/program_key.h"
@@ -20,6 +21,8 @@
 #define HEAP_MIN      (256 * MIB)
 #define STACK_SIZE    (8 * MIB)
 #define THREADS_MIN   4u
+#define SERVER_THREADS 64u      /* at least so many where there is a server with threads */
+#define SERVER_HEAP   (4 * MIB) /* for each of them, beside its stack */
 #define PROCESSES_MIN 64u
 #define PROCESSES_MAX 1024u
 #define FD_LIMIT      1024u
@@ -329,7 +332,20 @@ struct peaks {
     uint64_t vm;
     uint32_t threads;
     size_t processes; /* of the whole tree, in the trace that had most */
+    bool serves;      /* one has an internet address of its own */
 };
+
+static bool serves(const struct trace_process *p)
+{
+    for (size_t i = 0; i < p->socket_count; i++) {
+        uint16_t family = 0;
+        if (p->sockets[i].address_size >= sizeof(family))
+            memcpy(&family, p->sockets[i].address, sizeof(family));
+        if ((p->sockets[i].bits & TRACE_BOUND) && (family == AF_INET || family == AF_INET6))
+            return true;
+    }
+    return false;
+}
 
 static struct peaks find_peaks(const struct tree *tree, size_t node,
                                const struct trace *const *traces)
@@ -346,6 +362,7 @@ static struct peaks find_peaks(const struct tree *tree, size_t node,
                 peaks.vm = p->vm_peak;
             if (p->thread_peak > peaks.threads)
                 peaks.threads = p->thread_peak;
+            peaks.serves |= serves(p);
         }
         if (processes > peaks.processes)
             peaks.processes = processes;
@@ -368,6 +385,11 @@ static int fill_limits(struct cascade_node *n, const struct tree *tree, size_t n
     struct peaks peaks = find_peaks(tree, node, traces);
     /* The user speaks of the program that was named, and of its workers. */
     bool asked = strcmp(n->entries[0].start.executable, tree->programs[0].start.executable) == 0;
+    /* How many threads a server has is its clients' choice; the trace had a few of them. */
+    if (peaks.serves && peaks.threads > 1 && peaks.threads < SERVER_THREADS) {
+        peaks.vm += (SERVER_THREADS - peaks.threads) * (STACK_SIZE + SERVER_HEAP);
+        peaks.threads = SERVER_THREADS;
+    }
     n->heap_size = asked && rules->heap_size ? (rules->heap_size + 4095) & ~4095ull
                                              : propose_heap(peaks.vm);
     n->thread_count = asked && rules->thread_count ? rules->thread_count

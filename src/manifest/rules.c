@@ -232,18 +232,52 @@ static int apply_package(struct table *t, const char *package)
     return r;
 }
 
+/* EIO in the place of code would let the host choose what runs instead. */
+static bool is_code(const struct entry *e)
+{
+    return path_importable(e->path) || (e->flags & MANIFEST_EXEC) ||
+           (e->bits & (TRACE_MAPPED_EXEC | TRACE_EXECUTED)) || starts_with_elf(e->path);
+}
+
+/* Data files below a folder, all of which it trusts; code in it goes on to end the program. */
+static int deny_folder(struct table *t, struct entry *dir)
+{
+    int r = trust_one(t, dir, "--deny");
+    size_t denied = 0, code = 0;
+    for (struct entry *e = t->entries; r == 0 && e; e = e->hh.next) {
+        if (e->class != MANIFEST_TRUSTED || !path_below(e->path, dir->path))
+            continue;
+        r = entry_stat(t, e);
+        if (r < 0 || !e->exists || !S_ISREG(e->st.st_mode))
+            continue;
+        if (is_code(e)) {
+            code++;
+        } else {
+            entry_claim(e, MANIFEST_TRUSTED, MANIFEST_DENY);
+            denied++;
+        }
+    }
+    if (r == 0 && denied == 0)
+        return err_set(t->err, -EINVAL, "--deny '%s': there is no data file in it", dir->path);
+    if (r == 0 && code > 0)
+        manifest_note(t->report, "--deny '%s': %zu file%s in it can be imported or executed and still end%s the program",
+                      dir->path, code, code == 1 ? "" : "s", code == 1 ? "s" : "");
+    return r;
+}
+
 static int apply_deny(struct table *t, const char *path)
 {
     struct entry *e;
     int r = resolve_rule(t, "--deny", path, &e);
     if (r < 0)
         return r;
-    if (!e->exists || !S_ISREG(e->st.st_mode))
-        return err_set(t->err, -EINVAL, "--deny '%s': it is no regular file", path);
+    if (!e->exists || (!S_ISREG(e->st.st_mode) && !S_ISDIR(e->st.st_mode)))
+        return err_set(t->err, -EINVAL, "--deny '%s': it is no regular file or folder", path);
     if (e->class == MANIFEST_ALLOWED || table_allowed(t, e->path))
         return err_set(t->err, -EINVAL, "--deny '%s': it is not trusted but allowed", path);
-    if (path_importable(e->path) || (e->flags & MANIFEST_EXEC) ||
-        (e->bits & (TRACE_MAPPED_EXEC | TRACE_EXECUTED)) || starts_with_elf(e->path))
+    if (S_ISDIR(e->st.st_mode))
+        return deny_folder(t, e);
+    if (is_code(e))
         return err_set(t->err, -EINVAL,
                        "--deny '%s': it can be imported or executed, and answering EIO would let "
                        "the host choose what runs instead",

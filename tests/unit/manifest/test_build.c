@@ -613,6 +613,14 @@ static void test_rules(void **state UNUSED)
     expect(&w, c, "data/in.txt", MANIFEST_TRUSTED, MANIFEST_DENY);
     cascade_free(c);
 
+    /* A folder: all of it is trusted, its data denies. */
+    const char *folder[] = { at(&w, "data") };
+    rules = (struct manifest_rules){ .deny = folder, .deny_count = 1 };
+    c = must_build(&w, &rules);
+    expect(&w, c, "data/in.txt", MANIFEST_TRUSTED, MANIFEST_DENY);
+    expect(&w, c, "src/m.py", MANIFEST_TRUSTED, 0);
+    cascade_free(c);
+
     static const struct {
         const char *option, *name, *want;
     } bad[] = {
@@ -630,8 +638,7 @@ static void test_rules(void **state UNUSED)
         { "trust", "nothing", "no such file" },
         { "trust", "/dev/null", "the library OS answers it" },
         { "deny", "src/m.py", "imported or executed" },
-        { "deny", "data", "no regular file" },
-        { "deny", "nothing", "no regular file" },
+        { "deny", "nothing", "no regular file or folder" },
         { "package", "no-such-package", "neither a Debian package" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
