@@ -10,7 +10,8 @@
  *
  * Who is who. The tree's root enclave is the hub. Each process has a control slot to the hub; its threads
  * open more. A spawn slot joins a parent and the child it starts, for as long as that takes. The hub's
- * enclave allots slots; the host only serves them.
+ * enclave allots slots; the host only serves them. It keeps the memory of the first TREE_SLOTS_KEPT and gives back
+ * that of others: so the hub prefers these, and of them a few for spawning, which fills all cells.
  *
  * Host processes. The root's host process makes the region and a reaper thread. Each further one is
  * started by the host process that asked (OCALL_TREE_SPAWN), so that it inherits open host files, but with
@@ -26,6 +27,8 @@
 #define TREE_MAGIC       0x4545525459505853ull /* "SXPYTREE" */
 #define TREE_VERSION     1
 #define TREE_SLOTS       4096u
+#define TREE_SLOTS_KEPT  32u
+#define TREE_SLOTS_SPAWN 4u
 #define TREE_CELLS       8u
 #define TREE_MESSAGE_MAX (65536u + 512u) /* plain bytes of one message: 64 KiB and what they are */
 #define TREE_CELL_SIZE   (65536u + 4096u)

@@ -15,8 +15,6 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define KEEP_SLOTS 32 /* the first slots keep their memory: they are used again and again */
-
 static long futex(uint32_t *word, int op, uint32_t value, const struct timespec *deadline)
 {
     long r = syscall(SYS_futex, word, op, value, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
@@ -190,7 +188,7 @@ void tree_slot_free(struct tree *tree, uint32_t index)
     slot->dead = 0;
     for (int i = 0; i < 2; i++)
         slot->way[i].posted = slot->way[i].taken = 0;
-    if (index >= KEEP_SLOTS)
+    if (index >= TREE_SLOTS_KEPT)
         madvise((uint8_t *)slot + TREE_SLOT_HEAD, TREE_SLOT_SIZE - TREE_SLOT_HEAD, MADV_REMOVE);
 }
 
@@ -252,6 +250,11 @@ void tree_mark_dead(struct tree *tree, uint32_t pid)
             if (load(&slot->client_pid) != pid && load(&slot->server_pid) != pid)
                 continue;
             __atomic_store_n(&slot->dead, 1, __ATOMIC_SEQ_CST);
+            if (load(&slot->client_pid) != pid && load(&slot->server_pid) != pid) {
+                /* Freed in between: it may be somebody else's by now. */
+                __atomic_store_n(&slot->dead, 0, __ATOMIC_SEQ_CST);
+                continue;
+            }
             for (int d = 0; d < 2; d++) {
                 turn(&slot->way[d].posted_turn, &slot->way[d].posted_sleepers);
                 turn(&slot->way[d].taken_turn, &slot->way[d].taken_sleepers);

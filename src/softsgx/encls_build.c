@@ -208,6 +208,8 @@ int softsgx_add(struct softsgx *s, uint64_t offset, const void *content, uint64_
     bool shut = !from && !measured && (secinfo_flags & SGX_SECINFO_PT_MASK) != SGX_SECINFO_TCS;
     if (!shut && mprotect((void *)offset, size, PROT_READ | PROT_WRITE) < 0)
         return err_set(err, -errno, "EADD: 0x%llx", (unsigned long long)offset);
+    if (!shut)
+        pages_populate(offset, page_count);
     if (from)
         memcpy((void *)offset, from, size);
     for (uint64_t i = 0; i < page_count; i++) {

@@ -476,6 +476,7 @@ void mm_checkpoint_receive(struct tree_stream *s)
     get_files(s, &files);
     if (!s->error)
         get_mappings(s, &files);
+    mm_forked();
     if (!s->error)
         get_pages(s);
     if (!s->error)

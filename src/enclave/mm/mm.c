@@ -22,12 +22,14 @@
 #define BATCH_SMALL 16  /* pages accepted at a fault in a small mapping */
 #define BATCH_LARGE 512 /* and in one of BATCH_LARGE_FROM bytes: what a huge page holds */
 #define BATCH_LARGE_FROM (8ull << 20)
+#define SPARSE_FORKED 128 /* pages that come one by one in a forked child: most end or exec before they have run much */
 
 static struct lock g_lock;
 static uint64_t g_anonymous_end; /* program memory ends here, the library OS's heap begins */
 static uint64_t g_files_end;
 static uint64_t g_brk_start, g_brk;
 static uint64_t g_writable;      /* bytes of writable mappings: what --heap limits */
+static uint32_t g_sparse;        /* so many more pages of trusted files come one by one */
 
 static uint64_t round_up(uint64_t value)
 {
@@ -420,8 +422,8 @@ static enum mm_fault fault_anonymous(const struct vma *v, uint64_t page)
     return MM_FAULT_DONE;
 }
 
-/* Brings a verified chunk into every absent page that maps it around page. The lock is held, the mapping
- * is still the one that wanted the chunk. */
+/* Brings a verified chunk into every absent page that maps it around page; in a forked child that has just begun,
+ * into page alone. The lock is held, the mapping is still the one that wanted the chunk. */
 static enum mm_fault place(const struct vma *v, uint64_t page, uint64_t chunk_start,
                            const uint8_t *data, uint64_t data_size)
 {
@@ -430,6 +432,11 @@ static enum mm_fault place(const struct vma *v, uint64_t page, uint64_t chunk_st
     uint64_t end = min64(v->start + (chunk_start + round_up(data_size) - v->offset), v->end);
     if (page < start || page >= end)
         return MM_FAULT_BUS;
+    if (g_sparse) {
+        g_sparse--;
+        start = page;
+        end = page + PAGE;
+    }
     for (uint64_t at = start; at < end; at += PAGE) {
         if (page_state(at))
             continue;
@@ -793,6 +800,12 @@ int mm_brk_adopt(uint64_t start, uint64_t now)
     g_brk_start = start;
     g_brk = now;
     return 0;
+}
+
+void mm_forked(void)
+{
+    LOCKED(&g_lock);
+    g_sparse = SPARSE_FORKED;
 }
 
 void mm_usage(uint64_t *ret_mapped, uint64_t *ret_accepted, uint64_t *ret_limit)

@@ -110,17 +110,27 @@ const uint8_t *peer_mrenclave(const struct peer *peer)
 /* A slot that is in use without a link: a spawn slot. */
 static struct link g_spawn_mark;
 
-int slot_new(uint32_t *ret)
+/* Takes turns: what a process that ends still does with its slot it does long before the next one has it. */
+static bool slot_among(uint32_t first, uint32_t count, uint32_t *next, uint32_t *ret)
 {
-    for (uint32_t i = 0; i < TREE_SLOTS; i++) {
-        uint32_t slot = (g_hub.next_slot + i) % TREE_SLOTS;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t slot = first + (*next + i) % count;
         if (g_hub.links[slot])
             continue;
         g_hub.links[slot] = &g_spawn_mark;
-        g_hub.next_slot = slot + 1;
+        *next = slot - first + 1;
         *ret = slot;
-        return 0;
+        return true;
     }
+    return false;
+}
+
+int slot_new(bool spawn, uint32_t *ret)
+{
+    if ((spawn && slot_among(0, TREE_SLOTS_SPAWN, &g_hub.next_spawn_slot, ret)) ||
+        slot_among(TREE_SLOTS_SPAWN, TREE_SLOTS_KEPT - TREE_SLOTS_SPAWN, &g_hub.next_slot, ret) ||
+        slot_among(0, TREE_SLOTS, &g_hub.next_far_slot, ret))
+        return 0;
     log_error("the tree has no channel left for another process or thread (%u are in use)",
               TREE_SLOTS);
     return -EAGAIN;
@@ -157,7 +167,7 @@ static int link_make(struct peer *peer, uint32_t *ret_slot, struct attest_ticket
     if (!link)
         return -ENOMEM;
     uint32_t slot;
-    int r = slot_new(&slot);
+    int r = slot_new(false, &slot);
     if (r < 0) {
         heap_free(link);
         return r;
@@ -198,7 +208,7 @@ int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer 
                            .spawning = true };
     memcpy(peer->mrenclave, mrenclave, sizeof(peer->mrenclave));
     mutex_take(&g_hub.mutex);
-    int r = peer_spawned_by(pid, parent) ? -EBUSY : slot_new(&peer->spawn_slot);
+    int r = peer_spawned_by(pid, parent) ? -EBUSY : slot_new(true, &peer->spawn_slot);
     if (r == 0) {
         r = link_make(peer, &peer->control_slot, ret_ticket, secret);
         bytes_wipe(secret, sizeof(secret));

@@ -41,7 +41,7 @@ struct hub {
     struct peer *peers; /* the youngest first */
     struct link *links[TREE_SLOTS];
     struct thread *thread; /* NULL: not started */
-    uint32_t next_slot;
+    uint32_t next_spawn_slot, next_slot, next_far_slot;
     bool told;             /* some job's waiter was told, or a peer is doomed; atomic */
     struct waitq ended;    /* woken when a peer has gone */
     struct waitq started;  /* woken when one is spawning no more */
@@ -57,7 +57,8 @@ struct peer *peer_spawning(int32_t pid); /* the youngest: a forked child may exe
 struct peer *peer_spawned_by(int32_t pid, int32_t parent);
 /* A channel for one of its threads. -EAGAIN: no slot is free. */
 MUST_CHECK int link_new(struct peer *peer, uint32_t *ret_slot, uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
-MUST_CHECK int slot_new(uint32_t *ret);
+/* spawn: for what a parent tells its child. */
+MUST_CHECK int slot_new(bool spawn, uint32_t *ret);
 void slot_free(uint32_t slot);
 /* A peer whose program is to start: its slots, and the ticket by which it proves that it is that program. */
 MUST_CHECK int peer_new(int32_t parent, int32_t pid, const uint8_t *mrenclave, struct peer **ret,
