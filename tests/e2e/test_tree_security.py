@@ -335,6 +335,114 @@ def test_other_command_of_the_same_shell(sgxpy, tmp_path):
     assert done.stdout == "refused 13\n", done.stdout + done.stderr
 
 
+# ---- processes that were taken over ---------------------------------------------------------------
+
+# Native code in the enclave can do what the library OS can: it calls its functions where they lie. It asks the hub for
+# a child of the measurement that it is told to name, starts none, and speaks in that child's place.
+TAKEN_OVER = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#define _LINUX_SIGNAL_H
+#include "tree/hub.h"
+
+static int64_t (*ask_hub)(struct hub_ask *);
+static void (*use_ticket)(const struct attest_ticket *, uint32_t, int32_t, uint8_t *);
+static void (*init_greeted)(struct channel *, uint32_t, bool, const uint8_t *, const uint8_t *);
+static int (*send_channel)(struct channel *, const void *, uint32_t);
+static int64_t (*try_receive)(struct channel *, void *, uint32_t);
+static uint8_t mrenclave[32], secret[32], greeting[32] = "hello", stack[1 << 16] __attribute__((aligned(4096)));
+static struct attest_ticket ticket;
+static struct channel channel;
+static struct {
+    struct hub_reply reply;
+    uint8_t data[HUB_DATA_MAX];
+} answer __attribute__((aligned(16)));
+
+int main(int argc, char **argv)
+{
+    if (argc < 7)
+        return 0;
+    void **const functions[] = { (void **)&ask_hub, (void **)&use_ticket, (void **)&init_greeted,
+                                 (void **)&send_channel, (void **)&try_receive };
+    for (int i = 0; i < 5; i++)
+        *functions[i] = (void *)strtoul(argv[1 + i], NULL, 16);
+    for (int i = 0; i < 32; i++) {
+        char byte[3] = { argv[6][2 * i], argv[6][2 * i + 1], 0 };
+        mrenclave[i] = (uint8_t)strtoul(byte, NULL, 16);
+    }
+    /* The library OS takes no page faults on its own stack: bring in what it will use of this one, and all that it
+     * writes to. */
+    volatile uint8_t deep[1 << 16];
+    for (size_t i = 0; i < sizeof(deep); i += 64)
+        deep[i] = 0;
+    memset(stack, 0, sizeof(stack));
+    memset(&answer, 0, sizeof(answer));
+    memset(&channel, 0, sizeof(channel));
+    memset(&ticket, 0, sizeof(ticket));
+    memset(secret, 0, sizeof(secret));
+
+    struct hub_ask ask = { .op = HUB_NEW_PID, .args = { SIGCHLD } };
+    int64_t pid = ask_hub(&ask);
+    ask = (struct hub_ask){ .op = HUB_SPAWN, .args = { (uint64_t)pid }, .data = mrenclave, .size = sizeof(mrenclave),
+                            .reply = &ticket, .room = sizeof(ticket) };
+    int64_t r = ask_hub(&ask);
+    uint32_t slot = (uint32_t)ask.out[0];
+    printf("a ticket: %d", pid > 0 && r == 0 && ask.reply_size == sizeof(ticket));
+    fflush(stdout);
+
+    use_ticket(&ticket, slot, (int32_t)pid, secret);
+    init_greeted(&channel, slot, true, secret, greeting);
+    struct hub_request hello = { .op = HUB_HELLO, .self = (int32_t)pid };
+    r = send_channel(&channel, &hello, sizeof(hello));
+    for (int i = 0; i < 3; i++) /* when these are answered, the hub has been at that slot */
+        (void)ask_hub(&(struct hub_ask){ .op = HUB_GETPPID });
+    if (r == 0)
+        r = try_receive(&channel, &answer, sizeof(answer));
+    printf(", %s", r == sizeof(struct hub_reply) && answer.reply.ret == 0 ? "it is the child" : "nobody listens");
+
+    ask = (struct hub_ask){ .op = HUB_SPAWN_DONE, .args = { (uint64_t)pid, argc > 7 ? EAGAIN : 0, 1 } };
+    r = ask_hub(&ask);
+    printf(", it %s\n", r == 0 ? "runs" : r == -EPROTO ? "does not run" : "?");
+    return 0;
+}
+"""
+FUNCTIONS = ["hub_ask", "attest_ticket_use", "channel_init_greeted", "channel_send", "channel_try_receive"]
+
+
+def test_process_that_plays_its_child(sgxpy, tmp_path, poison):
+    """It can do all that, but for a measurement that is not its own the hub does not listen."""
+    libos = sgxpy.build / "src/enclave/sgxpy-libos.debug"
+    names = dict(reversed(line.split()[::2]) for line in subprocess.run(
+        ["nm", libos], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines() if len(line.split()) == 3)
+    (tmp_path / "taken.c").write_text(TAKEN_OVER)
+    source = pathlib.Path(__file__).resolve().parents[2] / "src"
+    subprocess.run(["gcc", "-O1", "-std=gnu11", "-I", source, "-I", source / "enclave", "taken.c", "-o", "taken"],
+                   cwd=tmp_path, check=True)
+    tree = Tree(tmp_path, sgxpy, "run ./taken\nrun ./child\n")
+    nodes = {node["label"].split()[0]: node for node in json.loads(tree.must("show", "--json", "t.sgx").stdout)["nodes"]}
+    addresses = " ".join(names[name] for name in FUNCTIONS)
+
+    def attack(node):
+        done = tree.run(*poison, text=f"run ./taken {addresses} {nodes[node]['mrenclave']}\nrun ./child\n")
+        assert done.returncode == 0 and done.stdout.endswith(OUTPUT[OUTPUT.index("ended"):]), done.stdout + done.stderr
+        return done.stdout.splitlines()[0], done.stderr
+
+    said, errors = attack("taken")
+    assert said == "ended 0 a ticket: 1, it is the child, it runs", errors
+    for other in ("child", "python3.11" if "python3.11" in nodes else "python3"):
+        said, errors = attack(other)
+        # This host kills who has spoken there, when the hub says so; another one need not.
+        assert said in ("ended -9 a ticket: 1", "ended 0 a ticket: 1, nobody listens, it does not run"), errors
+        assert "was not said by the program that it was to be" in errors
+
+
 # ---- processes of the host ----------------------------------------------------------------------
 
 def parents():
