@@ -145,6 +145,13 @@ enum ocall_nr {
                              with MSG_TRUNC of a datagram perhaps more than size */
     OCALL_NET_SHUTDOWN,   /* (handle, how) */
 
+    /* --- an epoll instance of the host, for each of the program's that watches handles ------- */
+    OCALL_EPOLL_CREATE, /* () -> handle */
+    OCALL_EPOLL_CHANGE, /* (handle, count): struct ocall_epoll_change[count] at data[0], all done in order; the
+                           first error of those, if any */
+    OCALL_EPOLL_WAIT,   /* (handle, max, deadline) -> struct ocall_epoll_event[ret] at data[0]; waits as OCALL_POLL */
+    OCALL_DUP,          /* (handle) -> handle */
+
     OCALL_COUNT,
 };
 
@@ -205,6 +212,21 @@ struct ocall_pollfd {
     uint16_t events, revents;
 };
 
+enum ocall_epoll_op { OCALL_EPOLL_ADD = 1, OCALL_EPOLL_MODIFY = 2, OCALL_EPOLL_REMOVE = 3 };
+
+struct ocall_epoll_change {
+    int32_t handle;
+    uint32_t op;     /* enum ocall_epoll_op; ADD and MODIFY: each does what the other would, if need be */
+    uint32_t events; /* EPOLL*, EPOLLET and the like too */
+    uint32_t reserved;
+    uint64_t token;  /* comes back with events */
+};
+
+struct ocall_epoll_event {
+    uint64_t token;
+    uint32_t events, reserved;
+};
+
 #define OCALL_NET_DATA    (OCALL_DATA_SIZE - 8192u)
 #define OCALL_NET_ADDRESS 128u /* struct sockaddr_storage */
 #define OCALL_NET_CONTROL 4096u
@@ -244,7 +266,8 @@ enum ocall_audit_event {
     OCALL_AUDIT_LISTING,      /* listing of a directory that was not listed in the trace */
     OCALL_AUDIT_SYSCALL,      /* unimplemented system call, number in value */
     OCALL_AUDIT_WRITE,        /* change of a trusted path: EROFS */
-    OCALL_AUDIT_NET,          /* network use refused */
+    OCALL_AUDIT_NET,          /* network use refused: the address, value = action | type << 8 (MANIFEST_NET_*); or no
+                                 address, and a family or call that is not there in value */
     OCALL_AUDIT_CHILD,        /* a child was not admitted: what it proved is not what the manifest names */
 };
 
@@ -259,6 +282,8 @@ struct ocall_audit {
 
 static_assert(sizeof(struct ocall_block) == 0x78, "block head");
 static_assert(sizeof(struct ocall_stat) == 120, "stat");
+static_assert(sizeof(struct ocall_epoll_change) == 24, "epoll");
+static_assert(sizeof(struct ocall_epoll_event) == 16, "epoll");
 static_assert(sizeof(struct ocall_net) <= OCALL_DATA_SIZE - OCALL_NET_DATA, "net");
 static_assert(sizeof(struct ocall_refusal) == 32 + 64 + 8, "refusal");
 static_assert(sizeof(struct ocall_audit) == 32, "audit");

@@ -78,6 +78,10 @@ static const struct {
     [OCALL_NET_SEND] = { ocall_net_send, "NET_SEND" },
     [OCALL_NET_RECV] = { ocall_net_recv, "NET_RECV" },
     [OCALL_NET_SHUTDOWN] = { ocall_net_shutdown, "NET_SHUTDOWN" },
+    [OCALL_EPOLL_CREATE] = { ocall_epoll_create, "EPOLL_CREATE" },
+    [OCALL_EPOLL_CHANGE] = { ocall_epoll_change, "EPOLL_CHANGE" },
+    [OCALL_EPOLL_WAIT] = { ocall_epoll_wait, "EPOLL_WAIT" },
+    [OCALL_DUP] = { ocall_dup, "DUP" },
 };
 
 const char *ocall_name(uint32_t nr)

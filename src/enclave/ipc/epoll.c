@@ -4,12 +4,20 @@
  * An item is a waiter on the watched file's queue that is never taken off: waitq_wake() calls
  * item_notify(), which puts the item on its instance's ready list and wakes who waits there.
  * epoll_wait takes items off that list, asks the file what it has now, and puts level-triggered
- * ones that had something back. Files whose readiness the host knows have no queue: they are asked
- * about at every wait, and are level-triggered whatever EPOLLET says.
+ * ones that had something back.
+ *
+ * Files whose readiness the host knows have no queue. For them the instance has one at the host, which
+ * keeps their modes too (edge, one-shot, exclusive): its word on when a descriptor is ready is as good as
+ * any other that the host could give. What is added and changed waits on a list, and goes out in one OCALL
+ * before the next wait, or at once while somebody waits; what is closed goes without one. An event names
+ * its item by a token (slot and generation), so that one of an item that has gone is known.
+ *
+ * An instance that is itself watched or polled has both: its queue, and its instance at the host, a
+ * handle like any other.
  *
  * Locks: g_epoll.mutex (who watches what, for close and ctl) -> instance's mutex (its items; held
- * while files are asked) -> queue locks from the inside out -> ready_lock. Instances in instances
- * have no cycle, so their mutexes and queues have an order.
+ * while files are asked, and while the host is told of changes) -> queue locks from the inside out ->
+ * ready_lock. Instances in instances have no cycle, so their mutexes and queues have an order.
  */
 #include "ipc/epoll.h"
 
@@ -28,8 +36,11 @@
 
 #define BUCKETS        64u
 #define NEST_MAX       5
-#define HOST_MAX       1024u /* host handles asked about at once */
+#define SLOTS_MAX      (1u << 20)
+#define CHANGES_AT_ONCE 64u
+#define HANDLE_MAX     0x7fffffff
 #define EVENTS_MAX     4096u /* events given at once */
+#define HOST_EVENTS    256u  /* events of the host taken at once */
 #define SIGSET_SIZE    8
 #define MODE_TYPE      0170000u
 #define MODE_REGULAR   0100000u
@@ -46,10 +57,18 @@ struct item {
     struct epoll *epoll;
     struct file *file; /* not referenced: epoll_forget() comes before it goes */
     int32_t fd;
-    uint32_t events; /* wanted, without the mode bits; 0 after EPOLLONESHOT */
+    uint32_t events; /* wanted, without the mode bits */
+    bool rests;      /* after EPOLLONESHOT */
     uint32_t mode;   /* of MODE_BITS */
     uint64_t data;
-    bool host;                      /* no queue: asked about at every wait */
+    bool queued;                    /* the file has a queue, and the waiter is on it */
+    bool host;                      /* the host knows when it is ready */
+    bool registered;                /* the host's instance watches it */
+    bool changed;                   /* on the list of what the host is to be told */
+    int handle;                     /* of the file; own_handle: a copy, since it is watched twice */
+    bool own_handle;
+    uint32_t slot, generation;
+    struct item *changed_next;
     struct item *next, *watch_next; /* in the instance's bucket; in g_epoll's */
     bool ready;                     /* on the ready list; with ready_lock */
     struct item *ready_next;
@@ -58,7 +77,12 @@ struct item {
 struct epoll {
     struct mutex mutex;
     struct item *items[BUCKETS];
-    uint32_t host_count;
+    int handle; /* of the host's instance; -1: none yet. Set once; atomic */
+    uint32_t host_count, host_waiters;
+    bool watched; /* the host's instance is itself waited for: changes go there at once */
+    struct item *changed;
+    struct item **slots;
+    uint32_t slot_count, slot_hint, generation; /* no slot below the hint is free */
     struct lock ready_lock;
     struct item *ready_first, *ready_last;
     struct waitq queue; /* waiting threads and outer instances */
@@ -151,19 +175,141 @@ static struct item *find(const struct epoll *epoll, const struct file *file, int
     return item;
 }
 
+/* --- the host's instance; the mutex is held ------------------------------------------------------- */
+
+static int need_handle(struct epoll *epoll)
+{
+    if (epoll->handle >= 0)
+        return 0;
+    int64_t handle = border_call0(OCALL_EPOLL_CREATE, HANDLE_MAX);
+    if (handle < 0)
+        return (int)handle;
+    __atomic_store_n(&epoll->handle, (int)handle, __ATOMIC_RELEASE);
+    return 0;
+}
+
+static int take_slot(struct epoll *epoll, struct item *item)
+{
+    uint32_t slot = epoll->slot_hint;
+    while (slot < epoll->slot_count && epoll->slots[slot])
+        slot++;
+    if (slot == epoll->slot_count) {
+        uint32_t count = slot ? slot * 2 : 16;
+        struct item **more =
+            count > SLOTS_MAX ? NULL : heap_realloc(epoll->slots, count * sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        for (uint32_t i = slot; i < count; i++)
+            more[i] = NULL;
+        epoll->slots = more;
+        epoll->slot_count = count;
+    }
+    epoll->slots[slot] = item;
+    epoll->slot_hint = slot + 1;
+    item->slot = slot;
+    item->generation = ++epoll->generation;
+    return 0;
+}
+
+static void note_change(struct item *item)
+{
+    if (item->changed)
+        return;
+    item->changed = true;
+    item->changed_next = item->epoll->changed;
+    item->epoll->changed = item;
+}
+
+static void drop_change(struct item *item)
+{
+    struct item **at = &item->epoll->changed;
+    if (!item->changed)
+        return;
+    while (*at != item)
+        at = &(*at)->changed_next;
+    *at = item->changed_next;
+    item->changed = false;
+}
+
+static struct ocall_epoll_change change_of(const struct item *item, enum ocall_epoll_op op)
+{
+    return (struct ocall_epoll_change){
+        .handle = item->handle,
+        .op = op,
+        .events = item->rests ? EPOLLET : item->events | item->mode,
+        .token = item->slot | (uint64_t)item->generation << 32,
+    };
+}
+
+static int send_changes(const struct epoll *epoll, const struct ocall_epoll_change *changes,
+                        uint64_t count)
+{
+    border_put(0, changes, count * sizeof(*changes));
+    return (int)border_call2(OCALL_EPOLL_CHANGE, 0, (uint64_t)epoll->handle, count);
+}
+
+/* Tells the host what has changed. The first error of it. */
+static int flush(struct epoll *epoll)
+{
+    struct ocall_epoll_change changes[CHANGES_AT_ONCE];
+    int ret = 0;
+    while (epoll->changed) {
+        uint64_t count = 0;
+        struct item *item;
+        while (count < CHANGES_AT_ONCE && (item = epoll->changed)) {
+            changes[count++] =
+                change_of(item, item->registered ? OCALL_EPOLL_MODIFY : OCALL_EPOLL_ADD);
+            epoll->changed = item->changed_next;
+            item->changed = false;
+            item->registered = true;
+        }
+        int r = send_changes(epoll, changes, count);
+        if (r < 0 && ret == 0)
+            ret = r;
+    }
+    return ret;
+}
+
+/* What is changed while somebody waits there is to count at once. */
+static void flush_soon(struct epoll *epoll)
+{
+    static bool said;
+    if (!epoll->host_waiters && !epoll->watched)
+        return;
+    int ret = flush(epoll);
+    if (ret < 0 && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        log_note("the host does not watch a descriptor: error %d", -ret);
+}
+
+/* --- items ------------------------------------------------------------------------------------- */
+
 /* What the file has of what is wanted. */
 static uint32_t ask(const struct item *item)
 {
     uint32_t now = item->file->ops->poll(item->file, NULL);
-    return item->events ? now & (item->events | POLL_ALWAYS_BITS) : 0;
+    return item->rests ? 0 : now & (item->events | POLL_ALWAYS_BITS);
 }
 
-/* g_epoll.mutex is held too. Frees the item. */
-static void drop_item(struct item *item)
+/* g_epoll.mutex is held too. closes: the file is going, and with its handle the host forgets it. Frees the item. */
+static void drop_item(struct item *item, bool closes)
 {
     struct epoll *epoll = item->epoll;
+    const struct file_ops *ops = item->file->ops;
     waitq_remove(&item->waiter); /* from here on it is not notified */
     ready_remove(item);
+    drop_change(item);
+    if (item->registered && !item->own_handle &&
+        !(closes && ops->handle_alone && ops->handle_alone(item->file))) {
+        struct ocall_epoll_change change = change_of(item, OCALL_EPOLL_REMOVE);
+        (void)!send_changes(epoll, &change, 1);
+    }
+    if (item->own_handle)
+        border_call1(OCALL_CLOSE, 0, (uint64_t)item->handle);
+    if (item->host) {
+        epoll->slots[item->slot] = NULL;
+        epoll->slot_hint = item->slot < epoll->slot_hint ? item->slot : epoll->slot_hint;
+        epoll->host_count--;
+    }
 
     struct item **at = &epoll->items[hash_fd(item->fd)];
     while (*at != item)
@@ -173,47 +319,105 @@ static void drop_item(struct item *item)
     while (*at != item)
         at = &(*at)->watch_next;
     *at = item->watch_next;
-    epoll->host_count -= item->host;
     __atomic_sub_fetch(&g_epoll.count, 1, __ATOMIC_SEQ_CST);
     heap_free(item);
 }
 
-static void rearm(struct item *item, const struct epoll_event *event)
+static int rearm(struct item *item, const struct epoll_event *event)
 {
+    int ret = 0;
     item->events = event->events & ~MODE_BITS;
-    item->mode = event->events & MODE_BITS;
+    item->mode = event->events & MODE_BITS & ~EPOLLWAKEUP;
     item->data = event->data;
-    if (!item->host && ask(item))
+    item->rests = false;
+    if (item->host) {
+        note_change(item);
+        /* Only a socket is sure to be one that can be watched. */
+        if (!item->registered && !item->file->ops->handle_alone)
+            ret = flush(item->epoll);
+        else
+            flush_soon(item->epoll);
+    }
+    if (ret == 0 && item->queued && ask(item)) {
         ready_push(item);
-    else if (!item->host)
-        return;
-    /* Also for the host's: who waits asks about what was wanted before. */
-    waitq_wake(&item->epoll->queue, UINT32_MAX);
+        waitq_wake(&item->epoll->queue, UINT32_MAX);
+    }
+    return ret;
 }
 
-static int add_item(struct epoll *epoll, struct file *file, int32_t fd,
-                    const struct epoll_event *event)
+static bool watched_here(const struct epoll *epoll, const struct file *file)
+{
+    for (const struct item *i = g_epoll.watched[hash_file(file)]; i; i = i->watch_next)
+        if (i->file == file && i->epoll == epoll && !i->own_handle)
+            return true;
+    return false;
+}
+
+/* The file's handle, for this item; and its slot. */
+static int begin_host(struct item *item)
+{
+    struct epoll *epoll = item->epoll;
+    int ret = need_handle(epoll);
+    if (ret == 0)
+        ret = take_slot(epoll, item);
+    if (ret < 0)
+        return ret;
+    item->handle = item->file->ops->host_handle(item->file);
+    if (watched_here(epoll, item->file)) {
+        int64_t copy = border_call1(OCALL_DUP, HANDLE_MAX, (uint64_t)item->handle);
+        if (copy < 0) {
+            epoll->slots[item->slot] = NULL;
+            return (int)copy;
+        }
+        item->handle = (int)copy;
+        item->own_handle = true;
+    }
+    epoll->host_count++;
+    return 0;
+}
+
+static struct item *new_item(struct epoll *epoll, struct file *file, int32_t fd, int *ret_error)
 {
     struct item *item = heap_alloc(sizeof(*item));
+    *ret_error = -ENOMEM;
     if (!item)
-        return -ENOMEM;
+        return NULL;
+    const struct file_ops *ops = file->ops;
     *item = (struct item){
         .waiter = { .notify = item_notify },
         .epoll = epoll,
         .file = file,
         .fd = fd,
-        .host = file->ops->host_handle && file->ops->host_handle(file) >= 0,
-        .next = epoll->items[hash_fd(fd)],
-        .watch_next = g_epoll.watched[hash_file(file)],
+        .host = ops->host_handle && ops->host_handle(file) >= 0,
     };
-    epoll->items[hash_fd(fd)] = item;
+    item->queued = !item->host || ops->two_sources;
+    if (item->host && (*ret_error = begin_host(item)) < 0) {
+        heap_free(item);
+        return NULL;
+    }
+    item->watch_next = g_epoll.watched[hash_file(file)];
     g_epoll.watched[hash_file(file)] = item;
-    epoll->host_count += item->host;
     __atomic_add_fetch(&g_epoll.count, 1, __ATOMIC_SEQ_CST);
-    if (!item->host)
+    return item;
+}
+
+static int add_item(struct epoll *epoll, struct file *file, int32_t fd,
+                    const struct epoll_event *event)
+{
+    int ret = 0;
+    struct item *item = new_item(epoll, file, fd, &ret);
+    if (!item)
+        return ret;
+    item->next = epoll->items[hash_fd(fd)];
+    epoll->items[hash_fd(fd)] = item;
+    if (item->queued)
         (void)file->ops->poll(file, &item->waiter);
-    rearm(item, event);
-    return 0;
+    ret = rearm(item, event);
+    if (ret < 0) {
+        item->registered = false;
+        drop_item(item, false);
+    }
+    return ret;
 }
 
 /* How deep instances watch instances below this one; NEST_MAX + 1 also where target is among them.
@@ -254,11 +458,11 @@ static int control(struct epoll *epoll, int op, struct file *file, int32_t fd,
     } else if (!item) {
         ret = -ENOENT;
     } else if (op == EPOLL_CTL_DEL) {
-        drop_item(item);
+        drop_item(item, false);
     } else if (item->mode & EPOLLEXCLUSIVE || event->events & EPOLLEXCLUSIVE) {
         ret = -EINVAL;
     } else {
-        rearm(item, event);
+        ret = rearm(item, event);
     }
     mutex_drop(&epoll->mutex);
     mutex_drop(&g_epoll.mutex);
@@ -277,7 +481,7 @@ void epoll_forget(struct file *file)
             continue;
         struct epoll *epoll = item->epoll;
         mutex_take(&epoll->mutex);
-        drop_item(item);
+        drop_item(item, true);
         mutex_drop(&epoll->mutex);
     }
     mutex_drop(&g_epoll.mutex);
@@ -289,7 +493,7 @@ void epoll_moved(struct file *file)
         return;
     mutex_take(&g_epoll.mutex);
     for (struct item *item = g_epoll.watched[hash_file(file)]; item; item = item->watch_next) {
-        if (item->file != file || item->host)
+        if (item->file != file || !item->queued)
             continue;
         mutex_take(&item->epoll->mutex);
         waitq_remove(&item->waiter);
@@ -305,8 +509,11 @@ void epoll_moved(struct file *file)
 static void give(struct item *item, uint32_t events, struct epoll_event *ret)
 {
     *ret = (struct epoll_event){ .events = events, .data = item->data };
-    if (item->mode & EPOLLONESHOT)
-        item->events = 0;
+    if (!(item->mode & EPOLLONESHOT))
+        return;
+    item->rests = true;
+    if (item->host && item->queued)
+        note_change(item); /* it came from one side: the other rests too */
 }
 
 /* Takes up to max events of the ready list. The mutex is held. */
@@ -342,73 +549,72 @@ static uint32_t harvest(struct epoll *epoll, struct epoll_event *out, uint32_t m
     return found;
 }
 
-/* The handles to ask the host about, and whose they are: HOST_MAX at most. The mutex is held. */
-static uint32_t host_list(const struct epoll *epoll, struct ocall_pollfd *fds)
-{
-    uint32_t count = 0;
-    for (uint32_t b = 0; b < BUCKETS && count < HOST_MAX; b++) {
-        for (struct item *i = epoll->items[b]; i && count < HOST_MAX; i = i->next) {
-            if (i->host && i->events)
-                fds[count++] = (struct ocall_pollfd){
-                    .handle = i->file->ops->host_handle(i->file),
-                    .events = (uint16_t)i->events,
-                };
-        }
-    }
-    return count;
-}
-
-/* Which items the answers belong to is found again by handle: the list may have changed. */
-static uint32_t host_harvest(struct epoll *epoll, const struct ocall_pollfd *fds, uint32_t count,
-                             struct epoll_event *out, uint32_t max)
+/* The host's word: of an item that is still there, what it is watched for. The mutex is held. */
+static uint32_t host_harvest(struct epoll *epoll, const struct ocall_epoll_event *events,
+                             uint32_t count, struct epoll_event *out, uint32_t max)
 {
     uint32_t found = 0;
     for (uint32_t k = 0; k < count && found < max; k++) {
-        if (!fds[k].revents)
+        uint32_t slot = (uint32_t)events[k].token, generation = (uint32_t)(events[k].token >> 32);
+        struct item *item = slot < epoll->slot_count ? epoll->slots[slot] : NULL;
+        if (!item || item->generation != generation || item->rests)
             continue;
-        for (uint32_t b = 0; b < BUCKETS && found < max; b++) {
-            for (struct item *i = epoll->items[b]; i && found < max; i = i->next) {
-                if (!i->host || i->file->ops->host_handle(i->file) != fds[k].handle)
-                    continue;
-                uint32_t events = i->events ? fds[k].revents & (i->events | POLL_ALWAYS_BITS) : 0;
-                if (events && i->events == fds[k].events)
-                    give(i, events, &out[found++]);
-            }
-        }
+        uint32_t now = events[k].events & (item->events | POLL_ALWAYS_BITS);
+        if (now)
+            give(item, now, &out[found++]);
     }
     return found;
 }
 
+/* Asks the host's instance, or waits there: how many events; errno as thread_park. Nothing is held. */
+static int host_wait(struct epoll *epoll, struct ocall_epoll_event *events, uint32_t max,
+                     uint64_t deadline)
+{
+    uint64_t host = 0;
+    if (max > HOST_EVENTS)
+        max = HOST_EVENTS;
+    int wait = deadline ? thread_wait_begin(deadline, &host) : 0;
+    if (wait > 0 || wait == -ETIMEDOUT)
+        return wait > 0 ? 0 : wait;
+    /* A signal: what is there already comes first. */
+    int64_t n = border_call3(OCALL_EPOLL_WAIT, max, (uint64_t)epoll->handle, max, host);
+    if (n > 0)
+        border_get(events, 0, (uint64_t)n * sizeof(*events));
+    if (wait == 0 && deadline)
+        thread_wait_end();
+    return n > 0 ? (int)n : wait;
+}
+
 /* One turn: 1 with *ret_found set, 0 to look again, or errno. */
 static int wait_once(struct epoll *epoll, struct epoll_event *out, uint32_t max, uint64_t *deadline,
-                     struct ocall_pollfd **fds_buffer, uint32_t *ret_found)
+                     uint32_t *ret_found)
 {
+    struct ocall_epoll_event events[HOST_EVENTS];
     struct waiter waiter = { .thread = current() };
     int ret = 0;
-
-    if (!*fds_buffer && __atomic_load_n(&epoll->host_count, __ATOMIC_RELAXED)) {
-        *fds_buffer = heap_alloc(HOST_MAX * sizeof(**fds_buffer));
-        if (!*fds_buffer)
-            return -ENOMEM;
-    }
-    struct ocall_pollfd *fds = *fds_buffer;
 
     waitq_add(&epoll->queue, &waiter);
     mutex_take(&epoll->mutex);
     uint32_t found = harvest(epoll, out, max);
-    uint32_t host = fds ? host_list(epoll, fds) : 0;
+    bool host = epoll->host_count || epoll->changed;
+    if (host) {
+        (void)!flush(epoll);
+        epoll->host_waiters++;
+    }
     mutex_drop(&epoll->mutex);
 
     if (found || *deadline == 0) {
         if (host && found < max)
-            ret = thread_poll_now(fds, host);
+            ret = host_wait(epoll, events, max - found, 0);
     } else if (!ready_any(epoll)) {
-        ret = host ? thread_park_poll(fds, host, *deadline) : thread_park(*deadline);
+        ret = host ? host_wait(epoll, events, max, *deadline) : thread_park(*deadline);
     }
     waitq_remove(&waiter);
-    if (ret > 0) {
+    if (host) {
         mutex_take(&epoll->mutex);
-        found += host_harvest(epoll, fds, host, out + found, max - found);
+        epoll->host_waiters--;
+        if (ret > 0)
+            found += host_harvest(epoll, events, (uint32_t)ret, out + found, max - found);
         mutex_drop(&epoll->mutex);
     }
     *ret_found = found;
@@ -424,13 +630,11 @@ static int wait_once(struct epoll *epoll, struct epoll_event *out, uint32_t max,
 static int64_t wait_events(struct epoll *epoll, void *user, uint32_t max, uint64_t deadline,
                            struct epoll_event *out)
 {
-    struct ocall_pollfd *fds = NULL; /* once there are host handles */
     uint32_t found = 0;
     int ret;
     do {
-        ret = wait_once(epoll, out, max, &deadline, &fds, &found);
+        ret = wait_once(epoll, out, max, &deadline, &found);
     } while (ret == 0);
-    heap_free(fds);
     if (ret < 0)
         return ret;
     ret = copy_to_user(user, out, found * sizeof(*out));
@@ -480,13 +684,28 @@ static uint32_t epoll_poll(struct file *file, struct waiter *waiter)
         }
     }
     if (!ret && epoll->host_count) {
-        struct ocall_pollfd *fds = heap_alloc(HOST_MAX * sizeof(*fds));
-        if (fds && thread_poll_now(fds, host_list(epoll, fds)) > 0)
+        struct ocall_pollfd fd = { .handle = epoll->handle, .events = EPOLLIN };
+        (void)!flush(epoll);
+        if (thread_poll_now(&fd, 1) > 0)
             ret = EPOLLIN | EPOLLRDNORM;
-        heap_free(fds);
     }
     mutex_drop(&epoll->mutex);
     return ret;
+}
+
+/* Somebody is about to wait for it: from now on what is watched is at the host in time. */
+static int epoll_host_handle(struct file *file)
+{
+    struct epoll *epoll = epoll_of(file);
+    if (epoll->watched)
+        return epoll->handle;
+    mutex_take(&epoll->mutex);
+    if (need_handle(epoll) == 0) {
+        epoll->watched = true;
+        flush_soon(epoll);
+    }
+    mutex_drop(&epoll->mutex);
+    return epoll->handle;
 }
 
 static int epoll_fstat(struct file *file, struct kstat *ret)
@@ -501,11 +720,16 @@ static void epoll_release(struct file *file)
     mutex_take(&g_epoll.mutex);
     mutex_take(&epoll->mutex);
     for (uint32_t b = 0; b < BUCKETS; b++) {
-        while (epoll->items[b])
-            drop_item(epoll->items[b]);
+        while (epoll->items[b]) {
+            epoll->items[b]->registered = false; /* its instance goes as a whole */
+            drop_item(epoll->items[b], false);
+        }
     }
     mutex_drop(&epoll->mutex);
     mutex_drop(&g_epoll.mutex);
+    if (epoll->handle >= 0)
+        border_call1(OCALL_CLOSE, 0, (uint64_t)epoll->handle);
+    heap_free(epoll->slots);
     heap_free(epoll);
 }
 
@@ -513,6 +737,8 @@ static const struct file_ops g_epoll_ops = {
     .name = "[eventpoll]",
     .fstat = epoll_fstat,
     .poll = epoll_poll,
+    .host_handle = epoll_host_handle,
+    .two_sources = true,
     .release = epoll_release,
     .travel = TRAVEL_ANEW,
 };
@@ -525,6 +751,7 @@ int epoll_anew(struct file **ret)
     if (!epoll)
         return -ENOMEM;
     epoll->ino = anon_ino();
+    epoll->handle = -1;
     struct file *file = file_new(&g_epoll_ops, 2 /* O_RDWR */, epoll);
     if (!file) {
         heap_free(epoll);

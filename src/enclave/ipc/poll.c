@@ -25,7 +25,8 @@ static int look(struct poll_entry *entries, uint32_t count, bool wait, struct oc
         int handle = ops->host_handle ? ops->host_handle(e->file) : -1;
         if (handle >= 0) {
             fds[host++] = (struct ocall_pollfd){ .handle = handle, .events = (uint16_t)e->events };
-            continue;
+            if (!ops->two_sources)
+                continue;
         }
         uint32_t now = EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM; /* regular files */
         if (ops->poll) {
@@ -40,6 +41,7 @@ static int look(struct poll_entry *entries, uint32_t count, bool wait, struct oc
     return ready;
 }
 
+/* The handles are those of look(): a file that has one keeps it. */
 static int take_host(struct poll_entry *entries, uint32_t count, const struct ocall_pollfd *fds)
 {
     int ready = 0;
@@ -48,8 +50,9 @@ static int take_host(struct poll_entry *entries, uint32_t count, const struct oc
         struct poll_entry *e = &entries[i];
         if (!e->file || !e->file->ops->host_handle || e->file->ops->host_handle(e->file) < 0)
             continue;
-        e->revents = fds[host++].revents;
-        ready += e->revents != 0;
+        bool was = e->revents != 0;
+        e->revents |= fds[host++].revents;
+        ready += e->revents != 0 && !was;
     }
     return ready;
 }

@@ -131,6 +131,8 @@ static int64_t take_turn(const struct turn *turn, uint64_t deadline)
     for (;;) {
         uint64_t host = 0;
         int wait = deadline ? thread_wait_begin(deadline, &host) : -EAGAIN;
+        if (wait > 0)
+            continue; /* an old wake */
         int64_t n = put_turn(turn);
         if (n == 0)
             n = leave(turn, host);
@@ -394,6 +396,11 @@ static int socket_host_handle(struct file *file)
     return net_of(file)->handle;
 }
 
+static bool socket_alone(const struct file *file)
+{
+    return !net_of(file)->shared;
+}
+
 static void socket_release(struct file *file)
 {
     border_call1(OCALL_CLOSE, 0, (uint64_t)net_of(file)->handle);
@@ -409,6 +416,7 @@ static const struct file_ops g_net_ops = {
     .ioctl = socket_ioctl,
     .poll = socket_poll,
     .host_handle = socket_host_handle,
+    .handle_alone = socket_alone,
     .release = socket_release,
     .travel = TRAVEL_SOCKET,
 };

@@ -214,20 +214,16 @@ int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64_t deadline
 int thread_wait_begin(uint64_t deadline, uint64_t *ret_host)
 {
     struct thread *thread = current();
-    int ret = 0;
+    int ret;
 
-    for (;;) {
-        if (before_sleep(thread, deadline, &ret)) {
-            if (ret < 0)
-                return ret;
-            continue; /* an old wake */
+    while (!before_sleep(thread, deadline, &ret)) {
+        if (begin_sleep(thread)) {
+            *ret_host = host_deadline(thread, deadline);
+            return 0;
         }
-        if (begin_sleep(thread))
-            break;
         thread_wait_end();
     }
-    *ret_host = host_deadline(thread, deadline);
-    return 0;
+    return ret < 0 ? ret : 1;
 }
 
 void thread_wait_end(void)

@@ -45,8 +45,8 @@ MUST_CHECK int thread_park_poll(struct ocall_pollfd *fds, uint32_t count, uint64
 /* Asks the host without waiting; how many are ready. */
 int thread_poll_now(struct ocall_pollfd *fds, uint32_t count);
 /* Around another OCALL that waits as OCALL_POLL does. 0: make it, with *ret_host as its deadline, then call
- * thread_wait_end(), and if it brought nothing, begin again. -ETIMEDOUT, -EINTR as thread_park: do not wait. Nothing
- * in between may park or touch program memory that is not there. */
+ * thread_wait_end(), and if it brought nothing, begin again. 1: woken meanwhile; look again. -ETIMEDOUT, -EINTR as
+ * thread_park: do not wait. Nothing in between may park or touch program memory that is not there. */
 MUST_CHECK int thread_wait_begin(uint64_t deadline, uint64_t *ret_host);
 void thread_wait_end(void);
 /* Waits for thread_unpark whatever signals come: only for what will come soon (thread/mutex.h). */

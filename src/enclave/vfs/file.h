@@ -52,6 +52,10 @@ struct file_ops {
     uint32_t (*poll)(struct file *file, struct waiter *waiter);
     /* The host handle to wait on for files whose readiness the host knows; -1. */
     int (*host_handle)(struct file *file);
+    /* With a host handle: readiness comes from there and from poll's queue as well; ready is what poll says. */
+    bool two_sources;
+    /* With a host handle: closing the last reference here closes it for good, no other process has it. */
+    bool (*handle_alone)(const struct file *file);
     void (*release)(struct file *file); /* last reference gone: frees object */
     uint8_t travel; /* enum file_travel */
     /* TRAVEL_HUB, in a process that is not the root: what file is goes to the hub with all its ends; file->ops

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -208,6 +209,36 @@ static int64_t poll_host(uint64_t index, uint64_t count, uint64_t deadline)
     return ready;
 }
 
+/* The host's epoll, for real; a lie of g_thr_poll_lie as in OCALL_POLL. */
+static int64_t change_epoll(int epoll, uint64_t count)
+{
+    const struct ocall_epoll_change *c = (void *)window();
+    int64_t first = 0;
+    for (uint64_t i = 0; i < count; i++, c++) {
+        struct epoll_event event = { .events = c->events, .data.u64 = c->token };
+        int op = c->op == OCALL_EPOLL_ADD      ? EPOLL_CTL_ADD
+                 : c->op == OCALL_EPOLL_MODIFY ? EPOLL_CTL_MOD
+                                               : EPOLL_CTL_DEL;
+        if (epoll_ctl(epoll, op, c->handle, &event) < 0 && first == 0)
+            first = -errno;
+    }
+    return first;
+}
+
+static int64_t wait_epoll(uint64_t index, int epoll, uint64_t max, uint64_t deadline)
+{
+    struct epoll_event events[64];
+    struct ocall_epoll_event *out = (void *)window();
+    int n;
+    do {
+        n = epoll_wait(epoll, events, max < 64 ? (int)max : 64, deadline == 0 ? 0 : 1);
+    } while (n == 0 && deadline != 0 && !__atomic_exchange_n(event_of(index), 0, __ATOMIC_SEQ_CST) &&
+             (deadline == OCALL_NEVER || now(CLOCK_MONOTONIC) < deadline));
+    for (int i = 0; i < n; i++)
+        out[i] = (struct ocall_epoll_event){ events[i].data.u64, events[i].events, 0 };
+    return n;
+}
+
 static pthread_mutex_t g_alarm_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t g_alarm_changed;
 static uint64_t g_alarm = OCALL_NEVER;
@@ -266,7 +297,7 @@ static int64_t start_thread(uint64_t index)
     return r ? -EAGAIN : 0;
 }
 
-int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t a0, uint64_t a1,
+int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1,
                     uint64_t a2 UNUSED, uint64_t a3 UNUSED, uint64_t a4 UNUSED, uint64_t a5 UNUSED)
 {
     struct thread *thread = current();
@@ -281,6 +312,17 @@ int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t a0, uint64_t
             return g_thr_poll_lie;
         }
         return poll_host(thread->index, a0, a1);
+    case OCALL_EPOLL_CREATE: return epoll_create1(EPOLL_CLOEXEC);
+    case OCALL_EPOLL_CHANGE: return change_epoll((int)a0, a1);
+    case OCALL_EPOLL_WAIT:
+        __atomic_fetch_add(&g_thr_parks, 1, __ATOMIC_RELAXED);
+        if (g_thr_poll_lie) {
+            memset(window(), 0xff, a1 * sizeof(struct ocall_epoll_event));
+            return g_thr_poll_lie > 0 && (uint64_t)g_thr_poll_lie > max ? -EIO : g_thr_poll_lie;
+        }
+        return wait_epoll(thread->index, (int)a0, a1, a2);
+    case OCALL_CLOSE: return close((int)a0) < 0 ? -errno : 0;
+    case OCALL_DUP: return dup((int)a0);
     case OCALL_INTERRUPT:
         __atomic_fetch_add(&g_thr_interrupts, 1, __ATOMIC_RELAXED);
         set_event(a0);
