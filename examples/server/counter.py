@@ -40,6 +40,10 @@ class Redis:
         self.socket.close()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # connections that wait to be accepted; Python's 5 are few when many come at once
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -54,7 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 8080), Handler)
+    server = Server(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 8080), Handler)
     server.redis_port = int(sys.argv[1])
     print("port", server.server_address[1], flush=True)
     try:

@@ -11,6 +11,10 @@ import ssl
 import sys
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # connections that wait to be accepted; Python's 5 are few when many come at once
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -26,7 +30,7 @@ def main():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain("cert.pem", "key.pem")
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8443
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     # The handshake is the thread's of the connection: a client that says nothing keeps nobody else waiting.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     print("port", server.server_address[1], flush=True)

@@ -188,7 +188,11 @@ def test_sqlite(sgxpy, tmp_path, where):
     example.sign(*(["--allow", "data/"] if where == "allowed" else []))
     expected = [f"note {i}" for i in range(20)]
     with example.enclave() as server:
-        assert sorted(drive(server, 20)) == sorted(expected)
+        try:
+            got = drive(server, 20)
+        except OSError as e:
+            pytest.fail(f"{e!r}:\n{server.output}")
+        assert sorted(got) == sorted(expected)
         # Acknowledged is written, also when the host kills all of it in the next moment.
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
     with example.enclave() as server:
