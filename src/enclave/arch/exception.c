@@ -44,7 +44,7 @@ static bool within(uint64_t rip, const char *start, const char *end)
 bool in_library_os(uint64_t rip)
 {
     return (rip >= LAYOUT_IMAGE && rip < (uint64_t)g_image_end) ||
-           (rip >= LAYOUT_STUBS && rip < LAYOUT_STUBS_END);
+           in_stub(rip);
 }
 
 static struct sgx_gprsgx *ssa_gpr(const struct thread *thread)
@@ -167,7 +167,7 @@ void exception_stage1(void)
         return;
 
     uint32_t vector = info & SGX_EXIT_VECTOR_MASK;
-    bool ours = in_library_os(gpr->rip);
+    bool ours = in_library_os(gpr->rip) && !in_stub(gpr->rip);
     if (vector == SGX_VECTOR_PF) {
         uint64_t address = ssa_exinfo(gpr)->maddr;
         uint32_t error = ssa_exinfo(gpr)->errcd;
@@ -223,7 +223,7 @@ bool fault_main(struct fault_frame *frame)
     struct thread *thread = current();
     thread->fault_count++;
     uint64_t rip = frame->regs.rip;
-    if (in_library_os(rip)) {
+    if (in_library_os(rip) && !in_stub(rip)) { /* a stub's may read the program's stack */
         if (frame->vector != SGX_VECTOR_PF || !within(rip, user_code, user_code_end))
             panic("library OS fault: vector %lu at %lx, address %lx, rsp %lx", frame->vector, rip,
                   frame->address, frame->regs.rsp);
