@@ -13,6 +13,7 @@
 #include "manifest/hash.h"
 #include "manifest/table.h"
 #include "manifest/tree.h"
+#include "util/dpkg.h"
 #include "util/fs.h"
 
 #define WRITE_BITS   (TRACE_WRITTEN | TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
@@ -830,6 +831,38 @@ static int make_rules(const struct plan *plan, size_t node, struct node_rules *r
 
 /* ---- all ---- */
 
+/* What socketserver, logging and others import only when a request fails, and then in vain. */
+static void note_python_server(struct table *t, const struct cascade_node *node)
+{
+    char path[MANIFEST_PATH_MAX + 1], owners[2][128];
+    const struct entry *e = NULL;
+    if (node->net_count == 0)
+        return;
+    for (e = t->entries; e; e = e->hh.next) {
+        const char *base = strrchr(e->path, '/') + 1;
+        if (strcmp(base, "os.py") == 0 && e->class == MANIFEST_TRUSTED)
+            break;
+    }
+    if (!e)
+        return;
+    int folder = (int)(strrchr(e->path, '/') - e->path);
+    snprintf(path, sizeof(path), "%.*s/traceback.py", folder, e->path);
+    const struct entry *traceback = table_find(t, path, strlen(path));
+    if (!traceback || traceback->class == MANIFEST_TRUSTED)
+        return;
+    bool packaged = dpkg_owner(path, owners[0], sizeof(owners[0])) == 0;
+    snprintf(path, sizeof(path), "%.*s/socketserver.py", folder, e->path);
+    if (packaged && dpkg_owner(path, owners[1], sizeof(owners[1])) == 0)
+        manifest_note(t->report,
+                      "a server imports more when a request fails: '--package %s --package %s' trusts Python's "
+                      "library whole",
+                      owners[0], owners[1]);
+    else
+        manifest_note(t->report,
+                      "a server imports more when a request fails: '--trust %.*s' trusts Python's library whole",
+                      folder, e->path);
+}
+
 static int build_node(struct table *t, const struct plan *plan, struct cascade *c, size_t index)
 {
     struct cascade_node *node = &c->nodes[index];
@@ -855,6 +888,8 @@ static int build_node(struct table *t, const struct plan *plan, struct cascade *
         r = complete_records(t);
     if (r == 0)
         r = make_records(t, node);
+    if (r == 0)
+        note_python_server(t, node);
     return r < 0 ? r : hash_files(c, index, t->err);
 }
 
