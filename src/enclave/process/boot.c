@@ -180,6 +180,8 @@ void boot_tell_proc(const struct boot_strings *strings)
     if (proc_set_cmdline(text, sizes[0]) < 0 || proc_set_environ(text + sizes[0], sizes[1]) < 0)
         panic("no memory for /proc");
     heap_free(text);
+    const char *slash = strrchr(strings->execfn, '/');
+    format(current()->name, sizeof(current()->name), "%s", slash ? slash + 1 : strings->execfn);
 }
 
 static NORETURN void boot(void)

@@ -64,6 +64,8 @@ struct spawn {
     struct channel channel;
     struct tree_stream stream;
     struct share *share;
+    char *label; /* exec: of the program (tree/ptable.h); NULL: no memory for it */
+    uint32_t label_size;
 };
 
 static int slots_get(struct spawn *s)
@@ -94,19 +96,39 @@ static int slots_get(struct spawn *s)
     return 0;
 }
 
+/* What others see of a program in /proc. */
+static uint32_t label_of(const struct program *p, char *buf)
+{
+    const char *slash = strrchr(p->execfn, '/');
+    char comm[16];
+    format(comm, sizeof(comm), "%s", slash ? slash + 1 : p->execfn);
+    uint32_t size = 0;
+    for (uint32_t i = 0; i < p->argc + 2 && size < PTABLE_LABEL_MAX; i++) {
+        const char *text = i == 0 ? p->executable : i == 1 ? comm : p->argv[i - 2];
+        uint64_t n = strlen(text) + 1, room = PTABLE_LABEL_MAX - size;
+        memcpy(buf + size, text, n < room ? n : room);
+        size += (uint32_t)(n < room ? n : room);
+    }
+    return size;
+}
+
 static void slots_done(struct spawn *s, int error)
 {
     bool execed = !error && s->head.kind == WIRE_EXEC;
     if (!hub_is_here()) {
         struct hub_ask ask = { .op = HUB_SPAWN_DONE,
                                .args = { (uint64_t)(uint32_t)s->pid, (uint64_t)(error != 0),
-                                         execed } };
+                                         execed },
+                               .data = s->label,
+                               .size = s->label_size };
         if (execed && s->pid == g_process.pid) /* another enclave is this process now */
             hub_say_last(&ask);
         else
             (void)!hub_ask(&ask);
         return;
     }
+    if (execed && s->label)
+        (void)ptable_set_label(s->pid, s->label, s->label_size);
     peer_spawned(s->peer, error);
     if (execed)
         ptable_execed(s->pid);
@@ -189,6 +211,7 @@ static void done(struct spawn *s, int error)
         slots_done(s, error);
     channel_wipe(&s->channel);
     memset(&s->head, 0, sizeof(s->head));
+    heap_free(s->label);
     heap_free(s);
 }
 
@@ -213,6 +236,8 @@ int spawn_exec(struct process *process, const struct program *program, bool repl
                                    ? attest_mrenclave()
                                    : program->child->mrenclave;
     memcpy(s->edge.mrenclave, mrenclave, sizeof(s->edge.mrenclave));
+    s->label = heap_alloc(PTABLE_LABEL_MAX);
+    s->label_size = s->label ? label_of(program, s->label) : 0;
     int r = start(s, process, false);
     if (r == 0) {
         struct tree_stream *out = &s->stream;

@@ -10,6 +10,7 @@
 
 #include "arch/string.h"
 #include "ipc/pidfd.h"
+#include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "process/vfork.h"
@@ -160,6 +161,43 @@ void process_continued(void)
         ptable_continued(g_process.pid);
     else
         (void)!ask(HUB_CONTINUED, 0, 0);
+}
+
+/* --- what /proc shows --------------------------------------------------------------------------------- */
+
+struct view_reply {
+    struct ptable_view view;
+    char label[PTABLE_LABEL_MAX];
+};
+
+int process_view(int32_t pid, struct ptable_view *ret, char *ret_label)
+{
+    if (hub_is_here())
+        return ptable_view(pid, ret, ret_label, PTABLE_LABEL_MAX);
+    struct view_reply *reply = heap_alloc(sizeof(*reply));
+    if (!reply)
+        return -ENOMEM;
+    struct hub_ask ask = { .op = HUB_VIEW, .args = { (uint64_t)(uint32_t)pid }, .reply = reply, .room = sizeof(*reply) };
+    int r = (int)hub_ask(&ask);
+    if (r == 0 && (ask.reply_size < sizeof(reply->view) ||
+                   reply->view.label_size > ask.reply_size - sizeof(reply->view)))
+        r = -EIO;
+    if (r == 0) {
+        *ret = reply->view;
+        memcpy(ret_label, reply->label, ret->label_size);
+    }
+    heap_free(reply);
+    return r;
+}
+
+int32_t process_next(int32_t pid)
+{
+    return hub_is_here() ? ptable_next(pid) : (int32_t)ask(HUB_NEXT_PID, pid, 0);
+}
+
+bool process_exists(int32_t pid)
+{
+    return process_next(pid) == pid;
 }
 
 /* --- children's ends --------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 
 #include "core/attr.h"
 #include "signal/signal.h"
+#include "tree/ptable.h"
 
 /* kill(2) of another process, a group or all; of this one only through those. Errors as kill(2). */
 MUST_CHECK int process_kill(int32_t pid, const struct signal_info *info);
@@ -20,5 +21,9 @@ void process_set_nowait(bool nowait);
 MUST_CHECK int process_pdeathsig(int signal); /* 0: none */
 MUST_CHECK int process_set_subreaper(bool on);
 MUST_CHECK int process_get_subreaper(void);
+/* For /proc: as ptable_view() with a label of up to PTABLE_LABEL_MAX bytes, ptable_next(); is there such a process? */
+MUST_CHECK int process_view(int32_t pid, struct ptable_view *ret, char *ret_label);
+int32_t process_next(int32_t pid);
+bool process_exists(int32_t pid);
 /* Of the children waited for. */
 void process_children_times(uint64_t *ret_user_us, uint64_t *ret_system_us);

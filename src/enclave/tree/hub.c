@@ -26,6 +26,7 @@
 #include "tree/links.h"
 #include "tree/ptable.h"
 #include "vfs/fd.h"
+#include "vfs/proc/proc.h"
 
 #define EVENTS_MAX 65536u
 
@@ -633,6 +634,17 @@ void hub_end(int32_t status, bool replaced)
         (void)!border_call2(OCALL_EXIT, 0, (uint64_t)(final >> 8 & 0xff), (uint64_t)(final & 0x7f));
 }
 
+/* What others see of the root in /proc. */
+static int label_root(void)
+{
+    char *label = heap_alloc(PTABLE_LABEL_MAX);
+    if (!label)
+        return -ENOMEM;
+    int r = ptable_set_label(PTABLE_ROOT_PID, label, proc_label(label, PTABLE_LABEL_MAX));
+    heap_free(label);
+    return r;
+}
+
 int hub_start(void)
 {
     static struct mutex once;
@@ -646,6 +658,9 @@ int hub_start(void)
         if (r == 0) {
             uint32_t limit = process_node()->process_limit;
             ptable_init(limit ? limit : 64);
+            r = label_root();
+        }
+        if (r == 0) {
             g_in = heap_alloc(sizeof(*g_in));
             g_out = heap_alloc(sizeof(*g_out));
             r = g_in && g_out ? 0 : -ENOMEM;

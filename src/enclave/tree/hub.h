@@ -38,7 +38,8 @@ enum hub_op {
                         -> out[0] control slot, out[1] spawn slot; data: struct attest_ticket */
     HUB_SPAWN_DONE,  /* (pid, error, by exec: 0/1): it runs (0); or it does not: the slots are free again.
                         With the own pid and 0: the new enclave is this process now, this one must leave.
-                        -EPROTO: it cannot run, it has not said hello; as with an error */
+                        -EPROTO: it cannot run, it has not said hello; as with an error. data: of another
+                        program the label (ptable.h) */
     HUB_WAIT,        /* blocking: (idtype, id, options, birth of a P_PID or 0) -> ret pid; out[0] status; out[1] uid; out[2..3]
                         user, system us */
     HUB_KILL,        /* (pid as kill(2), signal, code, value, its birth or 0) */
@@ -49,6 +50,8 @@ enum hub_op {
     HUB_STOPPED,     /* (signal): every thread of this process waits for SIGCONT. -EPERM: it is not to */
     HUB_CONTINUED,   /* (): it goes on */
     HUB_NOWAIT,      /* (0/1): SIGCHLD is ignored or has SA_NOCLDWAIT */
+    HUB_VIEW,        /* (pid) -> data: struct ptable_view, label */
+    HUB_NEXT_PID,    /* (pid) -> ptable_next() */
 
     /* Files the hub holds, vfs/remote/remote.h. */
     HUB_FILE_FIRST = 64,

@@ -145,6 +145,8 @@ static int64_t serve_spawn_done(struct hub_job *job)
     bool failed = job->request.args[1] != 0;
     /* What it is it has proved with its first word. */
     bool proved = peer->hello;
+    if (!failed && proved && job->request.size)
+        (void)ptable_set_label(peer->pid, (const char *)job->data, job->request.size);
     peer_spawned(peer, failed || !proved ? -EAGAIN : 0);
     if (!failed && !proved)
         return -EPROTO;
@@ -212,6 +214,18 @@ static int64_t serve_stopped(struct hub_job *job)
     }
 }
 
+static int64_t serve_view(struct hub_job *job)
+{
+    struct ptable_view view;
+    int r = ptable_view((int32_t)job->request.args[0], &view, (char *)job->reply_data + sizeof(view),
+                        PTABLE_LABEL_MAX);
+    if (r < 0)
+        return r;
+    memcpy(job->reply_data, &view, sizeof(view));
+    job->reply.size = (uint32_t)sizeof(view) + view.label_size;
+    return 0;
+}
+
 int64_t hub_serve(struct hub_job *job)
 {
     const uint64_t *args = job->request.args;
@@ -249,6 +263,8 @@ int64_t hub_serve(struct hub_job *job)
         return args[0] ? ptable_set_subreaper(self, args[1] != 0) : ptable_get_subreaper(self);
     case HUB_STOPPED: return serve_stopped(job);
     case HUB_CONTINUED: ptable_continued(peer_pid(job->peer)); return 0;
+    case HUB_VIEW: return serve_view(job);
+    case HUB_NEXT_PID: return ptable_next((int32_t)args[0]);
     case HUB_NOWAIT: ptable_set_nowait(self, args[0]); return 0;
     case HUB_TTY_PGRP:
         return args[0] ? ptable_set_tty_pgrp(self, (int32_t)args[1]) : ptable_tty_pgrp();

@@ -11,6 +11,7 @@
 #include <linux/signal.h>
 #include <linux/wait.h>
 
+#include "arch/string.h"
 #include "border/border.h"
 #include "mm/heap.h"
 #include "process/process.h"
@@ -33,6 +34,8 @@ struct entry {
     uint64_t children_user_us, children_system_us; /* of those it has waited for */
     int pdeathsig, exit_signal;
     bool zombie, nowait, execed, started, subreaper;
+    char *label;
+    uint32_t label_size;
 };
 
 static struct {
@@ -109,6 +112,8 @@ static void drop(struct entry *e)
         }
     }
     g_table.count--;
+    heap_free(e->label);
+    e->label = NULL;
     if (e != &g_table.root)
         heap_free(e);
 }
@@ -418,6 +423,11 @@ int32_t ptable_new(int32_t parent, int exit_signal)
 
 bool ptable_started(int32_t pid)
 {
+    struct ptable_view view;
+    char *label = heap_alloc(PTABLE_LABEL_MAX);
+    if (label && ptable_view(pid, &view, label, PTABLE_LABEL_MAX) == 0)
+        (void)ptable_set_label(pid, label, view.label_size);
+    heap_free(label);
     LOCKED(&g_table.lock);
     struct entry *e = find(pid);
     if (e)
@@ -634,6 +644,63 @@ enum ptable_life ptable_life(int32_t pid, uint64_t born)
     LOCKED(&g_table.lock);
     const struct entry *e = find(pid);
     return !e || e->born != born ? PTABLE_GONE : e->zombie ? PTABLE_ENDED : PTABLE_ALIVE;
+}
+
+/* --- what others see -------------------------------------------------------------------------------- */
+
+int ptable_set_label(int32_t pid, const char *bytes, uint32_t size)
+{
+    if (size > PTABLE_LABEL_MAX)
+        size = PTABLE_LABEL_MAX;
+    char *label = heap_alloc(size + 1u);
+    if (!label)
+        return -ENOMEM;
+    memcpy(label, bytes, size);
+    lock_take(&g_table.lock);
+    ready();
+    struct entry *e = find(pid);
+    if (e) {
+        char *old = e->label;
+        e->label = label;
+        e->label_size = size;
+        label = old;
+    }
+    lock_drop(&g_table.lock);
+    heap_free(label);
+    return e ? 0 : -ESRCH;
+}
+
+int ptable_view(int32_t pid, struct ptable_view *ret, char *ret_label, uint32_t room)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    const struct entry *e = find(pid), *like = e;
+    if (!e)
+        return -ESRCH;
+    /* One that has said nothing yet is a copy of its parent. */
+    while (like && !like->label)
+        like = find(like->parent);
+    *ret = (struct ptable_view){
+        .parent = e->parent,
+        .pgid = e->pgid,
+        .sid = e->sid,
+        .state = e->zombie ? 'Z' : e->stopped ? 'T' : 'S',
+        .label_size = !like ? 0 : like->label_size < room ? like->label_size : room,
+    };
+    if (like)
+        memcpy(ret_label, like->label, ret->label_size);
+    return 0;
+}
+
+int32_t ptable_next(int32_t pid)
+{
+    LOCKED(&g_table.lock);
+    ready();
+    int32_t found = 0;
+    for (struct entry *e = first(); e; e = after(e))
+        if (e->pid >= pid && (!found || e->pid < found))
+            found = e->pid;
+    return found;
 }
 
 /* --- kill ------------------------------------------------------------------------------------------ */

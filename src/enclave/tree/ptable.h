@@ -28,7 +28,7 @@ void ptable_init(uint32_t limit);
  * 0: nothing; SIGCHLD again once it execs or is orphaned. -EINVAL: no signal. -EAGAIN: the limit is reached (one
  * log_error line naming --processes the first time); -ENOMEM. Pids are not reused soon. */
 MUST_CHECK int32_t ptable_new(int32_t parent, int exit_signal);
-/* It has an enclave of its own from now on. Until then a thread of its parent plays it, and it goes with its parent: false,
+/* It has an enclave of its own from now on, and its parent's label unless it has one. Until then a thread of its parent plays it, and it goes with its parent: false,
  * it has gone. */
 bool ptable_started(int32_t pid);
 /* Is it a child of this one that has not been started, and has not ended? */
@@ -77,6 +77,20 @@ int ptable_setpgid(int32_t self, int32_t pid, int32_t pgid);
 int32_t ptable_getpgid(int32_t self, int32_t pid);
 int32_t ptable_setsid(int32_t self);
 int32_t ptable_getsid(int32_t self, int32_t pid);
+/* What others see of a process in /proc. */
+struct ptable_view {
+    int32_t parent, pgid, sid;
+    uint32_t label_size;
+    char state; /* as in /proc/PID/stat: S, T, Z */
+    uint8_t reserved[7];
+};
+#define PTABLE_LABEL_MAX 4096u
+/* What its parent said that it is: path of its program, name, arguments, each with its NUL; more than there is room for is cut
+ * off. -ENOMEM, -ESRCH. */
+int ptable_set_label(int32_t pid, const char *bytes, uint32_t size);
+/* ret_label: as much as fits; that of its parent while it has none. -ESRCH. */
+int ptable_view(int32_t pid, struct ptable_view *ret, char *ret_label, uint32_t room);
+int32_t ptable_next(int32_t pid); /* the lowest from pid on, zombies included; 0: none */
 int32_t ptable_getppid(int32_t self); /* the root's parent: 1 */
 int ptable_pdeathsig(int32_t self, int signal);
 /* PR_SET_CHILD_SUBREAPER and PR_GET_: not inherited. */

@@ -114,6 +114,11 @@ bool process_ending(void)
 struct process g_process;
 struct thread *current(void);
 void fd_table_clear(struct fd_table *table UNUSED) {}
+uint32_t proc_label(char *buf UNUSED, uint32_t room UNUSED)
+{
+    return 0;
+}
+
 bool vfork_signal(int32_t pid UNUSED, const struct signal_info *info UNUSED)
 {
     return false;

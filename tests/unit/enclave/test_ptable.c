@@ -428,6 +428,43 @@ static void test_births(void **state UNUSED)
     assert_int_equal(ptable_life(a, born_a), PTABLE_GONE);
 }
 
+static void test_view(void **state UNUSED)
+{
+    char label[PTABLE_LABEL_MAX];
+    struct ptable_view view;
+    int32_t a = born(ROOT), b = ptable_new(a, SIGCHLD);
+    assert_int_equal(ptable_set_label(9999, "x", 2), -ESRCH);
+    assert_int_equal(ptable_view(9999, &view, label, sizeof(label)), -ESRCH);
+    assert_int_equal(ptable_view(a, &view, label, sizeof(label)), 0);
+    assert_int_equal(view.label_size, 0);
+    assert_int_equal(ptable_set_label(a, "/bin/a\0a\0a\0-x", 14), 0);
+    assert_int_equal(ptable_view(b, &view, label, sizeof(label)), 0); /* not started: as its parent */
+    assert_memory_equal(label, "/bin/a\0a\0a\0-x", 14);
+    assert_int_equal(view.parent, a);
+    assert_int_equal(view.state, 'S');
+    /* A fork stays what it is when its parent becomes another program, and ends. */
+    assert_true(ptable_started(b));
+    assert_int_equal(ptable_set_label(a, "/bin/other", 11), 0);
+    assert_int_equal(ptable_stopped(b, SIGSTOP), 0);
+    ptable_exit(a, 0, 0, 0);
+    assert_int_equal(ptable_view(b, &view, label, 6), 0);
+    assert_int_equal(view.label_size, 6);
+    assert_memory_equal(label, "/bin/a", 6);
+    assert_int_equal(view.state, 'T');
+    assert_int_equal(view.parent, 1);
+    assert_int_equal(ptable_view(a, &view, label, sizeof(label)), 0);
+    assert_int_equal(view.state, 'Z');
+    /* More than there is room for. */
+    static const char much[PTABLE_LABEL_MAX + 10];
+    assert_int_equal(ptable_set_label(b, much, sizeof(much)), 0);
+    assert_int_equal(ptable_view(b, &view, label, sizeof(label)), 0);
+    assert_int_equal(view.label_size, PTABLE_LABEL_MAX);
+
+    assert_int_equal(ptable_next(0), ROOT);
+    assert_int_equal(ptable_next(ROOT + 1), a < b ? a : b);
+    assert_int_equal(ptable_next((a < b ? b : a) + 1), 0);
+}
+
 static void test_forget(void **state UNUSED)
 {
     int32_t a = born(ROOT);
@@ -598,7 +635,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_unborn),
         T(test_life),  T(test_child_info), T(test_wait_which), T(test_times), T(test_orphans),
-        T(test_exit_signal), T(test_subreaper), T(test_births), T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
+        T(test_exit_signal), T(test_subreaper), T(test_births), T(test_view), T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
         T(test_kill_many), T(test_kill_alone), T(test_groups), T(test_terminal),
         T(test_stopped), T(test_orphaned_group),
     };

@@ -998,6 +998,21 @@ __attribute__((weak)) int fifo_wait(struct file *file UNUSED)
     return 0;
 }
 
+__attribute__((weak)) int process_view(int32_t pid UNUSED, struct ptable_view *ret UNUSED, char *ret_label UNUSED)
+{
+    return -ESRCH;
+}
+
+__attribute__((weak)) int32_t process_next(int32_t pid)
+{
+    return pid <= process_pid() ? process_pid() : 0;
+}
+
+__attribute__((weak)) bool process_exists(int32_t pid UNUSED)
+{
+    return false;
+}
+
 __attribute__((weak)) int pidfd_new(int32_t pid UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
 {
     return -ESRCH;

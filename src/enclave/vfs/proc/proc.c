@@ -199,19 +199,46 @@ static void text_status(struct text *t, int tid)
              node->cpu_count - 1);
 }
 
-/* proc_pid_stat(5), 52 fields; the times are zero. */
+/* The times are zero. */
+void text_stat_line(struct text *t, const struct stat_line *line)
+{
+    text_add(t, "%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 %u 0 0 %lu %lu %lu", line->pid, line->comm,
+             line->state, line->parent, line->pgid, line->sid, line->threads, line->size, line->pages, UINT64_MAX);
+    for (int i = 0; i < 27; i++)
+        text_add(t, " 0");
+    text_add(t, "\n");
+}
+
 static void text_stat(struct text *t, int tid)
 {
     uint64_t mapped, accepted, limit;
     mm_usage(&mapped, &accepted, &limit);
     char name[16];
     format(name, sizeof(name), "%s", comm(tid));
-    text_add(t, "%d (%s) R %d %d %d 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 %u 0 0 %lu %lu %lu", tid, name,
-             process_ppid(), process_pgid(0), process_sid(0), threads_used(), mapped, accepted / 4096,
-             UINT64_MAX);
-    for (int i = 0; i < 27; i++)
-        text_add(t, " 0");
-    text_add(t, "\n");
+    text_stat_line(t, &(struct stat_line){ .pid = tid,
+                                           .comm = name,
+                                           .state = 'R',
+                                           .parent = process_ppid(),
+                                           .pgid = process_pgid(0),
+                                           .sid = process_sid(0),
+                                           .threads = threads_used(),
+                                           .size = mapped,
+                                           .pages = accepted / 4096 });
+}
+
+uint32_t proc_label(char *buf, uint32_t room)
+{
+    const struct blob comm_of = { (char *)(uintptr_t)comm(process_pid()), strlen(comm(process_pid())) };
+    const struct blob *const parts[] = { &g_exe, &comm_of, &g_cmdline };
+    uint32_t size = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+        uint64_t n = parts[i]->size < room - size ? parts[i]->size : room - size;
+        memcpy(buf + size, parts[i]->text, n);
+        size += (uint32_t)n;
+        if (i < 2 && size < room)
+            buf[size++] = '\0';
+    }
+    return size;
 }
 
 static void text_statm(struct text *t, int tid UNUSED)
@@ -416,7 +443,8 @@ enum {
     LINK_THREAD,
     LINK_MOUNTS,
     LINK_FD,
-    LINK_FDS
+    LINK_FDS,
+    LINK_OTHER_EXE,
 };
 
 struct entry {
@@ -455,6 +483,15 @@ static const struct entry process_tree[] = {
     { "/statm", FILE_R, text_statm, 0 },
     { "/status", FILE_R, text_status, 0 },
     { "/task", DIR, NULL, 0 },
+};
+
+static const struct entry other_tree[] = {
+    { "", DIR, NULL, 0 },
+    { "/cmdline", FILE_R, text_other_cmdline, 0 },
+    { "/comm", FILE_R, text_other_comm, 0 },
+    { "/exe", LINK, NULL, LINK_OTHER_EXE },
+    { "/stat", FILE_R, text_other_stat, 0 },
+    { "/status", FILE_R, text_other_status, 0 },
 };
 
 static const struct entry tree[] = {
@@ -544,12 +581,41 @@ static uint32_t process_prefix(const char *path, uint32_t size, int32_t *ret_tid
     return n;
 }
 
+/* "/proc/PID" of another process of the tree: the same. */
+static uint32_t other_prefix(const char *path, uint32_t size, int32_t *ret_pid)
+{
+    if (size < 7 || memcmp(path, "/proc/", 6) != 0)
+        return 0;
+    uint32_t n = number_at(path + 6, size - 6, ret_pid);
+    return n && (size == n + 6 || path[n + 6] == '/') && *ret_pid != process_pid() && process_exists(*ret_pid)
+               ? n + 6
+               : 0;
+}
+
+struct part {
+    const struct entry *entries;
+    uint32_t count, head; /* bytes of the path that are a process's directory */
+    bool own;             /* this process's */
+};
+
+static struct part part_of(const char *path, uint32_t size, int32_t *ret_number)
+{
+    uint32_t head = process_prefix(path, size, ret_number);
+    if (head)
+        return (struct part){ process_tree, ARRAY_SIZE(process_tree), head, true };
+    head = other_prefix(path, size, ret_number);
+    if (head)
+        return (struct part){ other_tree, ARRAY_SIZE(other_tree), head, false };
+    *ret_number = -1;
+    return (struct part){ tree, ARRAY_SIZE(tree), 0, false };
+}
+
 static const struct entry *find_entry(const char *path, uint32_t size, int32_t *ret_number)
 {
     int32_t number = -1;
-    uint32_t head = process_prefix(path, size, &number);
-    const struct entry *entries = head ? process_tree : tree;
-    uint32_t count = head ? ARRAY_SIZE(process_tree) : ARRAY_SIZE(tree);
+    struct part part = part_of(path, size, &number);
+    const struct entry *entries = part.entries;
+    uint32_t head = part.head, count = part.count;
     for (uint32_t i = 0; i < count; i++) {
         int32_t inner = number;
         if (!matches(entries[i].path, path + head, size - head, &inner))
@@ -671,6 +737,7 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
     case LINK_MOUNTS: n = format(text, sizeof(text), "self/mounts"); break;
     case LINK_ROOT: n = format(text, sizeof(text), "/"); break;
     case LINK_EXE: n = format(text, sizeof(text), "%s", g_exe.text ? g_exe.text : "/"); break;
+    case LINK_OTHER_EXE: n = other_exe(place->number, text, sizeof(text)); break;
     case LINK_FD: n = fd_text(place->number, text, sizeof(text)); break;
     case LINK_CWD: {
         struct file *cwd = cwd_get();
@@ -767,23 +834,26 @@ static int list_entries(const struct entry *entries, uint32_t count, const char 
     return 0;
 }
 
+static int list_processes(struct listing *listing)
+{
+    char name[16];
+    int status = 0;
+    for (int32_t pid = 0; status == 0 && (pid = process_next(pid)) > 0; pid++) {
+        int n = format(name, sizeof(name), "%d", pid);
+        status = listing_append(listing, name, (uint32_t)n, (uint64_t)pid, MODE_DT(S_IFDIR));
+    }
+    return status;
+}
+
 static int fs_list(const struct place *dir, struct listing *listing)
 {
     int32_t tid = 0;
-    uint32_t head = process_prefix(dir->path, dir->path_size, &tid);
-    int status;
-    if (head)
-        status = list_entries(process_tree, ARRAY_SIZE(process_tree), dir->path + head,
-                              dir->path_size - head, listing);
-    else
-        status = list_entries(tree, ARRAY_SIZE(tree), dir->path, dir->path_size, listing);
-    if (status == 0 && head)
+    struct part part = part_of(dir->path, dir->path_size, &tid);
+    int status = list_entries(part.entries, part.count, dir->path + part.head, dir->path_size - part.head, listing);
+    if (status == 0 && part.own)
         status = list_numbers(dir, listing);
-    if (status == 0 && dir->path_size == 5 && dir->path[1] == 'p') {
-        char name[16];
-        int n = format(name, sizeof(name), "%d", process_pid());
-        status = listing_append(listing, name, (uint32_t)n, 1, MODE_DT(S_IFDIR));
-    }
+    if (status == 0 && dir->path_size == 5 && dir->path[1] == 'p')
+        status = list_processes(listing);
     return status;
 }
 

@@ -21,6 +21,8 @@ MUST_CHECK int proc_set_auxv(const void *auxv, uint64_t size);
 /* The canonical path of the program: /proc/self/exe. */
 MUST_CHECK int proc_set_exe(const char *path, uint64_t size);
 
+/* What other processes see of this one: struct ptable_view's label. Its size. */
+uint32_t proc_label(char *buf, uint32_t room);
 /* What boot said, to a forked child. */
 struct tree_stream;
 void proc_send(struct tree_stream *s);
