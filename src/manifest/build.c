@@ -835,22 +835,14 @@ static int make_rules(const struct plan *plan, size_t node, struct node_rules *r
 static void note_python_server(struct table *t, const struct cascade_node *node)
 {
     char path[MANIFEST_PATH_MAX + 1], owners[2][128];
-    const struct entry *e = NULL;
-    if (node->net_count == 0)
-        return;
-    for (e = t->entries; e; e = e->hh.next) {
-        const char *base = strrchr(e->path, '/') + 1;
-        if (strcmp(base, "os.py") == 0 && e->class == MANIFEST_TRUSTED)
+    const struct entry *e = node->net_count ? t->entries : NULL;
+    for (; e; e = e->hh.next)
+        if (e->class == MANIFEST_NAMED && strcmp(strrchr(e->path, '/'), "/traceback.py") == 0)
             break;
-    }
     if (!e)
         return;
     int folder = (int)(strrchr(e->path, '/') - e->path);
-    snprintf(path, sizeof(path), "%.*s/traceback.py", folder, e->path);
-    const struct entry *traceback = table_find(t, path, strlen(path));
-    if (!traceback || traceback->class == MANIFEST_TRUSTED)
-        return;
-    bool packaged = dpkg_owner(path, owners[0], sizeof(owners[0])) == 0;
+    bool packaged = dpkg_owner(e->path, owners[0], sizeof(owners[0])) == 0;
     snprintf(path, sizeof(path), "%.*s/socketserver.py", folder, e->path);
     if (packaged && dpkg_owner(path, owners[1], sizeof(owners[1])) == 0)
         manifest_note(t->report,
