@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "abi/layout.h"
 #include "arch/regs.h"
 #include "core/attr.h"
 
@@ -38,7 +39,10 @@ bool in_library_os(uint64_t rip);
  * (DESIGN: RAX equals imm32, no REX before, one 8-byte store within a cache line). */
 void stub_patch(uint64_t site, uint64_t nr);
 /* Does it lie where stubs are? Interrupts count them as the library OS's, faults as the program's. */
-bool in_stub(uint64_t rip);
+static inline bool in_stub(uint64_t rip)
+{
+    return rip >= LAYOUT_STUBS && rip < LAYOUT_STUBS_END;
+}
 /* Bytes of stubs from LAYOUT_STUBS on, all of which are there for good. */
 uint64_t stubs_size(void);
 /* A forked child, before its first stub: makes room for its parent's, to be copied to LAYOUT_STUBS. -EBADMSG. */

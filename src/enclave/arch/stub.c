@@ -49,11 +49,6 @@ static uint64_t stub_room(uint32_t size)
     return stub;
 }
 
-bool in_stub(uint64_t rip)
-{
-    return rip >= LAYOUT_STUBS && rip < LAYOUT_STUBS_END;
-}
-
 uint64_t stubs_size(void)
 {
     LOCKED(&g_stub_lock);
