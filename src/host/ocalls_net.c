@@ -182,7 +182,7 @@ int64_t ocall_net_recv(struct host_thread *t, const uint64_t args[6])
             .msg_control = args[4] ? net->control : NULL,
             .msg_controllen = args[4],
         };
-        ssize_t n = recvmsg(fd, &message, (int)args[2] | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        ssize_t n = recvmsg(fd, &message, (int)args[2] | MSG_DONTWAIT);
         if (n >= 0) {
             net->address_size = message.msg_namelen;
             net->control_size = (uint32_t)message.msg_controllen;

@@ -159,9 +159,10 @@ static uint64_t deadline_of(const struct file *file, uint64_t timeout, uint32_t 
 /* --- bytes ------------------------------------------------------------------------------------ */
 
 /* Of what a program may say, what the host's kernel is to know. */
-#define SEND_FLAGS    (0x1u | 0x4u | 0x80u | 0x800u | 0x8000u | 0x20000000u)
-#define RECEIVE_FLAGS (MSG_OOB_FLAG | MSG_PEEK_FLAG | MSG_TRUNC_FLAG | MSG_ERRQUEUE_FLAG)
 /* OOB, DONTROUTE, EOR, CONFIRM, MORE, FASTOPEN */
+#define SEND_FLAGS    (0x1u | 0x4u | 0x80u | 0x800u | 0x8000u | 0x20000000u)
+#define RECEIVE_FLAGS \
+    (MSG_OOB_FLAG | MSG_PEEK_FLAG | MSG_TRUNC_FLAG | MSG_ERRQUEUE_FLAG | MSG_CMSG_CLOEXEC_FLAG)
 
 static uint64_t at_most(uint64_t size)
 {

@@ -25,6 +25,7 @@
 #define MSG_WAITALL_FLAG  0x100u
 #define MSG_ERRQUEUE_FLAG 0x2000u
 #define MSG_NOSIGNAL_FLAG 0x4000u
+#define MSG_CMSG_CLOEXEC_FLAG 0x40000000u
 
 struct net_socket {
     int handle;
