@@ -204,13 +204,21 @@ static void set_stopped(struct ldisc *l, bool stopped, bool held)
         tell_packet(l, TIOCPKT_STOP, TIOCPKT_START);
 }
 
-void ldisc_flush_output(struct ldisc *l)
+/* What is behind `from` cannot have reached the master; and it takes no more than ON_WAY. */
+static void drop_output(struct ldisc *l, uint32_t from)
 {
+    if (from - l->out_head < under_way(l))
+        l->out_tail = from;
     if (under_way(l) > ON_WAY)
         l->out_tail = l->out_head + ON_WAY;
     if (is_stopped(l) && l->stop_at - l->out_head > under_way(l))
         l->stop_at = l->out_tail;
     tell_packet(l, TIOCPKT_FLUSHWRITE, 0);
+}
+
+void ldisc_flush_output(struct ldisc *l)
+{
+    drop_output(l, l->out_tail);
 }
 
 /* --- echo ------------------------------------------------------------------------------------- */
@@ -382,7 +390,7 @@ static void type_signal(struct ldisc *l, int number, uint8_t c)
 {
     l->signals |= 1u << number;
     if (!has_l(l, NOFLSH)) {
-        ldisc_flush_output(l);
+        drop_output(l, l->echo_from);
         drop_input(l);
         tell_packet(l, TIOCPKT_FLUSHREAD, 0);
     }
@@ -467,6 +475,7 @@ static int signal_of(const struct ldisc *l, uint8_t c)
 static void type_special(struct ldisc *l, uint8_t c)
 {
     int number = signal_of(l, c);
+    bool entered = c == '\r';
     if (has_i(l, IXON) && (is_cc(l, c, VSTART) || is_cc(l, c, VSTOP))) {
         set_stopped(l, !is_cc(l, c, VSTART), l->held);
         return;
@@ -489,7 +498,7 @@ static void type_special(struct ldisc *l, uint8_t c)
         return;
     if (has_l(l, ECHO)) {
         finish_erasing(l);
-        if (c == '\n')
+        if (c == '\n' && entered)
             echo_raw(l, '\n');
         else
             echo_typed(l, c);
@@ -524,6 +533,7 @@ static void type(struct ldisc *l, uint8_t c)
  */
 static void pump(struct ldisc *l)
 {
+    l->echo_from = l->out_tail;
     while (l->wire_head != l->wire_tail) {
         int32_t room = (int32_t)(LDISC_IN - (l->in_head - l->in_tail));
         room = (has_i(l, PARMRK) ? (room + 2) / 3 : room) - 1;

@@ -30,6 +30,7 @@ struct ldisc {
     uint32_t line_end;          /* behind the last complete line (ICANON) */
     uint32_t wire_head, wire_tail, out_head, out_tail;
     uint32_t stop_at;           /* stopped: the master gets nothing from here on */
+    uint32_t echo_from;         /* what is typed at once is echoed at once: it has not arrived before its end */
     uint32_t column, line_column; /* of the cursor; where the line that is being typed started */
     uint32_t signals;           /* bit n: signal n for the foreground group: ldisc_take_signals() */
     bool erasing, literal;      /* between \ and / (ECHOPRT); the next is no special character */

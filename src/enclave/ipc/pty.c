@@ -227,7 +227,7 @@ int pty_open_own(int32_t self, uint32_t flags, struct file **ret)
 int pty_open_peer(struct file *master, int32_t self, uint32_t flags, struct file **ret)
 {
     if (!is_master(master))
-        return -ENOTTY;
+        return -EIO;
     struct pty *pty = find((uint32_t)pty_number(master));
     return pty ? open_end(pty, &g_program_ops, self, flags, ret) : -EIO;
 }
@@ -782,13 +782,20 @@ static int64_t run_here(struct file *file, uint32_t request, uint64_t arg, uint8
     return pty_ioctl(file, &caller, request, arg, data);
 }
 
+/* Of lines with wires: pseudo terminals have none on Linux either. */
+static bool is_modem(uint32_t request)
+{
+    return (request >= TIOCMGET && request <= TIOCMSET) || request == TIOCGSERIAL ||
+           request == TIOCSSERIAL || request == TIOCMIWAIT || request == TIOCGICOUNT;
+}
+
 int64_t tty_ioctl(struct file *file, uint64_t request, uint64_t arg, tty_run *run)
 {
     uint8_t data[PTY_ARG] = { 0 };
     uint32_t in, out;
     if (!pty_ioctl_known((uint32_t)request, &in, &out)) {
         static bool said;
-        if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        if (!is_modem((uint32_t)request) && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
             log_note("ioctl 0x%x of a pseudo terminal is not supported", (uint32_t)request);
         return -ENOTTY;
     }

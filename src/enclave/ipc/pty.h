@@ -34,7 +34,7 @@ MUST_CHECK int pty_open_master(uint32_t flags, struct file **ret);
 MUST_CHECK int pty_open(uint32_t number, int32_t self, uint32_t flags, struct file **ret);
 /* /dev/tty. -ENXIO: self has none; -ENODEV: it has the host's. */
 MUST_CHECK int pty_open_own(int32_t self, uint32_t flags, struct file **ret);
-/* TIOCGPTPEER. -ENOTTY: no master. */
+/* TIOCGPTPEER. -EIO: no master. */
 MUST_CHECK int pty_open_peer(struct file *master, int32_t self, uint32_t flags, struct file **ret);
 /* /dev/pts/N. -ENOENT. */
 MUST_CHECK int pty_stat(uint32_t number, struct kstat *ret);

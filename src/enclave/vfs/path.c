@@ -8,6 +8,7 @@
 #include "border/border.h"
 #include "mm/uaccess.h"
 #include "process/process.h"
+#include "vfs/dev/dev.h"
 #include "vfs/host/host.h"
 #include "vfs/linux.h"
 #include "vfs/node.h"
@@ -531,7 +532,7 @@ int place_of_file(struct file *file, char buf[static PATH_BUF], struct place *re
         p.mode = S_IFREG;
         if (file->record)
             p.record = (uint32_t)(file->record - g_manifest.files);
-    } else {
+    } else if (!pts_place(file, &p)) {
         return -EBADF;
     }
     int size = 0;

@@ -57,6 +57,18 @@ int pts_lookup(struct place *place)
     return 0;
 }
 
+bool pts_place(const struct file *file, struct place *ret)
+{
+    int32_t number = pty_is(file) ? pty_number(file) : remote_tty_number(file);
+    if (number < 0 || !file->path || strncmp(file->path, PATH "/", PATH_SIZE + 1) != 0)
+        return false;
+    uint32_t size = (uint32_t)strlen(file->path);
+    ret->number = number_of(file->path + PATH_SIZE + 1, size - PATH_SIZE - 1);
+    ret->fs = &g_pts_fs;
+    ret->mode = S_IFCHR;
+    return ret->number == number;
+}
+
 static int pts_stat(const struct place *place, struct kstat *ret)
 {
     if (place->number >= 0)
