@@ -189,6 +189,7 @@ enum ocall_boot_flags {
     OCALL_BOOT_STRACE = 1u << 0, /* honoured in a DEBUG enclave only */
     OCALL_BOOT_STATS = 1u << 1,
     OCALL_BOOT_SHA = 1u << 2, /* this CPU has the SHA instructions */
+    OCALL_BOOT_VAES = 1u << 3, /* and AVX2, VAES and VPCLMULQDQ */
 };
 
 struct ocall_stat {

@@ -10,18 +10,22 @@
  */
 #include "core/aes_gcm.h"
 
+#include "core/aes_gcm_parts.h"
 #include "core/bytes.h"
 
-typedef long long v2l __attribute__((vector_size(16)));
-typedef unsigned v4u __attribute__((vector_size(16)));
-typedef int v4i __attribute__((vector_size(16)));
-typedef char v16b __attribute__((vector_size(16)));
-/* In memory of any alignment, and of any type. */
-typedef v2l v2l_any __attribute__((aligned(1), may_alias));
+#define WIDE 8u
 
-#define BLOCK  16u
-#define ROUNDS 14
-#define WIDE   8u
+static bool g_wide;
+
+void aes_gcm_use_wide(bool use)
+{
+    g_wide = use;
+}
+
+bool aes_gcm_uses_wide(void)
+{
+    return g_wide;
+}
 
 /* Where the whole text lies and how its last, partial block may be touched. */
 enum edge {
@@ -97,35 +101,15 @@ struct power {
 
 static inline struct power power(const struct aes_gcm *gcm, unsigned n)
 {
-    return (struct power){ *(const v2l *)gcm->powers[WIDE - n],
-                           *(const v2l *)gcm->folded[WIDE - n] };
+    return (struct power){ *(const v2l *)gcm->powers[AES_GCM_POWERS - n],
+                           *(const v2l *)gcm->folded[AES_GCM_POWERS - n] };
 }
-
-static inline v2l swap_halves(v2l a)
-{
-    return __builtin_shufflevector(a, a, 1, 0);
-}
-
-/* A sum of products, not reduced (Karatsuba): middle still holds low and high too. */
-struct product {
-    v2l low, middle, high;
-};
 
 static inline void product_add(struct product *p, v2l a, struct power b)
 {
     p->low ^= __builtin_ia32_pclmulqdq128(a, b.whole, 0x00);
     p->high ^= __builtin_ia32_pclmulqdq128(a, b.whole, 0x11);
     p->middle ^= __builtin_ia32_pclmulqdq128(a ^ swap_halves(a), b.folded, 0x00);
-}
-
-/* Modulo x^128 + x^7 + x^2 + x + 1, reflected: 64 bits at a time from the low end. */
-static inline v2l product_reduce(struct product p)
-{
-    const v2l poly = { 0, (long long)0xc200000000000000ull };
-    p.middle ^= p.low ^ p.high;
-    p.middle ^= swap_halves(p.low) ^ __builtin_ia32_pclmulqdq128(poly, p.low, 0x01);
-    p.high ^= swap_halves(p.middle);
-    return p.high ^ __builtin_ia32_pclmulqdq128(poly, p.middle, 0x01);
 }
 
 static inline v2l multiply(v2l a, struct power b)
@@ -148,9 +132,9 @@ void aes_gcm_init(struct aes_gcm *gcm, const uint8_t secret[static AES_GCM_KEY_S
                (long long)(high ^ (carry & 0xc200000000000000ull)) };
     struct power first = { h1, h1 ^ swap_halves(h1) };
     v2l at = h1;
-    for (unsigned n = 1; n <= WIDE; n++) {
-        *(v2l *)gcm->powers[WIDE - n] = at;
-        *(v2l *)gcm->folded[WIDE - n] = at ^ swap_halves(at);
+    for (unsigned n = 1; n <= AES_GCM_POWERS; n++) {
+        *(v2l *)gcm->powers[AES_GCM_POWERS - n] = at;
+        *(v2l *)gcm->folded[AES_GCM_POWERS - n] = at ^ swap_halves(at);
         at = multiply(at, first);
     }
 }
@@ -302,6 +286,13 @@ static inline __attribute__((always_inline)) void crypt(
     sum = hash(gcm, sum, aad, aad_size);
 
     uint64_t left = size;
+    if (g_wide && left >= AES_GCM_WIDE_MIN) {
+        uint64_t blocks = left / (AES_GCM_POWERS * BLOCK) * AES_GCM_POWERS;
+        aes_gcm_bulk_wide(gcm, &counter, &sum, from, to, blocks, opening);
+        from += blocks * BLOCK;
+        to += blocks * BLOCK;
+        left -= blocks * BLOCK;
+    }
     uint64_t wide = left / (WIDE * BLOCK) * WIDE;
     if (wide) {
         bulk(gcm, &counter, &sum, from, to, wide, opening);

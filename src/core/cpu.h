@@ -40,6 +40,20 @@ static inline bool cpu_has_sha_ni(void)
            (more[1] & 1u << 29);
 }
 
+/* AVX2, VAES and VPCLMULQDQ, and an operating system that keeps ymm. */
+static inline bool cpu_has_vaes(void)
+{
+    if (!(cpu_basic_features() & 1u << 27))
+        return false;
+    uint32_t low, high, a = 7, b, c = 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 6) != 6)
+        return false;
+    /* Who has OSXSAVE has leaf 0DH, and so leaf 7. */
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(high));
+    return (b & 1u << 5) && (c & 1u << 9) && (c & 1u << 10);
+}
+
 static inline bool cpu_has_aes_ni(void)
 {
     return cpu_basic_features() & 1u << 25;

@@ -39,6 +39,7 @@ struct host {
     bool strace;
     bool stats;
     bool has_sha; /* this CPU has the SHA instructions; found out before CPUID may fault */
+    bool has_vaes; /* cpu_has_vaes(); likewise */
     const char *const *args; /* after the pinned ones */
     size_t arg_count;
     const char *const *env; /* NAME=VALUE */

@@ -59,7 +59,7 @@ int64_t ocall_boot(struct host_thread *t, const uint64_t args[6] UNUSED)
         .env_count = (uint32_t)host->env_count,
         .strings_size = (uint32_t)(at - sizeof(boot)),
         .flags = (host->strace ? OCALL_BOOT_STRACE : 0u) | (host->stats ? OCALL_BOOT_STATS : 0u) |
-                 (host->has_sha ? OCALL_BOOT_SHA : 0u),
+                 (host->has_sha ? OCALL_BOOT_SHA : 0u) | (host->has_vaes ? OCALL_BOOT_VAES : 0u),
         .tsc_hz = host_tsc_hz(host),
         .tree_region = child ? (uint64_t)(uintptr_t)host->tree->region : 0,
         .spawn_slot = child ? child->spawn_slot : 0,

@@ -232,6 +232,7 @@ int host_run(const struct host_options *o, struct err *err)
         .strace = o->strace,
         .stats = o->stats,
         .has_sha = sha256_uses_ni(),
+        .has_vaes = cpu_has_vaes(),
         .args = o->args,
         .arg_count = o->arg_count,
         .env = o->env,

@@ -1,8 +1,36 @@
 #include "arch/crypto.h"
 
+#include "arch/cpu.h"
 #include "arch/xmm.h"
 #include "core/aes_cmac.h"
 #include "core/hkdf.h"
+
+/* What is around an island of this many bytes: a long text may use more than xmm0-xmm15. */
+union vectors {
+    struct xmm_save xmm;
+    struct cpu_state all;
+};
+
+static bool wide(uint64_t size)
+{
+    return size >= AES_GCM_WIDE_MIN && aes_gcm_uses_wide();
+}
+
+static void vectors_save(union vectors *save, uint64_t size)
+{
+    if (wide(size))
+        cpu_state_save(&save->all);
+    else
+        xmm_save(&save->xmm);
+}
+
+static void vectors_load(const union vectors *save, uint64_t size)
+{
+    if (wide(size))
+        cpu_state_load(&save->all);
+    else
+        xmm_load(&save->xmm);
+}
 
 void island_gcm_init(struct aes_gcm *gcm, const uint8_t key[static AES_GCM_KEY_SIZE])
 {
@@ -16,20 +44,20 @@ void island_gcm_seal(const struct aes_gcm *gcm, const uint8_t nonce[static AES_G
                      const void *aad, uint64_t aad_size, const void *plain, uint64_t size,
                      void *cipher, uint8_t tag[static AES_GCM_TAG_SIZE])
 {
-    struct xmm_save save;
-    xmm_save(&save);
+    union vectors save;
+    vectors_save(&save, size);
     aes_gcm_seal(gcm, nonce, aad, aad_size, plain, size, cipher, tag);
-    xmm_load(&save);
+    vectors_load(&save, size);
 }
 
 int island_gcm_open(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
                     const void *aad, uint64_t aad_size, const void *cipher, uint64_t size,
                     const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain)
 {
-    struct xmm_save save;
-    xmm_save(&save);
+    union vectors save;
+    vectors_save(&save, size);
     int r = aes_gcm_open(gcm, nonce, aad, aad_size, cipher, size, tag, plain);
-    xmm_load(&save);
+    vectors_load(&save, size);
     return r;
 }
 
@@ -37,20 +65,20 @@ void island_gcm_seal_out(const struct aes_gcm *gcm, const uint8_t nonce[static A
                          const void *aad, uint64_t aad_size, const void *plain, uint64_t size,
                          void *cipher, uint8_t tag[static AES_GCM_TAG_SIZE])
 {
-    struct xmm_save save;
-    xmm_save(&save);
+    union vectors save;
+    vectors_save(&save, size);
     aes_gcm_seal_out(gcm, nonce, aad, aad_size, plain, size, cipher, tag);
-    xmm_load(&save);
+    vectors_load(&save, size);
 }
 
 int island_gcm_open_in(const struct aes_gcm *gcm, const uint8_t nonce[static AES_GCM_NONCE_SIZE],
                        const void *aad, uint64_t aad_size, const void *cipher, uint64_t size,
                        const uint8_t tag[static AES_GCM_TAG_SIZE], void *plain)
 {
-    struct xmm_save save;
-    xmm_save(&save);
+    union vectors save;
+    vectors_save(&save, size);
     int r = aes_gcm_open_in(gcm, nonce, aad, aad_size, cipher, size, tag, plain);
-    xmm_load(&save);
+    vectors_load(&save, size);
     return r;
 }
 

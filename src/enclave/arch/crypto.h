@@ -1,6 +1,6 @@
 /*
  * Cryptography as library OS code may call it: islands around core/ that save and restore the vector
- * registers, which are the program's. Contracts as in core/aes_gcm.h, core/hkdf.h, core/aes_cmac.h. (core/x25519.h
+ * registers, which are the program's (all of the extended state around long texts, where the CPU has wide AES). Contracts as in core/aes_gcm.h, core/hkdf.h, core/aes_cmac.h. (core/x25519.h
  * needs none.) Tier: enclave.
  */
 #pragma once

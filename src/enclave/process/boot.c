@@ -6,10 +6,12 @@
 
 #include "abi/layout.h"
 #include "arch/cpu.h"
+#include "arch/cpuid.h"
 #include "arch/exception.h"
 #include "arch/string.h"
 #include "arch/thread.h"
 #include "border/border.h"
+#include "core/aes_gcm.h"
 #include "core/sha256.h"
 #include "mm/dsm.h"
 #include "mm/heap.h"
@@ -157,6 +159,7 @@ int boot_strings_load(struct boot_strings *ret)
 
     /* Speed only: a host that lies here makes the enclave slow, or stop at an invalid instruction. */
     sha256_use_ni((boot.flags & OCALL_BOOT_SHA) != 0);
+    aes_gcm_use_wide((boot.flags & OCALL_BOOT_VAES) && (cpu_xfrm() & SGX_XFRM_AVX));
     g_stats = (boot.flags & OCALL_BOOT_STATS) != 0;
     g_strace = (boot.flags & OCALL_BOOT_STRACE) && (process_node()->flags & MANIFEST_INSECURE_DEBUG);
     return combine(ret, lists, boot.arg_count, lists + boot.arg_count, boot.env_count);

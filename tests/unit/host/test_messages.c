@@ -311,7 +311,8 @@ static void test_boot(void **state UNUSED)
                          .env = env,
                          .env_count = 3,
                          .strace = true,
-                         .has_sha = true };
+                         .has_sha = true,
+                         .has_vaes = true };
     struct err err;
     assert_int_equal(thread_pool_init(&host, 1, &err), 0);
     struct host_thread *t = &host.threads[0];
@@ -320,7 +321,7 @@ static void test_boot(void **state UNUSED)
     memcpy(&boot, t->data, sizeof(boot));
     assert_int_equal(boot.arg_count, 2);
     assert_int_equal(boot.env_count, 3);
-    assert_int_equal(boot.flags, OCALL_BOOT_STRACE | OCALL_BOOT_SHA);
+    assert_int_equal(boot.flags, OCALL_BOOT_STRACE | OCALL_BOOT_SHA | OCALL_BOOT_VAES);
     assert_int_equal(boot.strings_size, 4 + 1 + 4 + 3 + 2);
     assert_memory_equal(t->data + sizeof(boot), "one\0\0A=1\0B=\0C", 14);
     thread_done(t);
