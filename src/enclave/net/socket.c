@@ -402,6 +402,12 @@ static bool socket_alone(const struct file *file)
     return !net_of(file)->shared;
 }
 
+/* Again at release: the host knows a handle once. */
+static void socket_leave(struct file *file)
+{
+    border_call1(OCALL_CLOSE, 0, (uint64_t)net_of(file)->handle);
+}
+
 static void socket_release(struct file *file)
 {
     border_call1(OCALL_CLOSE, 0, (uint64_t)net_of(file)->handle);
@@ -419,6 +425,7 @@ static const struct file_ops g_net_ops = {
     .host_handle = socket_host_handle,
     .handle_alone = socket_alone,
     .release = socket_release,
+    .leave = socket_leave,
     .travel = TRAVEL_SOCKET,
 };
 

@@ -57,6 +57,9 @@ struct file_ops {
     /* With a host handle: closing the last reference here closes it for good, no other process has it. */
     bool (*handle_alone)(const struct file *file);
     void (*release)(struct file *file); /* last reference gone: frees object */
+    /* The process ends, and its parent is told next: what others could still find open goes. Threads may be in the
+     * middle of calls. */
+    void (*leave)(struct file *file);
     uint8_t travel; /* enum file_travel */
     /* TRAVEL_HUB, in a process that is not the root: what file is goes to the hub with all its ends; file->ops
      * are those of vfs/remote afterwards. -ENOMEM, -EMFILE. */

@@ -252,4 +252,10 @@ void vfs_init(void)
 void vfs_exit(void)
 {
     /* Writes go through to the host at once, so nothing is held back here. */
+    for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
+        struct file *file = fd_get(fd);
+        if (file && file->ops->leave)
+            file->ops->leave(file);
+        file_unref(file);
+    }
 }
