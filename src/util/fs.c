@@ -126,6 +126,21 @@ static int store_at(int fd, const void *data, size_t size, mode_t mode)
     return 0;
 }
 
+/* A device, a pipe or a terminal, /dev/stdout for one: it is written to, and stays. 1: done; 0: it is none. */
+static int store_stream(int folder, const char *base, const void *data, size_t size)
+{
+    struct stat st;
+    if (fstatat(folder, base, &st, 0) < 0 || S_ISREG(st.st_mode))
+        return 0;
+    if (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode))
+        return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+    CLEANUP(close_p) int fd = openat(folder, base, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return -errno;
+    int r = write_full(fd, data, size);
+    return r < 0 ? r : 1;
+}
+
 int file_store(int dir_fd, const char *path, const void *data, size_t size, mode_t mode,
                int exclusive, struct err *err)
 {
@@ -136,6 +151,13 @@ int file_store(int dir_fd, const char *path, const void *data, size_t size, mode
     CLEANUP(close_p) int folder = openat(dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
         return err_set(err, -errno, "writing '%s': folder '%s': %s", path, dir, strerror(errno));
+
+    int stream = exclusive ? 0 : store_stream(folder, base, data, size);
+    if (stream < 0)
+        return err_set(err, stream, "writing '%s': %s", path,
+                       stream == -EINVAL ? "neither a file nor a stream" : strerror(-stream));
+    if (stream)
+        return 0;
 
     /* The temporary name never carries the file's own: that may be NAME_MAX long already. */
     uint64_t tag;

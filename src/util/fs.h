@@ -25,7 +25,8 @@ MUST_CHECK int write_full(int fd, const void *buf, size_t size);
 MUST_CHECK int file_load(int dir_fd, const char *path, size_t max, char **ret, size_t *ret_size,
                          struct err *err);
 /* Writes path atomically: temporary file beside it, fsync, rename, fsync of the folder. mode is
- * applied exactly (no umask). With exclusive, refuses (-EEXIST) to replace what is there. */
+ * applied exactly (no umask). With exclusive, refuses (-EEXIST) to replace what is there; without, a device or a pipe is
+ * written to and stays what it is. */
 MUST_CHECK int file_store(int dir_fd, const char *path, const void *data, size_t size, mode_t mode,
                           int exclusive, struct err *err);
 /* mkdir -p; existing folders are fine. */
