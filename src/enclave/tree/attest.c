@@ -1,6 +1,6 @@
 /*
  * Admission by local attestation (attest.h). Tier: enclave. Sources: SDM vol. 3D, EREPORT, EGETKEY,
- * "REPORT" and "KEYREQUEST"; RFC 7748 (X25519), RFC 5869 (HKDF).
+ * "REPORT" and "KEYREQUEST"; RFC 7748 (X25519), RFC 5869 (HKDF), SP 800-38B (CMAC: tickets).
  *
  * What is said, and what binds it
  *   M0  key of the child

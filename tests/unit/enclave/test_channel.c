@@ -33,6 +33,7 @@ void panic(const char *format, ...)
 
 static uint8_t *g_region;
 static const uint8_t g_secret[CHANNEL_SECRET_SIZE] = { 7, 1 };
+static const uint8_t g_greetings[2][CHANNEL_GREETING_SIZE] = { { 1, 2, 3 }, { 4, 5, 6 } };
 static struct channel g_client, g_server;
 
 static void start(bool ping)
@@ -280,6 +281,10 @@ static void test_random_attacks(void **state UNUSED)
     for (unsigned round = 0; round < 4000; round++) {
         char text[64], want[16];
         start(false);
+        if (round % 2) {
+            channel_init_greeted(&g_client, SLOT, false, g_secret, g_greetings[0]);
+            channel_init_greeted(&g_server, SLOT, false, g_secret, NULL);
+        }
         for (unsigned m = 0; m < 5; m++) {
             snprintf(text, sizeof(text), "message %u", m);
             assert_int_equal(channel_send(&g_client, text, 10), 0);
@@ -292,11 +297,11 @@ static void test_random_attacks(void **state UNUSED)
             if (kind == 0)
                 counters[at % 8] = (uint8_t)rand_r(&seed);
             else if (kind == 1)
-                to[at % 48] ^= (uint8_t)(1u << rand_r(&seed) % 8);
+                to[at % 80] ^= (uint8_t)(1u << rand_r(&seed) % 8);
             else if (kind == 2)
-                memcpy(to, from, 64);
+                memcpy(to, from, 96);
             else
-                memset(to + at % 48, rand_r(&seed), 8);
+                memset(to + at % 80, rand_r(&seed), 8);
         }
         unsigned next = 0;
         int64_t r;
@@ -345,8 +350,6 @@ static void test_keys_differ(void **state UNUSED)
 
 /* --- greetings
  * ------------------------------------------------------------------------------------------- */
-
-static const uint8_t g_greetings[2][CHANNEL_GREETING_SIZE] = { { 1, 2, 3 }, { 4, 5, 6 } };
 
 static void start_greeted(void)
 {
