@@ -1,6 +1,7 @@
 #include "cli/options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +10,10 @@
 #include <strings.h>
 
 #include "core/manifest_view.h"
+#include "core/sha256.h"
 #include "host/audit.h"
+#include "manifest/proposal.h"
+#include "util/fs.h"
 
 #define HEAP_MIN (16ull << 20) /* as `manifest` has it, which would say so only after the trace */
 
@@ -27,6 +31,8 @@ enum option_id {
     ID_MERGE,
     ID_LISTEN,
     ID_CONNECT,
+    ID_RULES,
+    ID_FROM_AUDIT,
     ID_DEBUG,
     ID_ENV,
     ID_ARGS,
@@ -81,6 +87,10 @@ static const struct option_spec {
       "also listen here (8080, 127.0.0.1:8000-8010, [::1]:443, *; /tcp or /udp may follow)" },
     { ID_CONNECT, "connect", "ADDRESS[:PORT]", OPTIONS_MANIFEST,
       "also connect or send there (10.0.0.0/8:5432, db.example:5432, *:443, *)" },
+    { ID_RULES, "rules", "FILE", OPTIONS_MANIFEST,
+      "also what stands in FILE, a reviewed proposal; its files must still have the hashes there" },
+    { ID_FROM_AUDIT, "from-audit", "FILE", OPTIONS_PROPOSE,
+      "instead: propose rules for what was refused; with -o, written there for review and --rules" },
     { ID_ENV, "env", "NAME[=VALUE]", OPTIONS_MANIFEST,
       "pin this variable, or (without VALUE) take it from the host at run time" },
     { ID_ARGS, "args", "host|pinned", OPTIONS_MANIFEST,
@@ -125,6 +135,7 @@ static const struct {
     { OPTIONS_OUTPUT, NULL },
     { OPTIONS_TRACE, NULL },
     { OPTIONS_SHOW | OPTIONS_JSON, NULL },
+    { OPTIONS_PROPOSE, NULL },
     { OPTIONS_MANIFEST, "What the manifest grants" },
     { OPTIONS_SIGN, "Signing" },
     { OPTIONS_RUN, "Running" },
@@ -334,6 +345,8 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
         return r;
     case ID_MERGE: return take_list(verb, "merge", &o->merge, value);
     case ID_LISTEN: return take_list(verb, "listen", &o->listen, value);
+    case ID_RULES: return take_list(verb, "rules", &o->rules, value);
+    case ID_FROM_AUDIT: return take_list(verb, "from-audit", &o->from_audit, value);
     case ID_CONNECT: return take_list(verb, "connect", &o->connect, value);
     case ID_PROD_ID:
         r = take_number(verb, "isv-prod-id", value, 0, UINT16_MAX, &number);
@@ -431,8 +444,23 @@ void options_done(struct options *options)
     free(options->merge.items);
     free(options->listen.items);
     free(options->connect.items);
+    free(options->rules.items);
+    free(options->from_audit.items);
     free(options->traces.items);
     memset(options, 0, sizeof(*options));
+}
+
+/* Rules count by what stands in them. */
+static void print_content(FILE *out, const char *path)
+{
+    CLEANUP(free_p) char *text = NULL;
+    size_t size = 0;
+    uint8_t hash[SHA256_SIZE] = { 0 };
+    char hex[2 * SHA256_SIZE + 1];
+    if (file_load(AT_FDCWD, path, PROPOSAL_FILE_MAX, &text, &size, NULL) == 0)
+        sha256(text, size, hash);
+    cli_hex(hash, sizeof(hash), hex);
+    fprintf(out, "rules %s\n", hex);
 }
 
 char *options_fingerprint(const struct options *options)
@@ -455,6 +483,8 @@ char *options_fingerprint(const struct options *options)
             fprintf(out, "%s %zu %s\n", lists[i].name, strlen(lists[i].list->items[k]),
                     lists[i].list->items[k]);
     }
+    for (size_t i = 0; i < options->rules.count; i++)
+        print_content(out, options->rules.items[i]);
     fprintf(out, "exec_deny %d\nargs_host %d\ndebug %d\nheap %" PRIu64 "\nthreads %" PRIu32
             "\nprocesses %" PRIu32 "\n",
             options->exec_deny, options->args_host, options->debug || options->strace,

@@ -21,6 +21,7 @@ enum option_group {
     OPTIONS_OUTPUT = 1u << 5, /* -o FILE */
     OPTIONS_LIBOS = 1u << 6,
     OPTIONS_JSON = 1u << 7,
+    OPTIONS_PROPOSE = 1u << 8, /* --from-audit */
 };
 
 /* A repeatable option's arguments, in order; they point into argv. */
@@ -34,7 +35,8 @@ struct options {
     const char *output;
 
     /* manifest */
-    struct option_list trust, allow, deny, package, env, merge, listen, connect;
+    struct option_list trust, allow, deny, package, env, merge, listen, connect, rules;
+    struct option_list from_audit;
     bool exec_deny, args_host, debug;
     uint64_t heap;    /* bytes; 0: proposed from the trace */
     uint32_t threads; /* 0: proposed from the trace */

@@ -134,6 +134,31 @@ static void note_allowed(const struct cascade *c)
         }
 }
 
+/* Each rule of all nodes once, in one line. */
+static void note_net(const struct cascade *c)
+{
+    char text[1024] = "";
+    size_t size = 0, more = 0;
+    for (size_t n = 0; n < c->node_count; n++)
+        for (size_t i = 0; i < c->nodes[n].net_count; i++) {
+            const char *rule = c->nodes[n].net[i];
+            bool before = false;
+            for (size_t k = 0; k < n && !before; k++)
+                for (size_t j = 0; j < c->nodes[k].net_count && !before; j++)
+                    before = strcmp(c->nodes[k].net[j], rule) == 0;
+            if (before)
+                continue;
+            if (size + strlen(rule) + 3 > sizeof(text) / 2)
+                more++;
+            else
+                size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%s", size ? ", " : "", rule);
+        }
+    if (more)
+        snprintf(text + size, sizeof(text) - size, " and %zu more", more);
+    if (size)
+        cli_note("network: %s", text);
+}
+
 static void tell(const struct cascade *c, const struct manifest_report *report, bool allowed)
 {
     CLEANUP(free_p) char *files = steps_describe_files(c);
@@ -144,6 +169,7 @@ static void tell(const struct cascade *c, const struct manifest_report *report, 
         cli_note("%s", files);
     for (size_t i = 0; i < report->note_count; i++)
         cli_note("%s", report->notes[i]);
+    note_net(c);
     if (allowed)
         note_allowed(c);
 }
@@ -169,6 +195,65 @@ static void traces_done(struct traces *traces)
         trace_free(traces->items[i]);
 }
 
+/* What the options say, with what stands in the files of rules. */
+struct extra {
+    struct rules_file *files;
+    size_t file_count;
+    struct manifest_node_trust *trust;
+    const char **listen, **connect;
+    size_t trust_count, listen_count, connect_count;
+};
+
+static void extra_done(struct extra *x)
+{
+    for (size_t i = 0; i < x->file_count; i++)
+        rules_file_done(&x->files[i]);
+    free(x->files);
+    free(x->trust);
+    free(x->listen);
+    free(x->connect);
+}
+
+static void append(const char **to, size_t *count, const char *const *from, size_t from_count)
+{
+    for (size_t i = 0; i < from_count; i++)
+        to[(*count)++] = from[i];
+}
+
+static int extra_load(const struct options *options, struct extra *x, struct err *err)
+{
+    x->files = calloc(options->rules.count + 1, sizeof(*x->files));
+    if (!x->files)
+        return err_set(err, -ENOMEM, "out of memory");
+    size_t trust = 0, listen = options->listen.count, connect = options->connect.count;
+    for (; x->file_count < options->rules.count; x->file_count++) {
+        struct rules_file *f = &x->files[x->file_count];
+        int r = rules_file_load(options->rules.items[x->file_count], f, err);
+        if (r < 0) {
+            rules_file_done(f);
+            return r;
+        }
+        trust += f->trust_count;
+        listen += f->listen_count;
+        connect += f->connect_count;
+    }
+    x->trust = calloc(trust + 1, sizeof(*x->trust));
+    x->listen = calloc(listen + 1, sizeof(*x->listen));
+    x->connect = calloc(connect + 1, sizeof(*x->connect));
+    if (!x->trust || !x->listen || !x->connect)
+        return err_set(err, -ENOMEM, "out of memory");
+    append(x->listen, &x->listen_count, options->listen.items, options->listen.count);
+    append(x->connect, &x->connect_count, options->connect.items, options->connect.count);
+    for (size_t i = 0; i < x->file_count; i++) {
+        const struct rules_file *f = &x->files[i];
+        for (size_t k = 0; k < f->trust_count; k++)
+            x->trust[x->trust_count++] = f->trust[k];
+        append(x->listen, &x->listen_count, f->listen, f->listen_count);
+        append(x->connect, &x->connect_count, f->connect, f->connect_count);
+    }
+    return 0;
+}
+
 int steps_manifest(char *const *paths, size_t count, const struct options *options,
                    const char *output, const char *own_folder, struct cascade **ret,
                    struct err *err)
@@ -191,7 +276,13 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
     if (own_folder)
         own[own_count++] = own_folder;
 
+    CLEANUP(extra_done) struct extra extra = { 0 };
+    int r = extra_load(options, &extra, err);
+    if (r < 0)
+        return r;
     struct manifest_rules rules = {
+        .node_trust = extra.trust,
+        .node_trust_count = extra.trust_count,
         .trust = options->trust.items,
         .trust_count = options->trust.count,
         .allow = options->allow.items,
@@ -206,10 +297,10 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
         .own_count = own_count,
         .merge = options->merge.items,
         .merge_count = options->merge.count,
-        .listen = options->listen.items,
-        .listen_count = options->listen.count,
-        .connect = options->connect.items,
-        .connect_count = options->connect.count,
+        .listen = extra.listen,
+        .listen_count = extra.listen_count,
+        .connect = extra.connect,
+        .connect_count = extra.connect_count,
         .exec_deny = options->exec_deny,
         .debug = options->debug || options->strace,
         .args_host = options->args_host,
@@ -219,7 +310,7 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
     };
     CLEANUP(manifest_report_done) struct manifest_report report = { 0 };
     CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
-    int r = manifest_build((const struct trace *const *)traces.items, traces.count, &rules,
+    r = manifest_build((const struct trace *const *)traces.items, traces.count, &rules,
                            &cascade, &report, err);
     if (r < 0)
         return r;

@@ -783,12 +783,53 @@ static bool touches(const struct plan *plan, size_t node, const char *path)
 
 struct node_rules {
     struct manifest_rules rules;
-    const char **memory;
+    const char **memory, **trust;
 };
 
 static void node_rules_done(struct node_rules *r)
 {
     free(r->memory);
+    free(r->trust);
+}
+
+/* Adds what is trusted in this node alone. */
+static int add_node_trust(const struct plan *plan, size_t node, struct node_rules *r)
+{
+    const struct manifest_rules *all = plan->rules;
+    if (all->node_trust_count == 0)
+        return 0;
+    CLEANUP(free_p) char *label = process_label(&plan->tree, node);
+    r->trust = calloc(r->rules.trust_count + all->node_trust_count, sizeof(*r->trust));
+    if (!label || !r->trust)
+        return -ENOMEM;
+    size_t count = 0;
+    for (size_t i = 0; i < r->rules.trust_count; i++)
+        r->trust[count++] = r->rules.trust[i];
+    for (size_t i = 0; i < all->node_trust_count; i++)
+        if (strcmp(all->node_trust[i].node, label) == 0)
+            r->trust[count++] = all->node_trust[i].path;
+    r->rules.trust = r->trust;
+    r->rules.trust_count = count;
+    return 0;
+}
+
+/* A rule for a program that is not in the traces would be lost without a word. */
+static int check_node_trust(const struct plan *plan, struct err *err)
+{
+    const struct manifest_rules *all = plan->rules;
+    for (size_t i = 0; i < all->node_trust_count; i++) {
+        bool found = false;
+        for (size_t n = 0; n < plan->tree.node_count && !found; n++) {
+            CLEANUP(free_p) char *label = process_label(&plan->tree, n);
+            if (!label)
+                return err_set(err, -ENOMEM, "building the manifest: out of memory");
+            found = strcmp(label, all->node_trust[i].node) == 0;
+        }
+        if (!found)
+            return err_set(err, -EINVAL, "'%s' is to be trusted in '%s', and no program of the traces is called so",
+                           all->node_trust[i].path, all->node_trust[i].node);
+    }
+    return 0;
 }
 
 /* The root has all rules. Another node has those about paths that it touched, and the packages if it runs
@@ -798,7 +839,7 @@ static int make_rules(const struct plan *plan, size_t node, struct node_rules *r
     const struct manifest_rules *all = plan->rules;
     ret->rules = *all;
     if (node == 0)
-        return 0;
+        return add_node_trust(plan, node, ret);
     struct {
         const char *const **items;
         size_t *count;
@@ -826,7 +867,7 @@ static int make_rules(const struct plan *plan, size_t node, struct node_rules *r
     if (strcmp(programs[plan->tree.nodes[node].programs[0]].start.executable,
                programs[0].start.executable) != 0)
         ret->rules.package_count = 0;
-    return 0;
+    return add_node_trust(plan, node, ret);
 }
 
 /* ---- all ---- */
@@ -910,6 +951,8 @@ static int make_plan(struct plan *plan, size_t trace_count, struct manifest_repo
                      struct err *err)
 {
     int r = tree_build(plan->traces, trace_count, plan->rules, report, &plan->tree, err);
+    if (r == 0)
+        r = check_node_trust(plan, err);
     if (r < 0)
         return r;
     plan->tree_bits = calloc(trace_count, sizeof(*plan->tree_bits));

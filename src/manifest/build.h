@@ -14,6 +14,7 @@
 
 #include "core/attr.h"
 #include "manifest/cascade.h"
+#include "manifest/proposal.h"
 #include "tracer/trace.h"
 #include "util/err.h"
 
@@ -27,6 +28,9 @@ struct manifest_rules {
     /* Trusted data files that answer EIO instead of aborting; folders: as trust, and the data files below so. */
     const char *const *deny;
     size_t deny_count;
+    /* Files trusted in one node, by its label; a label that no node has is refused. */
+    const struct manifest_node_trust *node_trust;
+    size_t node_trust_count;
     const char *const *package; /* Debian packages, trusted whole */
     size_t package_count;
     const char *const *env; /* "NAME=VALUE" pins, "NAME" takes the host's value at run time */

@@ -134,24 +134,25 @@ static int fill_children(struct cascade_node *n, const struct tree *tree, size_t
     return 0;
 }
 
+char *process_label(const struct tree *tree, size_t node)
+{
+    const struct tree_node *from = &tree->nodes[node];
+    char *label = tree_label(&tree->programs[from->programs[0]].start), *longer = NULL;
+    if (!label || from->program_count == 1)
+        return label;
+    if (asprintf(&longer, "%s and %zu more", label, from->program_count - 1) < 0)
+        longer = NULL;
+    free(label);
+    return longer;
+}
+
 static int fill_programs(struct cascade_node *n, const struct tree *tree, size_t node)
 {
     const struct tree_node *from = &tree->nodes[node];
-    char *label = tree_label(&tree->programs[from->programs[0]].start);
     n->entries = calloc(from->program_count, sizeof(*n->entries));
-    if (!label || !n->entries) {
-        free(label);
+    n->label = process_label(tree, node);
+    if (!n->label || !n->entries)
         return -ENOMEM;
-    }
-    n->label = label;
-    if (from->program_count > 1) {
-        n->label = NULL;
-        if (asprintf(&n->label, "%s and %zu more", label, from->program_count - 1) < 0)
-            n->label = NULL;
-        free(label);
-        if (!n->label)
-            return -ENOMEM;
-    }
     for (; n->entry_count < from->program_count; n->entry_count++) {
         /* Counted before it may fail, so that it is freed. */
         struct cascade_entry *e = &n->entries[n->entry_count];

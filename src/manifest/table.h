@@ -130,3 +130,5 @@ MUST_CHECK int process_fill(struct cascade_node *n, const struct tree *tree, siz
 /* Index in argv of a script given to an interpreter; -1: -c, -m or standard input; 0: no
  * interpreter (or none that we know). */
 int process_script(const struct trace_process *p);
+/* What people call the node; NULL: out of memory. free() it. */
+char *process_label(const struct tree *tree, size_t node);
