@@ -205,7 +205,7 @@ static void meanwhile(void)
         if (how == 3)
             ctl(ep, EPOLL_CTL_MOD, s[1], EPOLLIN, 4);
         pthread_create(&t, NULL, change, &l);
-        show("meanwhile", ep, 10000);
+        show("meanwhile", ep, -1);
         pthread_join(t, NULL);
     }
     close(s[0]);
@@ -286,6 +286,7 @@ static void forked(void)
 
 int main(void)
 {
+    setlinebuf(stdout);
     levels_and_edges();
     twice();
     nested();

@@ -270,10 +270,12 @@ static int flush(struct epoll *epoll)
     return ret;
 }
 
-/* What is changed while somebody waits there is to count at once. */
+/* What is changed while somebody waits is to count at once: who does not wait at the host is to look again. */
 static void flush_soon(struct epoll *epoll)
 {
     static bool said;
+    if (!epoll->host_waiters)
+        waitq_wake(&epoll->queue, UINT32_MAX);
     if (!epoll->host_waiters && !epoll->watched)
         return;
     int ret = flush(epoll);
