@@ -104,6 +104,7 @@ struct thread {
     bool kernel_buffers; /* "program memory" of file operations is the library OS's: mm/uaccess.c */
     bool holds_stream;   /* copies with a stream's mutex: a page that another process holds is -EFAULT now */
     bool never_block;    /* what would wait is -EAGAIN, whatever the file's flags say: ipc/ */
+    uint8_t moves;       /* how deep in moving sockets that are in one another: ipc/unix.c */
 };
 
 static_assert(offsetof(struct thread, canary) == THREAD_CANARY, "thread");

@@ -74,11 +74,7 @@ bool stream_moved(const struct stream *stream)
 
 void stream_done(struct stream *stream)
 {
-    while (stream->rights) {
-        struct stream_rights *rights = stream->rights;
-        stream->rights = rights->next;
-        stream_rights_drop(rights);
-    }
+    stream_rights_drop_all(stream_rights_take(stream));
     if (stream->ring)
         heap_pages_free(stream->ring, stream->size / PAGE);
 }
@@ -338,41 +334,86 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
     return done ? (int64_t)done : ret;
 }
 
-static int push_packets(struct stream *stream, const struct remote *to)
+/* Descriptors whose first byte is at this position. */
+static const struct stream_rights *rights_at(const struct stream *stream, uint64_t at)
 {
-    uint8_t *buf = heap_pages(stream->size / PAGE);
-    int ret = buf ? 0 : -ENOMEM;
-    for (uint64_t at = stream->head; ret == 0 && at != stream->tail;) {
-        uint32_t length;
-        ring_out(stream, at, &length, HEAD);
-        ring_out(stream, at + HEAD, buf, length);
-        ret = length > HUB_DATA_MAX ? -EMSGSIZE : remote_push(to, buf, length);
-        at += HEAD + length;
-    }
-    if (buf)
-        heap_pages_free(buf, stream->size / PAGE);
-    return ret;
+    for (const struct stream_rights *r = stream->rights; r; r = r->next)
+        if (r->at == at)
+            return r;
+    return NULL;
 }
 
-int stream_move(struct stream *stream, const struct remote *to)
+/* How many bytes from here on come with the same descriptors, or none. */
+static uint64_t rights_until(const struct stream *stream, uint64_t at)
 {
-    uint32_t used = stream_used(stream);
-    if (stream->rights) {
-        log_note("a socket with descriptors on their way (SCM_RIGHTS) cannot be given to another process");
-        return -EBUSY;
+    for (const struct stream_rights *r = stream->rights; r; r = r->next)
+        if (r->at > at)
+            return r->at - at;
+    return stream->tail - at;
+}
+
+/* One packet, or a piece of a stream; buf has room for the ring. Bytes of the ring, or an error. */
+static int64_t push_one(const struct stream *stream, uint64_t at, const struct remote *to, const struct remote_pair *own,
+                        uint8_t *buf)
+{
+    const struct stream_rights *rights = rights_at(stream, at);
+    uint32_t head = stream->packets ? HEAD : 0, n;
+    if (stream->packets) {
+        ring_out(stream, at, &n, HEAD);
+    } else {
+        uint64_t left = rights_until(stream, at);
+        n = left < REMOTE_PUSH_MAX ? (uint32_t)left : REMOTE_PUSH_MAX;
     }
-    if (used && stream->packets)
-        return push_packets(stream, to);
-    if (used) {
-        uint32_t start = (uint32_t)stream->head & (stream->size - 1);
-        uint32_t first = used < stream->size - start ? used : stream->size - start;
-        int ret = remote_push(to, stream->ring + start, first);
-        if (ret == 0 && first < used)
-            ret = remote_push(to, stream->ring, used - first);
-        if (ret < 0)
-            return ret;
+    if (n > REMOTE_PUSH_MAX)
+        return -EMSGSIZE;
+    ring_out(stream, at + head, buf, n);
+    if (!rights) {
+        int ret = remote_push(to, buf, n);
+        return ret < 0 ? ret : (int64_t)head + n;
     }
-    return 0;
+    int64_t sent = remote_push_rights(to, buf, n, rights, own);
+    if (sent == 0 || (stream->packets && sent > 0 && sent < n))
+        return -EIO;
+    return sent < 0 ? sent : head + sent;
+}
+
+int stream_move(struct stream *stream, const struct remote *to, const struct remote_pair *own)
+{
+    if (!stream_used(stream))
+        return 0;
+    uint8_t *buf = heap_pages(stream->size / PAGE);
+    int64_t n = buf ? 0 : -ENOMEM;
+    for (uint64_t at = stream->head; n >= 0 && at != stream->tail; at += (uint64_t)n)
+        n = push_one(stream, at, to, own, buf);
+    if (buf)
+        heap_pages_free(buf, stream->size / PAGE);
+    return n < 0 ? (int)n : 0;
+}
+
+struct stream_rights *stream_rights_take(struct stream *stream)
+{
+    return TAKE_PTR(stream->rights);
+}
+
+void stream_rights_drop_all(struct stream_rights *list)
+{
+    while (list) {
+        struct stream_rights *rights = list;
+        list = rights->next;
+        stream_rights_drop(rights);
+    }
+}
+
+struct file *stream_rights_file(struct stream *stream, uint32_t n)
+{
+    struct file *found = NULL;
+    mutex_take(&stream->mutex);
+    for (const struct stream_rights *r = stream->moved ? NULL : stream->rights; r && !found; r = r->next)
+        for (uint32_t i = 0; i < r->count && !found; i++)
+            if (r->files[i]->ops->travel == TRAVEL_HUB && r->files[i]->ops->move && n-- == 0)
+                found = file_ref(r->files[i]);
+    mutex_drop(&stream->mutex);
+    return found;
 }
 
 void stream_sigpipe(void)
@@ -536,7 +577,7 @@ static int move_ends(struct pipe *pipe, struct file *reader, struct file *writer
     info.handle = (int32_t)ask.out[3];
     info.flags |= O_WRONLY_FLAG;
     struct remote *out = remote_new(&info);
-    int ret = in && out ? stream_move(stream, out) : -ENOMEM;
+    int ret = in && out ? stream_move(stream, out, NULL) : -ENOMEM;
     if (ret == 0 && reader)
         remote_become(reader, TAKE_PTR(in));
     if (ret == 0 && writer)

@@ -63,9 +63,15 @@ void stream_done(struct stream *stream);
 uint32_t stream_size(const struct stream *stream);
 int64_t stream_set_size(struct stream *stream, uint64_t size);
 /* To the hub: what is in it to the handle, then it is empty and moved. The mutex is held; who waits on its queues
- * must be woken afterwards. */
+ * must be woken afterwards. own: as remote_push_rights(); NULL: no descriptors can be in it. */
 struct remote;
-MUST_CHECK int stream_move(struct stream *stream, const struct remote *to);
+struct remote_pair;
+MUST_CHECK int stream_move(struct stream *stream, const struct remote *to, const struct remote_pair *own);
+/* Descriptors that are on their way in it, taken out: they have moved. The mutex is held; drop them without it. */
+MUST_CHECK struct stream_rights *stream_rights_take(struct stream *stream);
+void stream_rights_drop_all(struct stream_rights *list);
+/* Before: the n-th file on its way that is this process's own still; NULL: none. Referenced. */
+MUST_CHECK struct file *stream_rights_file(struct stream *stream, uint32_t n);
 bool stream_moved(const struct stream *stream);
 /* A pipe's two ends; flags: O_NONBLOCK. size 0: the default. */
 MUST_CHECK int pipe_new(uint32_t size, uint32_t reader_flags, uint32_t writer_flags,

@@ -7,6 +7,7 @@
 #include "ipc/unix.h"
 
 #include "arch/string.h"
+#include "border/border.h"
 #include "ipc/anon.h"
 #include "ipc/epoll.h"
 #include "ipc/pipe.h"
@@ -14,6 +15,7 @@
 #include "mm/uaccess.h"
 #include "tree/hub.h"
 #include "vfs/kstat.h"
+#include "vfs/remote/carry.h"
 #include "vfs/remote/remote.h"
 
 #define MODE_SOCKET 0140777u
@@ -21,6 +23,7 @@
 #define SIZE        (4 * PIPE_SIZE_DEFAULT) /* about what wmem_default gives */
 #define BACKLOG_MIN 128u                    /* so that nobody waits for connect() in practice */
 #define BACKLOG_MAX 4096u
+#define MOVES_DEEP  8u
 
 struct sock {
     uint32_t refs, type;
@@ -141,6 +144,23 @@ int unix_pair(uint32_t type, uint32_t flags_a, uint32_t flags_b, struct file **r
 
 /* --- reading and writing ----------------------------------------------------------------------- */
 
+/* The root's program has received files of another process. Without memory one is lost, as on Linux. */
+static void unpack(struct stream_rights *rights)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < rights->count; i++) {
+        struct file *file = rights->files[i], *opened = file;
+        int status = 0;
+        if (carry_is(file)) {
+            status = carry_unpack_here(file, &opened);
+            file_unref(file);
+        }
+        if (status == 0)
+            rights->files[kept++] = opened;
+    }
+    rights->count = kept;
+}
+
 int64_t unix_receive(struct file *file, void *user, uint64_t size, bool nonblock, bool peek,
                      struct stream_rights **ret_rights)
 {
@@ -148,6 +168,8 @@ int64_t unix_receive(struct file *file, void *user, uint64_t size, bool nonblock
     if (!peer_of(sock))
         return -EINVAL;
     int64_t ret = stream_read_rights(&sock->in, user, size, nonblock, peek, ret_rights);
+    if (ret > 0 && ret_rights && *ret_rights && !current()->never_block)
+        unpack(*ret_rights);
     if (ret != STREAM_MOVED)
         return ret;
     return remote_receive(file, user, size,
@@ -455,8 +477,9 @@ static int move_ends(struct sock *const socks[static 2], struct file *const file
     info.handle = (int32_t)ask.out[3];
     remotes[1] = remote_new(&info);
     int ret = remotes[0] && remotes[1] ? 0 : -ENOMEM;
+    const struct remote_pair own = { files, remotes };
     for (uint32_t i = 0; i < 2 && ret == 0; i++)
-        ret = stream_move(&socks[i]->in, remotes[1 - i]);
+        ret = stream_move(&socks[i]->in, remotes[1 - i], &own);
     for (uint32_t i = 0; i < 2 && ret == 0; i++)
         ret = remote_shut(remotes[i], socks[i]->read_shut, socks[i]->write_shut);
     for (uint32_t i = 0; i < 2; i++) {
@@ -470,12 +493,40 @@ static int move_ends(struct sock *const socks[static 2], struct file *const file
     return ret;
 }
 
+/* What is on its way in a socket moves first, without a lock, but for the two ends themselves; where such a file is a
+ * socket, what is in that. A ring of sockets that are in one another has no first one. */
+static int move_rights(struct sock *const socks[static 2])
+{
+    struct thread *self = current();
+    int status = 0;
+    if (self->moves == MOVES_DEEP) {
+        log_note("sockets that are on their way (SCM_RIGHTS) in one another cannot be given to another process");
+        return -EBUSY;
+    }
+    self->moves++;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct file *file;
+        for (uint32_t n = 0; status == 0 && (file = stream_rights_file(&socks[i]->in, n)); n++) {
+            const struct sock *sock = unix_is(file) ? sock_of(file) : NULL;
+            if (sock != socks[0] && sock != socks[1] && (status = file->ops->move(file)) == 0)
+                n = UINT32_MAX; /* it is not found any more: from the start */
+            file_unref(file);
+        }
+    }
+    self->moves--;
+    return status;
+}
+
 /* Threads that wait here are woken and go on at the hub. Only pairs are here at all. */
 static int unix_move(struct file *file)
 {
     struct sock *a = sock_of(file), *b = peer_of(a);
     struct sock *socks[2] = { a < b ? a : b, a < b ? b : a };
+    struct stream_rights *rights[2] = { NULL, NULL };
     struct file *files[2];
+    int ready = move_rights(socks);
+    if (ready < 0)
+        return ready;
     for (uint32_t i = 0; i < 2; i++)
         mutex_take(&socks[i]->in.mutex);
     for (uint32_t i = 0; i < 2; i++) {
@@ -483,6 +534,8 @@ static int unix_move(struct file *file)
         files[i] = socks[i]->file ? file_try_ref(socks[i]->file) : NULL;
     }
     int ret = a->in.moved ? 0 : move_ends(socks, files);
+    for (uint32_t i = 0; i < 2 && ret == 0; i++)
+        rights[i] = stream_rights_take(&socks[i]->in);
     for (uint32_t i = 0; i < 2; i++)
         mutex_drop(&socks[i]->in.mutex);
     for (uint32_t i = 0; i < 2; i++) {
@@ -490,6 +543,7 @@ static int unix_move(struct file *file)
         if (files[i])
             epoll_moved(files[i]);
         file_unref(files[i]);
+        stream_rights_drop_all(rights[i]);
     }
     return ret;
 }

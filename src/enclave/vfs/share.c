@@ -389,6 +389,16 @@ static int open_again(const char *path, uint32_t flags, struct file **ret)
     return status;
 }
 
+int share_open(const char *path, uint32_t flags, const struct kstat *st, struct file **ret)
+{
+    int status = path ? open_again(path, flags, ret) : -ENOENT;
+    if (status < 0 && status != -ENOMEM)
+        status = denied_file(flags, path, st, ret);
+    if (status == 0)
+        (*ret)->flags = flags;
+    return status;
+}
+
 static int receive_path(struct tree_stream *s, uint32_t flags, const char *path, struct file **ret)
 {
     struct kstat st;
@@ -398,12 +408,9 @@ static int receive_path(struct tree_stream *s, uint32_t flags, const char *path,
     get_info(s, &position);
     if (s->error)
         return s->error;
-    int status = path ? open_again(path, flags, ret) : -ENOENT;
-    if (status < 0 && status != -ENOMEM)
-        status = denied_file(flags, path, &st, ret);
+    int status = share_open(path, flags, &st, ret);
     if (status < 0)
         return status;
-    (*ret)->flags = flags;
     (*ret)->pos = pos;
     return set_position(*ret, &position);
 }

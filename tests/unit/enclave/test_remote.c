@@ -507,6 +507,134 @@ static void rights_body(void)
     CHECK_EQ(SYS(lseek, U(*at), 0, SEEK_CUR), 7, "one offset");
 }
 
+static int64_t send_fd(int64_t socket, const char *text, int64_t fd)
+{
+    char control[CMSG_SPACE(sizeof(int32_t))] = { 0 };
+    struct iovec iov = { (char *)(uintptr_t)text, strlen(text) };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+                              .msg_controllen = sizeof(control) };
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    *head = (struct cmsghdr){ CMSG_LEN(sizeof(int32_t)), SOL_SOCKET, SCM_RIGHTS };
+    *(int32_t *)(void *)CMSG_DATA(head) = (int32_t)fd;
+    return SYS(sendmsg, U(socket), U(&message), 0);
+}
+
+/* The bytes into g_buf; the descriptor, -1. */
+static int64_t receive_fd(int64_t socket, const char *text)
+{
+    char control[CMSG_SPACE(sizeof(int32_t))] = { 0 };
+    struct iovec iov = { g_buf, 100 };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+                              .msg_controllen = sizeof(control) };
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    SAYS(SYS(recvmsg, U(socket), U(&message), 0), text);
+    return message.msg_controllen ? *(int32_t *)(void *)CMSG_DATA(head) : -1;
+}
+
+/* What is on its way in a pair goes along to the hub, with its bytes: also the pair's own end, and a file of a trusted
+ * kind, which is opened again. */
+static void flight_body(int type)
+{
+    int32_t pipes[2];
+    start(1);
+    CHECK_EQ(SYS(socketpair, AF_UNIX, U(type), 0, U(g_fds)), 0, "pair");
+    CHECK_EQ(SYS(pipe2, U(pipes), 0), 0, "pipe");
+    int64_t trusted = SYS(open, U("/lib/a"), O_RDONLY, 0);
+    CHECK_EQ(READ(trusted, 3), 3, "read");
+    CHECK_EQ(WRITE(g_fds[0], "first"), 5, "write");
+    CHECK_EQ(send_fd(g_fds[0], "pipe", pipes[1]), 4, "send");
+    CHECK_EQ(send_fd(g_fds[0], "self", g_fds[0]), 4, "send");
+    CHECK_EQ(send_fd(g_fds[0], "file", trusted), 4, "send");
+    if (type != SOCK_STREAM)
+        CHECK_EQ(WRITE(g_fds[0], "last"), 4, "write");
+    CHECK_EQ(SYS(close, U(pipes[1])), 0, "close");
+    start_b(1, true);
+    SAYS(READ(g_fds[1], type == SOCK_STREAM ? 5 : 100), "first");
+    int64_t writer = receive_fd(g_fds[1], "pipe"), self = receive_fd(g_fds[1], "self"),
+            file = receive_fd(g_fds[1], "file");
+    CHECK(writer >= 0 && self >= 0 && file >= 0, "%lld %lld %lld", (long long)writer, (long long)self, (long long)file);
+    if (type != SOCK_STREAM)
+        SAYS(READ(g_fds[1], 100), "last");
+    CHECK_EQ(WRITE(self, "by itself"), 9, "write");
+    SAYS(READ(g_fds[1], 100), "by itself");
+    CHECK_EQ(WRITE(writer, "through"), 7, "write");
+    CHECK_EQ(SYS(close, U(writer)), 0, "close");
+    SAYS(READ(file, 2), "34"); /* one offset */
+    as(1);
+    SAYS(READ(trusted, 100), "56789");
+    SAYS(READ(pipes[0], 100), "through");
+    CHECK_EQ(READ(pipes[0], 100), 0, "no end is left here");
+}
+
+static void flight_stream_body(void)
+{
+    flight_body(SOCK_STREAM);
+}
+
+static void flight_packets_body(void)
+{
+    flight_body(SOCK_SEQPACKET);
+}
+
+/* Files that are opened again: to another process, to the root's program, and where they are not in the manifest. */
+static void carry_body(void)
+{
+    struct stat st, other;
+    start(0);
+    CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
+    start_b(0, true);
+    as(2);
+    int64_t trusted = SYS(open, U("/lib/a"), O_RDONLY, 0), dir = SYS(open, U("/tmp"), O_RDONLY | O_DIRECTORY, 0);
+    CHECK_EQ(READ(trusted, 2), 2, "read");
+    CHECK_EQ(send_fd(g_fds[1], "file", trusted), 4, "send");
+    CHECK_EQ(send_fd(g_fds[1], "dir", dir), 3, "send");
+    CHECK_EQ(SYS(fstat, U(trusted), U(&other)), 0, "fstat");
+    as(0);
+    int64_t file = receive_fd(g_fds[0], "file");
+    CHECK(file >= 0, "file: %lld", (long long)file);
+    CHECK_EQ(SYS(fstat, U(file), U(&st)), 0, "fstat");
+    CHECK(st.st_ino == other.st_ino && st.st_size == other.st_size, "another file");
+    SAYS(READ(file, 3), "234");
+    int64_t got = receive_fd(g_fds[0], "dir");
+    CHECK_EQ(SYS(fstat, U(got), U(&st)), 0, "fstat");
+    CHECK(S_ISDIR(st.st_mode), "mode %o", st.st_mode);
+    as(2);
+    SAYS(READ(trusted, 3), "567"); /* one offset */
+    /* Hostile: not an offset, no path, too much. */
+    static uint8_t data[8192];
+    static const struct {
+        uint64_t handle;
+        uint32_t size;
+        int64_t want;
+    } bad[] = { { 9999, 300, -EBADF }, { UINT64_MAX, 10, -EINVAL }, { UINT64_MAX, sizeof(data), -EINVAL } };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+                                            .args = { ADOPT_CARRIED, bad[i].handle },
+                                            .data = data,
+                                            .size = bad[i].size }),
+                 bad[i].want, "row");
+    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_UNPACK,
+                                        .args = { (uint64_t)(int64_t)g_fds[1] } }) < 0,
+             1, "no such file");
+}
+
+/* Two pairs, each on its way in the other: there is no first one to move. */
+static void ring_body(void)
+{
+    int32_t other[2];
+    start(1);
+    CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
+    CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(other)), 0, "pair");
+    CHECK_EQ(send_fd(g_fds[0], "a", other[0]), 1, "send");
+    CHECK_EQ(send_fd(other[0], "b", g_fds[0]), 1, "send");
+    struct file *file = fd_get(g_fds[0]);
+    CHECK_EQ(file->ops->move(file), -EBUSY, "a ring");
+    CHECK(remote_handle(file) < 0, "moved");
+    file_unref(file);
+    int64_t got = receive_fd(g_fds[1], "a");
+    CHECK(got >= 0, "still there: %lld", (long long)got);
+}
+
 static int64_t g_server;
 static struct sockaddr_un g_name = { .sun_family = AF_UNIX, .sun_path = "/tmp/listener" };
 
@@ -1069,6 +1197,10 @@ BODY(epoll)
 BODY(socket)
 BODY(eventfd)
 BODY(rights)
+BODY(flight_stream)
+BODY(flight_packets)
+BODY(carry)
+BODY(ring)
 BODY(listen_root)
 BODY(listen_child)
 BODY(position_root)
@@ -1094,7 +1226,8 @@ int main(void)
         cmocka_unit_test(test_poll),          cmocka_unit_test(test_epoll),
         cmocka_unit_test(test_socket),        cmocka_unit_test(test_eventfd),
         cmocka_unit_test(test_rights),        cmocka_unit_test(test_listen_root),
-        cmocka_unit_test(test_listen_child),
+        cmocka_unit_test(test_listen_child),  cmocka_unit_test(test_flight_stream),
+        cmocka_unit_test(test_flight_packets), cmocka_unit_test(test_carry), cmocka_unit_test(test_ring),
         cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
         cmocka_unit_test(test_fifo),
         cmocka_unit_test(test_scratch),       cmocka_unit_test(test_sendfile),     cmocka_unit_test(test_shm),

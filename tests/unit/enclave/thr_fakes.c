@@ -35,6 +35,7 @@
 #include "tree/ptable.h"
 #include "vfs/file.h"
 #include "vfs/node.h"
+#include "vfs/remote/carry.h"
 #include "vfs/remote/remote.h"
 
 #define FDS 256
@@ -547,6 +548,22 @@ void remote_drop(struct remote *remote UNUSED)
 void remote_info_of(const struct hub_ask *ask UNUSED, int64_t handle UNUSED,
                     struct remote_info *ret UNUSED)
 {
+}
+
+int64_t remote_push_rights(const struct remote *remote UNUSED, const void *data UNUSED, uint32_t size UNUSED,
+                           const struct stream_rights *rights UNUSED, const struct remote_pair *own UNUSED)
+{
+    return -EOPNOTSUPP;
+}
+
+bool carry_is(const struct file *file UNUSED)
+{
+    return false;
+}
+
+int carry_unpack_here(const struct file *carried UNUSED, struct file **ret UNUSED)
+{
+    return -ENOMEM;
 }
 
 int64_t remote_read(struct file *file UNUSED, void *user UNUSED, uint64_t size UNUSED,

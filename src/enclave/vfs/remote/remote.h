@@ -30,6 +30,7 @@ enum remote_op {
     REMOTE_POSITION, /* (handle, enum remote_position, ...) */
     REMOTE_SCRATCH,  /* (enum remote_scratch, ...): scratch by path, see there */
     REMOTE_LOCK,     /* blocking: (handle, enum lock_kind, F_RDLCK..., start, last); kind with LOCK_ flags below */
+    REMOTE_UNPACK,   /* (handle): a REMOTE_CARRIED -> its offset's handle, -ENOENT: none; data: carry.c's struct wire, path */
     REMOTE_OPENED,   /* blocking: (handle): a FIFO whose open waits for the other end: until that has come */
     REMOTE_SOCKET,   /* blocking: (handle, enum remote_socket, ...) */
     REMOTE_TTY,      /* blocking: (handle, enum remote_tty, ...) */
@@ -52,6 +53,7 @@ enum remote_kind {
     REMOTE_REGULAR,    /* a scratch file: never blocks */
     REMOTE_OFFSET,     /* position.h */
     REMOTE_TERMINAL,   /* dev: the number in /dev/pts */
+    REMOTE_CARRIED,    /* carry.h: REMOTE_UNPACK, then the path is opened again */
     REMOTE_PIDFD,      /* ipc/pidfd.h: dev is the pid, ino its birth */
 };
 /* What a handle is. */
@@ -67,6 +69,7 @@ enum remote_adopt {
     ADOPT_PIPE = 1, /* (., size, reader's flags, writer's flags): an empty pipe of that size; ret reads, out[3] writes */
     ADOPT_PAIR,     /* (., flags a, flags b, type) */
     ADOPT_EVENTFD,  /* (., count, flags, semaphore) */
+    ADOPT_CARRIED,  /* (., its offset's handle or -1); data: carry.c's struct wire, path: nothing moves */
     ADOPT_PIDFD,    /* (., pid, flags): nothing moves, it is made there */
     ADOPT_MEMORY,   /* (., mode, flags, sealable): an empty file without a name (memfd_create, O_TMPFILE) */
 };
@@ -157,6 +160,16 @@ MUST_CHECK int remote_file(const struct remote_info *info, const char *path, str
 struct remote;
 MUST_CHECK struct remote *remote_new(const struct remote_info *info);
 MUST_CHECK int remote_push(const struct remote *remote, const void *data, uint64_t size);
+/* To a socket, in one piece, with descriptors; own: the two files that are moving just now, which have no handle yet, and
+ * theirs. As send(2). */
+struct stream_rights;
+struct remote_pair {
+    struct file *const *files; /* two; NULL where one is closed */
+    struct remote *const *remotes;
+};
+int64_t remote_push_rights(const struct remote *remote, const void *data, uint32_t size,
+                           const struct stream_rights *rights, const struct remote_pair *own);
+#define REMOTE_PUSH_MAX (HUB_DATA_MAX - 1024u)
 void remote_become(struct file *file, struct remote *remote);
 void remote_drop(struct remote *remote);
 int32_t remote_number(const struct remote *remote);
@@ -168,7 +181,6 @@ void remote_info_of(const struct hub_ask *ask, int64_t handle, struct remote_inf
 void remote_info(const struct file *file, struct remote_info *ret);
 bool remote_is_socket(const struct file *file);
 /* Sockets of the hub; as ipc/unix.h. path: canonical, of a name that is a file, or "". */
-struct stream_rights;
 struct unix_name;
 int64_t remote_receive(struct file *file, void *user, uint64_t size, uint32_t flags,
                        struct stream_rights **ret_rights);

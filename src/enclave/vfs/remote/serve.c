@@ -27,6 +27,7 @@
 #include "tree/links.h"
 #include "vfs/linux.h"
 #include "vfs/locks.h"
+#include "vfs/remote/carry.h"
 #include "vfs/remote/give.h"
 #include "vfs/remote/position.h"
 #include "vfs/tmpfs/tmpfs.h"
@@ -236,6 +237,8 @@ void serve_info(struct file *file, struct remote_info *ret)
         ret->kind = unix_type(file) == UNIX_STREAM    ? REMOTE_UNIX
                     : unix_type(file) == UNIX_PACKETS ? REMOTE_UNIX_PACKETS
                                                       : REMOTE_UNIX_DATAGRAMS;
+    } else if (carry_is(file)) {
+        ret->kind = REMOTE_CARRIED;
     } else if (pidfd_target(file, &target)) {
         ret->kind = REMOTE_PIDFD;
         ret->dev = (uint32_t)target.pid;
@@ -517,6 +520,17 @@ static int64_t reply_two(struct hub_job *job, struct file *a, struct file *b)
     return first;
 }
 
+static int adopt_carried(struct hub_job *job, struct file **ret)
+{
+    uint64_t handle = job->request.args[1];
+    struct file *position = handle == UINT64_MAX ? NULL : serve_file(job->peer, handle);
+    if (handle != UINT64_MAX && !position)
+        return -EBADF;
+    int status = carry_new(job->data, job->request.size, position, ret);
+    file_unref(position);
+    return status;
+}
+
 static int64_t serve_adopt(struct hub_job *job)
 {
     const uint64_t *args = job->request.args;
@@ -534,6 +548,7 @@ static int64_t serve_adopt(struct hub_job *job)
     case ADOPT_EVENTFD:
         status = eventfd_new(args[1], (uint32_t)args[2], args[3] != 0, &a);
         break;
+    case ADOPT_CARRIED: status = adopt_carried(job, &a); break;
     case ADOPT_PIDFD: status = pidfd_new((int32_t)args[1], (uint32_t)args[2], &a); break;
     case ADOPT_MEMORY:
         status = tmpfs_anonymous((uint32_t)args[1], (uint32_t)args[2], args[3] != 0, &a);
@@ -612,6 +627,7 @@ static int64_t on_file(struct hub_job *job, struct file *file)
     case REMOTE_DUP_TO: return serve_dup_to(job, file);
     case REMOTE_LOCK: return serve_lock(job, file);
     case REMOTE_OPENED: return serve_opened(job, file);
+    case REMOTE_UNPACK: return carry_serve(job, file);
     default: return -ENOSYS;
     }
 }

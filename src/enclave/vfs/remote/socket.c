@@ -10,6 +10,7 @@
 #include "signal/signal.h"
 #include "tree/hub.h"
 #include "vfs/linux.h"
+#include "vfs/remote/carry.h"
 #include "vfs/remote/remote.h"
 
 static struct hub_ask request(const struct file *file, enum remote_socket what, uint64_t a, uint64_t b,
@@ -34,38 +35,118 @@ static int64_t waiting(struct hub_ask *ask)
 
 /* --- bytes and descriptors ---------------------------------------------------------------------- */
 
-/* The handles of what is sent. What is not the hub's yet moves there. */
-static int put_handles(const struct stream_rights *rights, uint8_t *data)
+static void close_handle(int32_t handle)
 {
-    for (uint32_t i = 0; i < rights->count; i++) {
-        struct file *file = rights->files[i];
-        if (file->ops->travel != TRAVEL_HUB) {
-            log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not supported",
-                     file->ops->name);
-            return -EOPNOTSUPP;
+    (void)!hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE, .args = { (uint64_t)handle } });
+}
+
+/* The handle of a file that is sent; *ret_made: it is to be closed afterwards. */
+static int handle_of(struct file *file, const struct remote_pair *own, int32_t *ret, bool *ret_made)
+{
+    *ret_made = false;
+    for (uint32_t i = 0; own && i < 2; i++) {
+        if (own->files[i] == file) {
+            *ret = remote_number(own->remotes[i]);
+            return 0;
         }
-        int status = file->ops->move ? file->ops->move(file) : 0;
+    }
+    if (carry_can(file)) {
+        int status = carry_pack(file, ret);
+        *ret_made = status == 0;
+        return status;
+    }
+    *ret = remote_handle(file);
+    if (*ret >= 0)
+        return 0;
+    log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not supported", file->ops->name);
+    return -EOPNOTSUPP;
+}
+
+struct handles {
+    uint32_t count;
+    int32_t of[UNIX_RIGHTS_MAX];
+    bool made[UNIX_RIGHTS_MAX];
+};
+
+static void handles_done(struct handles *handles)
+{
+    for (uint32_t i = 0; handles && i < handles->count; i++)
+        if (handles->made[i])
+            close_handle(handles->of[i]);
+    heap_free(handles);
+}
+
+/* Free with handles_done(), also on failure. What is not the hub's yet has moved there. */
+static int get_handles(const struct stream_rights *rights, const struct remote_pair *own, struct handles **ret)
+{
+    struct handles *handles = heap_alloc(sizeof(*handles));
+    *ret = handles;
+    if (!handles)
+        return -ENOMEM;
+    for (; handles->count < rights->count; handles->count++) {
+        uint32_t i = handles->count;
+        int status = handle_of(rights->files[i], own, &handles->of[i], &handles->made[i]);
         if (status < 0)
             return status;
-        uint32_t handle = (uint32_t)remote_handle(file);
-        memcpy(data + i * sizeof(handle), &handle, sizeof(handle));
     }
     return 0;
+}
+
+/* What of it is only this process's goes to the hub. */
+static int move_all(const struct stream_rights *rights)
+{
+    int status = 0;
+    for (uint32_t i = 0; i < rights->count && status == 0; i++) {
+        struct file *file = rights->files[i];
+        if (file->ops->travel == TRAVEL_HUB && file->ops->move)
+            status = file->ops->move(file);
+    }
+    return status;
 }
 
 static int64_t send_chunk(struct file *file, const void *user, uint64_t size, uint32_t flags,
                           const struct stream_rights *rights, uint8_t *buf)
 {
     uint32_t count = rights ? rights->count : 0, head = count * (uint32_t)sizeof(uint32_t);
-    int status = rights ? put_handles(rights, buf) : 0;
-    if (status == 0)
-        status = copy_from_user(buf + head, user, size);
-    if (status < 0)
-        return status;
-    struct hub_ask ask = request(file, SOCKET_SEND, count, flags, 0);
-    ask.data = buf;
-    ask.size = head + (uint32_t)size;
-    int64_t n = waiting(&ask);
+    struct handles *handles = NULL;
+    int64_t n = rights ? move_all(rights) : 0;
+    if (n == 0 && rights)
+        n = get_handles(rights, NULL, &handles);
+    if (n == 0)
+        n = copy_from_user(buf + head, user, size);
+    if (n == 0) {
+        if (handles)
+            memcpy(buf, handles->of, head);
+        struct hub_ask ask = request(file, SOCKET_SEND, count, flags, 0);
+        ask.data = buf;
+        ask.size = head + (uint32_t)size;
+        n = waiting(&ask);
+    }
+    handles_done(handles);
+    return n > (int64_t)size ? -EIO : n;
+}
+
+int64_t remote_push_rights(const struct remote *remote, const void *data, uint32_t size,
+                           const struct stream_rights *rights, const struct remote_pair *own)
+{
+    uint32_t head = rights->count * (uint32_t)sizeof(uint32_t);
+    struct handles *handles;
+    int64_t n = get_handles(rights, own, &handles);
+    uint8_t *buf = n == 0 ? heap_alloc(head + size) : NULL;
+    if (n == 0 && !buf)
+        n = -ENOMEM;
+    if (n == 0) {
+        memcpy(buf, handles->of, head);
+        memcpy(buf + head, data, size);
+        struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_SOCKET,
+                               .args = { (uint64_t)(int64_t)remote_number(remote), SOCKET_SEND, rights->count,
+                                         REMOTE_NONBLOCK },
+                               .data = buf,
+                               .size = head + size };
+        n = hub_ask(&ask);
+    }
+    heap_free(buf);
+    handles_done(handles);
     return n > (int64_t)size ? -EIO : n;
 }
 
@@ -101,7 +182,7 @@ static struct stream_rights *get_rights(const uint8_t *data, uint32_t count)
         struct file *file;
         memcpy(&info, data + i * sizeof(info), sizeof(info));
         /* Without memory the handle is closed, and the descriptor lost, as on Linux. */
-        if (remote_file(&info, NULL, &file) < 0)
+        if ((info.kind == REMOTE_CARRIED ? carry_unpack(&info, &file) : remote_file(&info, NULL, &file)) < 0)
             continue;
         if (rights)
             rights->files[rights->count++] = file;
