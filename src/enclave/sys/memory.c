@@ -12,7 +12,7 @@
 
 sys_fn sys_mmap, sys_munmap, sys_mprotect, sys_mremap, sys_brk, sys_madvise, sys_mincore, sys_mlock,
     sys_mlock2, sys_munlock, sys_mlockall, sys_munlockall, sys_msync, sys_pkey_mprotect, sys_mbind,
-    sys_set_mempolicy;
+    sys_set_mempolicy, sys_get_mempolicy;
 
 int64_t sys_mmap(const struct sysargs *args)
 {
@@ -151,4 +151,11 @@ int64_t sys_set_mempolicy(const struct sysargs *args)
 {
     (void)args;
     return 0;
+}
+
+/* As a kernel without NUMA, not worth a line: libnuma (ps) asks at each start, and then leaves it. */
+int64_t sys_get_mempolicy(const struct sysargs *args)
+{
+    (void)args;
+    return -ENOSYS;
 }
