@@ -41,6 +41,15 @@ int address_from_user(uint64_t user, uint64_t size, const struct net_socket *soc
     return size < least ? -EINVAL : 0;
 }
 
+int address_as_ipv4(struct net_address *address)
+{
+    const uint16_t family = AF_INET_FAMILY;
+    if (address->size < ADDRESS_IN)
+        return -EINVAL;
+    memcpy(address->bytes, &family, sizeof(family));
+    return 0;
+}
+
 bool address_from_host(const uint8_t *bytes, uint32_t size, uint8_t family, struct net_address *ret)
 {
     uint32_t whole = family == AF_INET_FAMILY ? ADDRESS_IN : ADDRESS_IN6;

@@ -343,9 +343,13 @@ static int64_t send_pieces(struct file *file, const struct iovec *iov, uint64_t 
 
 static int get_destination(struct file *file, uint64_t user, uint64_t size, struct net_address *ret)
 {
-    int status = address_from_user(user, size, net_of(file), ret);
-    if (status == 0 && address_family(ret) != AF_UNSPEC_FAMILY && !net_of(file)->answers)
-        status = check_rule(NET_CONNECT, ret, net_of(file));
+    const struct net_socket *socket = net_of(file);
+    int status = address_from_user(user, size, socket, ret);
+    if (status == 0 && address_family(ret) == AF_UNSPEC_FAMILY && socket->type == NET_DATAGRAMS &&
+        socket->family == AF_INET_FAMILY)
+        status = address_as_ipv4(ret);
+    if (status == 0 && address_family(ret) != AF_UNSPEC_FAMILY && !socket->answers)
+        status = check_rule(NET_CONNECT, ret, socket);
     return status;
 }
 

@@ -18,6 +18,7 @@ static_assert(sizeof(struct kcmsg) == 16, "cmsghdr");
 
 enum direction { SEND = 1, RECEIVE = 2, BOTH = 3 };
 
+/* No source routes are sent: they lead elsewhere than the address that rules.c looks at. */
 static const struct {
     uint8_t level, type;
     uint8_t use;            /* enum direction */
@@ -29,7 +30,6 @@ static const struct {
     { 0, 1, BOTH, 1, 4 },        /* IP_TOS */
     { 0, 2, BOTH, 4, 4 },        /* IP_TTL */
     { 0, 6, RECEIVE, 0, 40 },    /* IP_RECVOPTS */
-    { 0, 7, SEND, 0, 40 },       /* IP_RETOPTS */
     { 0, 8, BOTH, 12, 12 },      /* IP_PKTINFO */
     { 0, 11, RECEIVE, 16, 64 },  /* IP_RECVERR */
     { 0, 20, RECEIVE, 16, 16 },  /* IP_ORIGDSTADDR */
@@ -41,7 +41,7 @@ static const struct {
     { 41, 52, BOTH, 4, 4 },      /* IPV6_HOPLIMIT */
     { 41, 54, BOTH, 8, 2048 },   /* IPV6_HOPOPTS */
     { 41, 55, SEND, 8, 2048 },   /* IPV6_RTHDRDSTOPTS */
-    { 41, 57, BOTH, 8, 2048 },   /* IPV6_RTHDR */
+    { 41, 57, RECEIVE, 8, 2048 }, /* IPV6_RTHDR */
     { 41, 59, BOTH, 8, 2048 },   /* IPV6_DSTOPTS */
     { 41, 61, RECEIVE, 32, 32 }, /* IPV6_PATHMTU */
     { 41, 62, SEND, 4, 4 },      /* IPV6_DONTFRAG */

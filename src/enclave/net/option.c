@@ -6,7 +6,8 @@
 
 /* Sorted by level and name as the manual pages list them; numbers of asm-generic/socket.h, linux/tcp.h, linux/in.h,
  * linux/in6.h, linux/udp.h. Left out on purpose: what takes pointers (filters), what changes other programs' traffic
- * or needs privileges of the host (SO_MARK, *BUFFORCE, TCP_REPAIR, IP_TRANSPARENT), what maps memory (zero copy). */
+ * or needs privileges of the host (SO_MARK, *BUFFORCE, TCP_REPAIR, IP_TRANSPARENT), what maps memory (zero copy), what
+ * sends packets elsewhere than to the address that rules.c looks at (source routes: setting IP_OPTIONS, IPV6_RTHDR). */
 static const struct option g_options[] = {
     { 1, 1, INT, OPTION_BOTH },   /* SO_DEBUG */
     { 1, 2, INT, OPTION_BOTH },   /* SO_REUSEADDR */
@@ -64,7 +65,7 @@ static const struct option g_options[] = {
     { 6, 37, INT, OPTION_BOTH },  /* TCP_TX_DELAY */
     { 0, 1, INT, OPTION_BOTH },   /* IP_TOS */
     { 0, 2, INT, OPTION_BOTH },   /* IP_TTL */
-    { 0, 4, 40, OPTION_BOTH },    /* IP_OPTIONS */
+    { 0, 4, 40, OPTION_GET },     /* IP_OPTIONS */
     { 0, 6, INT, OPTION_BOTH },   /* IP_RECVOPTS */
     { 0, 7, INT, OPTION_BOTH },   /* IP_RETOPTS */
     { 0, 8, INT, OPTION_BOTH },   /* IP_PKTINFO */

@@ -27,7 +27,7 @@
 #include "vfs/linux.h"
 
 #define HANDLE_MAX   0x7fffffff
-#define DATAGRAM_MAX 0x7fffffff /* with MSG_TRUNC */
+#define DATAGRAM_MAX 65535 /* with MSG_TRUNC; also of several joined (UDP_GRO) */
 #define PREFAULT_MIN 4096u
 #define ERRNO_MAX    133 /* EHWPOISON */
 
