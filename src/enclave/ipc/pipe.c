@@ -364,7 +364,7 @@ static int64_t push_one(const struct stream *stream, uint64_t at, const struct r
         uint64_t left = rights_until(stream, at);
         n = left < REMOTE_PUSH_MAX ? (uint32_t)left : REMOTE_PUSH_MAX;
     }
-    if (n > REMOTE_PUSH_MAX)
+    if (n > (rights ? REMOTE_PUSH_MAX : HUB_DATA_MAX))
         return -EMSGSIZE;
     ring_out(stream, at + head, buf, n);
     if (!rights) {

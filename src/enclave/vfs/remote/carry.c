@@ -77,9 +77,13 @@ int carry_pack(struct file *file, int32_t *ret_handle)
 static int unpack(const struct wire *wire, const char *path, struct file **ret)
 {
     struct file *file;
-    int status = share_open(path, wire->flags, &wire->st, &file);
+    /* What is opened is the sender's to say: nothing that waits, or changes more than this descriptor. */
+    const uint32_t known = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY | O_PATH | O_SYNC;
+    uint32_t flags = wire->flags & known;
+    int status = share_open(path, flags | O_NONBLOCK | O_NOCTTY, &wire->st, &file);
     if (status < 0)
         return status;
+    file->flags = flags;
     file->pos = wire->pos;
     *ret = file;
     return 0;
