@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+from servers import server_works
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
 MIB = 1 << 20
@@ -112,12 +114,13 @@ assert size == 1 << 30 and os.waitpid(pid, 0)[1] == 0
 
 class Work:
     """One row of the table. measure: "wall" seconds of the whole process, "inner" what the program
-    prints, or "memory" peak bytes. The target is a ratio to native, an absolute difference, or seconds
+    prints, "memory" peak bytes, or "rate" and "bytes a second", where more is better. The target is a ratio to
+    native (at_least, where more is better), an absolute difference, or seconds
     in the enclave for each of `calls`; ratio and each may both be given. options: for manifest."""
 
     def __init__(self, name, command, measure, ratio=None, difference=None, each=None, calls=1,
-                 files=None, options=()):
-        self.name, self.command, self.measure = name, command, measure
+                 files=None, options=(), at_least=None):
+        self.name, self.command, self.measure, self.at_least = name, command, measure, at_least
         self.ratio, self.difference, self.each, self.calls = ratio, difference, each, calls
         self.files, self.options = files or {}, options
         self.native, self.enclave = [], []
@@ -125,8 +128,8 @@ class Work:
     def figures(self):
         native, enclave = statistics.median(self.native), statistics.median(self.enclave)
         got = enclave - native if self.difference else enclave / native
-        target = self.difference or self.ratio
-        met = target is None or got <= target
+        target = self.difference or self.ratio or self.at_least
+        met = target is None or (got >= target if self.at_least else got <= target)
         return native, enclave, got, target, met and (self.each is None or enclave / self.calls <= self.each)
 
 
@@ -254,6 +257,10 @@ class Bench:
 def shown(value, measure):
     if measure == "memory":
         return f"{value / MIB:.1f} MiB"
+    if measure == "rate":
+        return f"{value:.0f}/s"
+    if measure == "bytes a second":
+        return f"{value / 1e6:.0f} MB/s"
     return f"{value * 1000:.2f} ms" if value < 1 else f"{value:.3f} s"
 
 
@@ -266,7 +273,9 @@ def table(rows):
             miss = f"missed by {shown(got - target, work.measure)}"
         else:
             result, wanted = f"{got:.2f}x", f"{target:.2f}x" if target else ""
-            miss = f"missed by {got - target:.2f}x" if target and got > target else "missed"
+            miss = f"missed by {abs(got - target):.2f}x" if target and not met else "missed"
+            if work.at_least:
+                wanted = "at least " + wanted
         if work.each:
             each = enclave / work.calls
             result += f", {each * 1000:.1f} ms each"
@@ -311,12 +320,13 @@ def save(rows, sgxpy, runs, path):
         result["rows"].append({
             "name": work.name,
             "measure": work.measure,
-            "unit": "bytes" if work.measure == "memory" else "seconds",
+            "unit": {"memory": "bytes", "rate": "requests a second",
+                     "bytes a second": "bytes a second"}.get(work.measure, "seconds"),
             "native": native,
             "enclave": enclave,
             "result": got,
             "target": target,
-            "target_is": "difference" if work.difference else "ratio",
+            "target_is": "difference" if work.difference else "least ratio" if work.at_least else "ratio",
             "calls": work.calls,
             "each_target": work.each,
             "met": met,
@@ -335,10 +345,18 @@ def main():
     if options.runs < 7 and not options.only:
         parser.error("at least 7 runs give a median")
     rows = [w for w in works() if not options.only or options.only in w.name]
+    servers = [s for s in server_works(lambda name, measure, **target: Work(name, None, measure, **target))
+               if not options.only or options.only in s.name]
     # Not below /tmp, which is scratch in the enclave.
     sgxpy = options.sgxpy.resolve()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=sgxpy.parent) as folder:
-        Bench(sgxpy, pathlib.Path(folder)).all(rows, options.runs)
+        bench = Bench(sgxpy, pathlib.Path(folder))
+        bench.all(rows, options.runs)
+        for index, server in enumerate(servers):
+            print(f"bench: {server.name}", file=sys.stderr, flush=True)
+            (bench.folder / f"server{index}").mkdir()
+            server.run(bench, bench.folder / f"server{index}", options.runs)
+            rows += server.rows
     table(rows)
     if not options.only:
         save(rows, sgxpy, options.runs, ROOT / "bench/results.json")
