@@ -34,8 +34,8 @@
  *                            (it only loads them once more).
  *   soft_leaf_table..end     A leaf of the enclave, still with its FS, GS and RSP. Before the
  *                            compare-and-swap on the EPCM it has not happened: back to the site.
- *                            After, it has: on behind the site. EACCEPTCOPY holds its page locked in
- *                            between and is undone (the page is copied again). thunk_make_atomic().
+ *                            After, it has: on behind the site. EACCEPTCOPY holds the device's lock
+ *                            around that, and lets go of it either way. thunk_make_atomic().
  *   everywhere else outside ELRANGE the host's FS and GS are in place.
  *   In the handler itself all asynchronous signals are blocked, from the kernel's first instruction
  *   here to the end of rt_sigreturn; so FS and GS may be set before it.
@@ -247,8 +247,9 @@ resume_cancel:
  */
     .globl soft_leaf_table, soft_leaf_body, soft_leaf_trap, soft_leaf_trapped, soft_leaf_end
     .globl soft_accept_cas, soft_accept_end, soft_modpe_cas, soft_modpe_end
-    .globl soft_copy_cas, soft_copy_source, soft_copy_tag, soft_copy_committed, soft_copy_rsi_back
-    .globl soft_copy_rdi_back, soft_copy_end, soft_fast_accept, soft_fast_modpe, soft_fast_copy
+    .globl soft_copy_locked, soft_copy_cas, soft_copy_count, soft_copy_counted, soft_copy_released
+    .globl soft_copy_refused, soft_copy_unlocked, soft_copy_end
+    .globl soft_fast_accept, soft_fast_modpe, soft_fast_copy
 
     /* SECINFO at rbx: aligned, in ELRANGE, reserved bytes zero; its FLAGS to r9. If the EPCM forbids
      * reading it so do the page tables, and the fault undoes the leaf. */
@@ -387,7 +388,9 @@ soft_modpe_end:
 2:  mov $6, %eax
     jmp soft_leaf_trap
 
-soft_fast_copy: /* to a pending or absent page, from a readable one, becoming PT_REG */
+/* To a pending or absent page, from a readable one, becoming PT_REG. The bytes go to the stage, under the device's
+ * lock; the page tables let nobody to them before the device has put them where they belong (stage.c). */
+soft_fast_copy:
     load_secinfo
     mov %r9d, %r8d
     and $3, %r8d
@@ -406,67 +409,58 @@ soft_fast_copy: /* to a pending or absent page, from a readable one, becoming PT
     and $(EPCM_TYPE | EPCM_PENDING | EPCM_MODIFIED | 1), %r8d
     cmp $(EPCM_REG | 1), %r8d
     jne soft_leaf_trap
+    xor %eax, %eax
+    mov $1, %r8d
+    lock cmpxchg %r8d, g_soft_lock(%rip)
+soft_copy_locked: /* ZF: the lock is ours, up to soft_copy_released */
+    jne 2f
+    mov g_soft_stage_count(%rip), %r8d
+    cmp $SOFT_STAGE_PAGES, %r8d
+    jae 4f
+    lea g_soft_stage_to(%rip), %r10
+    mov %rcx, (%r10,%r8,8)
+    shl $12, %r8
+    add g_soft_stage(%rip), %r8
+    xor %r10d, %r10d
+3:  .irp n, 0,8,16,24,32,40,48,56 /* faults if the source is not in the page tables: undone, filled, again */
+    mov \n(%rdx,%r10), %rax
+    mov %rax, \n(%r8,%r10)
+    .endr
+    add $64, %r10
+    cmp $4096, %r10
+    jb 3b
+    and $EPCM_RWX, %r9d
+    or $EPCM_REG, %r9d
     mov %rcx, %r10
     shr $12, %r10
     add g_soft_epcm(%rip), %r10
     movzbl (%r10), %eax
     cmp $EPCM_AUGED, %al
     je 1f
-    test %al, %al
-    jnz 2f
-1:  mov $EPCM_LOCKED, %r8d
-    lock cmpxchg %r8b, (%r10)
-soft_copy_cas: /* ZF: the page is ours, all registers of the leaf are untouched */
-    jne 2f
-    mov %r11, %rax
-    lea soft_leaf_table(%rip), %r8
-    sub %r8, %rax
-    shl $8, %rax
-    and $EPCM_RWX, %r9d
-    or %r9, %rax
-    shl $32, %rax
-    mov g_soft_mem_fd(%rip), %r8d
-    or %r8, %rax /* site offset, permissions, descriptor: the kernel looks at the low half only */
-    mov %rdi, %r8
-    mov %rsi, %r9
-    mov %rcx, %r10
-soft_copy_source:
-    mov %rdx, %rsi
-soft_copy_tag:
-    mov %rax, %rdi
-    mov $4096, %edx
-    mov $18, %eax /* pwrite64: the page tables do not let anybody write to a pending page */
-    syscall
-    cmp $4096, %rax
-    je 3f
-    int3 /* the source is not in the page tables yet, say: undone, then the trap sorts it out */
-    ud2
-3:
-    mov %rdi, %rax
-    shr $32, %rax
-    and $EPCM_RWX, %eax
-    or $EPCM_REG, %eax
-    mov %r10, %r11
-    shr $12, %r11
-    add g_soft_epcm(%rip), %r11
-    mov %al, (%r11)
-soft_copy_committed:
-    mov %rdi, %rax
-    shr $40, %rax
-    lea g_soft_sites(%rip), %r11
-    mov (%r11,%rax), %r11
-    add $SOFT_SITE_SIZE, %r11
-    mov %r10, %rcx
-    mov %rsi, %rdx
-soft_copy_rsi_back:
-    mov %r9, %rsi
-soft_copy_rdi_back:
-    mov %r8, %rdi
+    test %al, %al /* absent: the driver's EAUG and this leaf in one step */
+    jnz 4f
+1:  lock cmpxchg %r9b, (%r10)
+soft_copy_cas: /* ZF: done */
+    jne 4f
+soft_copy_count:
+    incl g_soft_stage_count(%rip)
+soft_copy_counted:
+    movl $0, g_soft_lock(%rip)
+soft_copy_released:
+    lea soft_leaf_table(%rip), %r10
+    mov %r11, %r8
+    sub %r10, %r8
+    lea g_soft_sites(%rip), %r10
+    mov (%r10,%r8), %r8
+    add $SOFT_SITE_SIZE, %r8
     leaf_success
-    jmp *%r11
-soft_copy_end:
+    jmp *%r8
+soft_copy_refused:
+4:  movl $0, g_soft_lock(%rip)
+soft_copy_unlocked:
 2:  mov $7, %eax
     jmp soft_leaf_trap
+soft_copy_end:
 soft_leaf_end:
 
     .globl soft_signal_entry

@@ -78,15 +78,20 @@ void elrange_release(struct softsgx *s)
     s->size = 0;
 }
 
+_Atomic uint32_t g_soft_lock;
+
+/* What the enclave has accepted is in place before anybody opens page tables. */
 void soft_lock(struct softsgx *s)
 {
-    while (atomic_exchange_explicit(&s->lock, 1, memory_order_acquire))
+    while (atomic_exchange_explicit(&g_soft_lock, 1, memory_order_acquire))
         (void)sched_yield();
+    if (g_soft_stage_count)
+        stage_flush(s);
 }
 
-void soft_unlock(struct softsgx *s)
+void soft_unlock(struct softsgx *s UNUSED)
 {
-    atomic_store_explicit(&s->lock, 0, memory_order_release);
+    atomic_store_explicit(&g_soft_lock, 0, memory_order_release);
 }
 
 void soft_lock_host(struct softsgx *s, sigset_t *ret_old)
@@ -181,12 +186,9 @@ uint8_t page_demand(struct softsgx *s, uint64_t address)
     return absent;
 }
 
-/* Where the kernel was built or started without forced writes through /proc/self/mem: the page is
- * opened for a moment. */
-static int force_open(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
+int force_open(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
 {
     uint64_t first = address & SGX_PAGE_MASK, last = (address + size - 1) | ~SGX_PAGE_MASK;
-    soft_lock(s);
     int code =
         syscall(SYS_mprotect, first, last + 1 - first, PROT_READ | PROT_WRITE) < 0 ? -errno : 0;
     if (code == 0 && write)
@@ -195,18 +197,24 @@ static int force_open(struct softsgx *s, bool write, uint64_t address, void *buf
         memcpy(buffer, (void *)address, size);
     if (code == 0)
         code = pages_narrow(s, first, (last + 1 - first) >> SGX_PAGE_SHIFT);
-    soft_unlock(s);
     return code;
 }
 
 static int force(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size)
 {
+    if (g_soft_stage_count) { /* so we do not hold the lock */
+        soft_lock(s);
+        soft_unlock(s);
+    }
     long n = syscall(write ? SYS_pwrite64 : SYS_pread64, s->mem_fd, buffer, size, address);
     if (n == (long)size)
         return 0;
     if (address < SOFT_ELRANGE_START || !in_elrange(s, address, size))
         return -EFAULT;
-    return force_open(s, write, address, buffer, size);
+    soft_lock(s);
+    int code = force_open(s, write, address, buffer, size);
+    soft_unlock(s);
+    return code;
 }
 
 /* Through /proc/self/mem: whatever the page tables hold, and whoever changes

@@ -9,6 +9,7 @@
 #define SOFT_SITES_MAX     64 /* ENCLU sites of the library OS */
 #define SOFT_SITE_SIZE     16
 #define SOFT_LEAF_SHIFT    3       /* one jmp of soft_leaf_table a site */
+#define SOFT_STAGE_PAGES   32      /* EACCEPTCOPYs that wait for their page tables */
 #define SOFT_ELRANGE_START 0x10000 /* below it nothing is ever mapped */
 
 /* EPCM entries, see state.h */

@@ -42,11 +42,14 @@ int softsgx_enclu_sites(struct softsgx *s, const uint64_t *addresses, size_t cou
     if (s->options.poison)
         return 0;
 
+    int code = stage_open(s);
+    if (code < 0)
+        return err_set(err, code, "memory for EACCEPTCOPY");
     for (size_t i = 0; i < count; i++) {
         uint8_t jump[JUMP_SIZE] = { 0x49, 0xbb, [10] = 0x41, 0xff, 0xe3 };
         uint64_t entry = (uint64_t)soft_leaf_table + (i << SOFT_LEAF_SHIFT);
         memcpy(jump + 2, &entry, sizeof(entry));
-        int code = enclave_poke(s, addresses[i], jump, sizeof(jump));
+        code = enclave_poke(s, addresses[i], jump, sizeof(jump));
         if (code < 0)
             return err_set(err, code, "rewriting the ENCLU site at 0x%llx",
                            (unsigned long long)addresses[i]);
@@ -54,7 +57,6 @@ int softsgx_enclu_sites(struct softsgx *s, const uint64_t *addresses, size_t cou
     }
     s->site_count = (uint32_t)count;
     g_soft_epcm = s->epcm;
-    g_soft_mem_fd = (uint32_t)s->mem_fd;
     g_soft_size = s->size;
     return 0;
 }
@@ -91,48 +93,30 @@ static void undone(greg_t *r, uint64_t table_offset, uint32_t leaf)
         r[REG_RAX] = leaf;
 }
 
-static void copy_unlock(struct softsgx *s, uint64_t address)
+/* EACCEPTCOPY from where it may have the lock. */
+static void copy_make_atomic(greg_t *r, uint64_t rip, uint64_t from_r11)
 {
-    atomic_store(&s->epcm[address >> SGX_PAGE_SHIFT], EPCM_AUGED);
+    bool zf = r[REG_EFL] & 0x40;
+    bool happened = (rip == at(soft_copy_cas) && zf) ||
+                    (rip >= at(soft_copy_count) && rip < at(soft_copy_refused));
+    if (happened && rip <= at(soft_copy_count))
+        g_soft_stage_count++;
+    if (rip == at(soft_copy_locked) ? zf : rip < at(soft_copy_released) || rip == at(soft_copy_refused))
+        atomic_store(&g_soft_lock, 0);
+    if (happened)
+        done(r, g_soft_sites[from_r11 >> SOFT_LEAF_SHIFT] + SOFT_SITE_SIZE, true);
+    else
+        undone(r, from_r11, SGX_EACCEPTCOPY);
 }
 
-/* EACCEPTCOPY from its compare-and-swap on; see entry.S for who holds what where. */
-static void copy_make_atomic(struct softsgx *s, greg_t *r, uint64_t rip, uint64_t from_r11)
-{
-    if (rip == at(soft_copy_cas) && !(r[REG_EFL] & 0x40)) {
-        undone(r, from_r11, SGX_EACCEPTCOPY);
-    } else if (rip <= at(soft_copy_source)) {
-        copy_unlock(s, (uint64_t)r[REG_RCX]);
-        undone(r, from_r11, SGX_EACCEPTCOPY);
-    } else if (rip < at(soft_copy_committed)) {
-        uint64_t tag = (uint64_t)(rip <= at(soft_copy_tag) ? r[REG_RAX] : r[REG_RDI]);
-        r[REG_RDX] = r[REG_RSI];
-        r[REG_RSI] = r[REG_R9];
-        r[REG_RDI] = r[REG_R8];
-        r[REG_RCX] = r[REG_R10];
-        copy_unlock(s, (uint64_t)r[REG_RCX]);
-        undone(r, tag >> 40, SGX_EACCEPTCOPY);
-    } else {
-        uint64_t next = (uint64_t)r[REG_R11];
-        r[REG_RCX] = r[REG_R10];
-        if (rip <= at(soft_copy_rsi_back)) {
-            next = g_soft_sites[((uint64_t)r[REG_RDI] >> 40) >> SOFT_LEAF_SHIFT] + SOFT_SITE_SIZE;
-            r[REG_RDX] = r[REG_RSI];
-            r[REG_RSI] = r[REG_R9];
-        }
-        r[REG_RDI] = r[REG_R8];
-        done(r, next, true);
-    }
-}
-
-void thunk_make_atomic(struct softsgx *s, greg_t *r)
+void thunk_make_atomic(greg_t *r)
 {
     uint64_t rip = (uint64_t)r[REG_RIP];
     uint64_t from_r11 = (uint64_t)r[REG_R11] - at(soft_leaf_table);
     bool zf = r[REG_EFL] & 0x40;
 
-    if (rip >= at(soft_copy_cas) && rip < at(soft_copy_end))
-        copy_make_atomic(s, r, rip, from_r11);
+    if (rip >= at(soft_copy_locked) && rip < at(soft_copy_end))
+        copy_make_atomic(r, rip, from_r11);
     else if (rip >= at(soft_accept_cas) && rip < at(soft_accept_end) &&
              (rip > at(soft_accept_cas) || zf))
         done(r, (uint64_t)r[REG_R8], true);

@@ -31,7 +31,6 @@
 struct softsgx *g_soft;
 uint64_t g_soft_arena, g_soft_arena_end, g_soft_size;
 _Atomic uint8_t *g_soft_epcm;
-uint32_t g_soft_mem_fd;
 
 const char *softsgx_missing(void)
 {
@@ -89,7 +88,7 @@ int softsgx_open(const struct softsgx_options *options, struct softsgx **ret, st
     struct softsgx *s = calloc(1, sizeof(*s));
     if (!s)
         return err_set(err, -ENOMEM, "software SGX device");
-    s->mem_fd = -1;
+    s->mem_fd = s->uffd = -1;
     if (options)
         s->options = *options;
     learn_xsave(s);
@@ -131,6 +130,7 @@ void softsgx_close(struct softsgx *s)
         return;
     softsgx_thread_end(s);
     soft_trap_restore(s);
+    stage_close(s);
     elrange_release(s);
     if (s->arena)
         (void)munmap(s->arena, (size_t)SOFT_SLOT_COUNT << SOFT_SLOT_SHIFT);

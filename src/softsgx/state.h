@@ -2,10 +2,10 @@
  * The device's state: SECS, TCS, threads, and who may touch them. Tier: hosted, untrusted; private
  * to src/softsgx.
  *
- * Locks: `lock` guards EPCM changes that narrow, host page protections and the TCS table. It is
+ * Locks: g_soft_lock guards EPCM changes that narrow, host page protections and the TCS table. It is
  * held with all signals blocked only (in a handler they are), so that a handler can take it. EPCM
  * bytes that widen (EACCEPT, EMODPE) change by compare-and-swap without it. Invariant: the host's
- * page protection of a page is never wider than its EPCM entry, but while `lock` is held.
+ * page protection of a page is never wider than its EPCM entry, but while the lock is held.
  */
 #pragma once
 
@@ -142,10 +142,10 @@ struct softsgx {
     uint32_t xsave_size; /* for SECS.ATTRIBUTES.XFRM */
 
     _Atomic uint8_t *epcm; /* size / 4096 bytes, lazily backed */
-    _Atomic uint32_t lock;
     _Atomic uint64_t narrowings; /* grows whenever a page that may be an SSA's loses permissions */
     uint64_t ssa_low, ssa_high;  /* all SSAs lie between; set before EENTER knows of the TCS */
     int mem_fd;                  /* /proc/self/mem, to write what the enclave cannot */
+    int uffd;                    /* userfaultfd of ELRANGE, for the stage; -1: none */
 
     struct soft_tcs *tcs; /* SOFT_TCS_MAX entries, open addressing by page */
     uint32_t tcs_count;
@@ -168,12 +168,22 @@ struct softsgx {
 /* The one device of this process; entry.S reads its arena. */
 extern struct softsgx *g_soft;
 extern uint64_t g_soft_arena, g_soft_arena_end;
-/* For the thunks of jump exits: s->size, s->epcm, s->mem_fd, and the sites, in soft_leaf_table's
- * order. */
+/* For the thunks of jump exits: s->size, s->epcm, and the sites, in soft_leaf_table's order. */
 extern uint64_t g_soft_size;
 extern _Atomic uint8_t *g_soft_epcm;
-extern uint32_t g_soft_mem_fd;
 extern uint64_t g_soft_sites[SOFT_SITES_MAX];
+
+extern _Atomic uint32_t g_soft_lock;
+
+/* stage.c: what EACCEPTCOPY's thunk took and the page tables do not have yet, at g_soft_stage; where each page
+ * belongs. All with the lock held. */
+extern uint8_t *g_soft_stage;
+extern uint64_t g_soft_stage_to[SOFT_STAGE_PAGES];
+extern volatile uint32_t g_soft_stage_count;
+MUST_CHECK int stage_open(struct softsgx *s);
+void stage_close(struct softsgx *s);
+/* Puts it there. */
+void stage_flush(struct softsgx *s);
 
 /* thread.c: the calling thread's block, NULL before softsgx_thread_begin. Not for handlers. */
 struct soft_thread *soft_self(void);
@@ -213,6 +223,9 @@ void soft_unlock(struct softsgx *s);
 MUST_CHECK int pages_fill(struct softsgx *s, uint64_t address);
 /* After the EPCM lost permissions: takes them from the host's page tables too, eagerly. */
 MUST_CHECK int pages_narrow(struct softsgx *s, uint64_t address, uint64_t page_count);
+/* Reads or writes whatever the page tables say, where the kernel was built or started without forced
+ * writes through /proc/self/mem: the pages are opened for a moment. */
+MUST_CHECK int force_open(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size);
 /* The driver's page fault: EAUG of an absent page. The EPCM entry then. */
 uint8_t page_demand(struct softsgx *s, uint64_t address);
 /* Writable pages that will be written are made now, in one call: a fault each costs half as much again. */
@@ -287,7 +300,7 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
 uint64_t site_around(const struct softsgx *s, uint64_t rip);
 /* If the interrupted thread is in a thunk: makes its leaf atomic, that is, not begun (RIP at the
  * site, registers as there) or done (RIP behind the site). */
-void thunk_make_atomic(struct softsgx *s, greg_t *r);
+void thunk_make_atomic(greg_t *r);
 
 /* poison.c ----------------------------------------------------------------------------------------
  */
@@ -314,6 +327,6 @@ extern const char soft_enter_begin[], soft_enter_end[], soft_resume_begin[], sof
     soft_exit_table[], soft_exit_begin[], soft_exit_end[], soft_aex_landing[], soft_not_entered[];
 extern const char soft_leaf_table[], soft_leaf_body[], soft_leaf_trap[], soft_leaf_trapped[],
     soft_leaf_end[], soft_accept_cas[], soft_accept_end[], soft_modpe_cas[], soft_modpe_end[],
-    soft_copy_cas[], soft_copy_source[], soft_copy_tag[], soft_copy_committed[],
-    soft_copy_rsi_back[], soft_copy_rdi_back[], soft_copy_end[], soft_fast_accept[],
-    soft_fast_modpe[], soft_fast_copy[];
+    soft_copy_locked[], soft_copy_cas[], soft_copy_count[], soft_copy_counted[],
+    soft_copy_released[], soft_copy_refused[], soft_copy_unlocked[], soft_copy_end[],
+    soft_fast_accept[], soft_fast_modpe[], soft_fast_copy[];

@@ -325,7 +325,7 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
         uint64_t rip = (uint64_t)r[REG_RIP];
         in_thunk = within(rip, soft_leaf_table, soft_leaf_end);
         if (in_thunk)
-            thunk_make_atomic(s, r);
+            thunk_make_atomic(r);
         else if (rip < s->size && site_around(s, rip))
             r[REG_RIP] = (greg_t)site_around(s, rip);
         inside = t->tcs && (uint64_t)r[REG_RIP] < s->size;

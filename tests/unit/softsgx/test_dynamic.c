@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -350,7 +351,8 @@ static void test_no_force(void **state UNUSED)
         fixture_up(&f, 2, jumps);
         int kept = f.s->mem_fd;
         f.s->mem_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        g_soft_mem_fd = (uint32_t)kept + 1000;
+        int uffd = f.s->uffd;
+        f.s->uffd = -1;
         accepts(&f);
         te_poke(&f, SOURCE + 4088, 0x4321);
         te_secinfo(&f, REG | R);
@@ -360,6 +362,64 @@ static void test_no_force(void **state UNUSED)
         assert_false(allowed(&f, C_WRITE, PAGE + 0x5000)); /* closed again */
         close(f.s->mem_fd);
         f.s->mem_fd = kept;
+        f.s->uffd = uffd;
+        fixture_down(&f);
+    }
+}
+
+/* More pages than the stage holds, in runs and alone; from a page that is itself in it; into one that is there
+ * already for the kernel; and pages that go before they are looked at. */
+static void test_stage(void **state UNUSED)
+{
+    enum { COUNT = 3 * SOFT_STAGE_PAGES + 5 };
+    for (int with = 0; with < 2; with++) {
+        struct fixture f;
+        uint64_t done, base = PAGE + 0x100000;
+        fixture_up(&f, 2, true);
+        int uffd = f.s->uffd;
+        if (!with)
+            f.s->uffd = -1;
+        else if (uffd < 0)
+            fprintf(stderr, "no userfaultfd here: not tried\n");
+        te_secinfo(&f, REG | R);
+        for (uint64_t i = 0; i < COUNT; i++) {
+            uint64_t page = base + (i + i / 7) * SGX_PAGE_SIZE;
+            te_poke(&f, SOURCE + 4088, 0x1000 + i);
+            assert_int_equal(te_enclu(&f, SGX_EACCEPTCOPY, TE_DATA, page, SOURCE), 0);
+            assert_int_equal(te_enclu(&f, SGX_EACCEPTCOPY, TE_DATA, page, SOURCE),
+                             SGX_PAGE_ATTRIBUTES_MISMATCH);
+        }
+        assert_true(g_soft_stage_count <= SOFT_STAGE_PAGES);
+        for (uint64_t i = 0; i < COUNT; i++) {
+            uint64_t page = base + (i + i / 7) * SGX_PAGE_SIZE;
+            te_do(&f, 0, C_READ, page + 4088, 0, 0, 0);
+            assert_int_equal(te_result(&f, 0, 0), 0x1000 + i);
+            assert_false(allowed(&f, C_WRITE, page));
+        }
+        assert_false(allowed(&f, C_READ, base + 7 * SGX_PAGE_SIZE));
+
+        uint64_t chain = PAGE + 0x300000;
+        assert_int_equal(te_enclu(&f, SGX_EACCEPTCOPY, TE_DATA, chain, SOURCE), 0);
+        assert_int_equal(te_enclu(&f, SGX_EACCEPTCOPY, TE_DATA, chain + SGX_PAGE_SIZE, chain), 0);
+        te_do(&f, 0, C_READ, chain + SGX_PAGE_SIZE + 4088, 0, 0, 0);
+        assert_int_equal(te_result(&f, 0, 0), 0x1000 + COUNT - 1);
+
+        /* The kernel has a page there; the stage's bytes are what counts. */
+        uint64_t there = PAGE + 0x310000;
+        assert_int_equal(enclave_poke(f.s, there + 8, "left over", 9), 0);
+        assert_int_equal(te_enclu(&f, SGX_EACCEPTCOPY, TE_DATA, there, SOURCE), 0);
+        te_do(&f, 0, C_READ, there + 8, 0, 0, 0);
+        assert_int_equal(te_result(&f, 0, 0), 0);
+
+        uint64_t gone = PAGE + 0x320000;
+        assert_int_equal(te_enclu(&f, SGX_EACCEPTCOPY, TE_DATA, gone, SOURCE), 0);
+        assert_int_equal(softsgx_modify_type(f.s, gone, 1, SGX_PT_TRIM, &done), 0);
+        assert_int_equal(te_accept(&f, gone, SGX_SECINFO_TRIM | MODI), 0);
+        assert_int_equal(softsgx_remove(f.s, gone, 1, &done), 0);
+        assert_int_equal(te_accept(&f, gone, REG | R | W | PEND), 0);
+        te_do(&f, 0, C_READ, gone + 4088, 0, 0, 0);
+        assert_int_equal(te_result(&f, 0, 0), 0);
+        f.s->uffd = uffd;
         fixture_down(&f);
     }
 }
@@ -391,7 +451,7 @@ int main(void)
         cmocka_unit_test(test_copy),     cmocka_unit_test(test_permissions),
         cmocka_unit_test(test_trim),     cmocka_unit_test(test_new_tcs),
         cmocka_unit_test(test_no_force), cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_bad_tcs),
+        cmocka_unit_test(test_bad_tcs),  cmocka_unit_test(test_stage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
