@@ -30,6 +30,14 @@ sys_fn sys_getpid, sys_getuid, sys_geteuid, sys_getgid, sys_getegid, sys_getresu
     sys_setdomainname, sys_getrlimit, sys_setrlimit, sys_prlimit64, sys_sysinfo, sys_prctl, sys_arch_prctl, sys_getrandom, sys_personality, sys_capget,
     sys_capset, sys_ptrace, sys_seccomp, sys_syslog;
 
+static struct limits g_limits;
+
+static struct limits *own_limits(void)
+{
+    const struct process *process = process_current();
+    return process->vfork ? process->vfork->limits : &g_limits;
+}
+
 int64_t sys_getpid(const struct sysargs *args)
 {
     (void)args;
@@ -133,19 +141,38 @@ int64_t sys_setfsgid(const struct sysargs *args)
 int64_t sys_getgroups(const struct sysargs *args)
 {
     int size = (int)args->a[0];
-    uint32_t gid = process_node()->gid;
-    if (size < 0)
-        return -EINVAL;
+    uint32_t groups[GROUPS_MAX], count = groups_get(groups, GROUPS_MAX);
     if (size == 0)
-        return 1;
-    int r = PUT_USER((uint32_t *)args->a[1], &gid);
-    return r < 0 ? r : 1;
+        return count;
+    if (size < 0 || (uint32_t)size < count)
+        return -EINVAL;
+    int r = copy_to_user((uint32_t *)args->a[1], groups, count * sizeof(*groups));
+    return r < 0 ? r : (int64_t)count;
 }
 
+/* Root's only: what they allow it may anyway, and it cannot become anybody else. */
 int64_t sys_setgroups(const struct sysargs *args)
 {
-    (void)args;
-    return -EPERM;
+    uint32_t groups[GROUPS_MAX], count = (uint32_t)args->a[0];
+    if (process_node()->uid != 0)
+        return -EPERM;
+    if (count > GROUPS_MAX) {
+        log_note("setgroups: more than %u groups are not supported", GROUPS_MAX);
+        return -EINVAL;
+    }
+    int r = copy_from_user(groups, (const uint32_t *)args->a[1], count * sizeof(*groups));
+    if (r < 0)
+        return r;
+    struct limits *own = own_limits();
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = i;
+        for (; at > 0 && own->groups[at - 1] > groups[i]; at--)
+            own->groups[at] = own->groups[at - 1];
+        own->groups[at] = groups[i];
+    }
+    own->group_count = count;
+    own->groups_set = true;
+    return 0;
 }
 
 int64_t sys_uname(const struct sysargs *args)
@@ -177,14 +204,7 @@ int64_t sys_setdomainname(const struct sysargs *args)
 /* --- limits ------------------------------------------------------------------------------------ */
 
 /* What the program set; nothing here enforces more than the descriptor table and mm do. */
-static struct limits g_limits;
 static bool g_limits_ready;
-
-static struct limits *own_limits(void)
-{
-    const struct process *process = process_current();
-    return process->vfork ? process->vfork->limits : &g_limits;
-}
 
 static struct rlimit64 *limits(void)
 {
@@ -230,6 +250,24 @@ void limits_inherit(const struct limits *from)
             limits()[i] = from->of[i];
             own_limits()->set |= 1ull << i;
         }
+    /* What another process says. */
+    if (!from->groups_set || from->group_count > GROUPS_MAX)
+        return;
+    struct limits *own = own_limits();
+    own->groups_set = true;
+    own->group_count = from->group_count;
+    memcpy(own->groups, from->groups, sizeof(own->groups));
+}
+
+uint32_t groups_get(uint32_t *ret, uint32_t room)
+{
+    const struct limits *own = own_limits();
+    uint32_t count = own->groups_set ? own->group_count : 1;
+    if (own->groups_set)
+        memcpy(ret, own->groups, (count < room ? count : room) * sizeof(*ret));
+    else if (room)
+        *ret = process_node()->gid;
+    return count;
 }
 
 int64_t sys_getrlimit(const struct sysargs *args)

@@ -998,6 +998,14 @@ __attribute__((weak)) int fifo_wait(struct file *file UNUSED)
     return 0;
 }
 
+/* sys/limits.h is not for hosted code. */
+uint32_t groups_get(uint32_t *ret, uint32_t room);
+__attribute__((weak)) uint32_t groups_get(uint32_t *ret, uint32_t room UNUSED)
+{
+    *ret = 0;
+    return 1;
+}
+
 __attribute__((weak)) int process_view(int32_t pid UNUSED, struct ptable_view *ret UNUSED, char *ret_label UNUSED)
 {
     return -ESRCH;

@@ -9,6 +9,7 @@
 #include "mm/uaccess.h"
 #include "process/process.h"
 #include "signal/signal.h"
+#include "sys/limits.h"
 #include "sys/process.h"
 #include "thread/threads.h"
 #include "vfs/dev/dev.h"
@@ -178,7 +179,11 @@ static void text_status(struct text *t, int tid)
              process_ppid());
     text_add(t, "Uid:\t%u\t%u\t%u\t%u\n", node->uid, node->uid, node->uid, node->uid);
     text_add(t, "Gid:\t%u\t%u\t%u\t%u\n", node->gid, node->gid, node->gid, node->gid);
-    text_add(t, "FDSize:\t64\nGroups:\t%u \n", node->gid);
+    uint32_t groups[GROUPS_MAX], group_count = groups_get(groups, GROUPS_MAX);
+    text_add(t, "FDSize:\t64\nGroups:\t");
+    for (uint32_t i = 0; i < group_count; i++)
+        text_add(t, "%u ", groups[i]);
+    text_add(t, "\n");
     text_add(t, "VmPeak:\t%lu kB\nVmSize:\t%lu kB\nVmLck:\t0 kB\nVmPin:\t0 kB\n", mapped / 1024,
              mapped / 1024);
     text_add(t,
