@@ -17,6 +17,7 @@
 #include "cli/show_tree.h"
 #include "cli/show_why.h"
 #include "core/manifest_view.h"
+#include "core/net_rule.h"
 #include "core/program_key.h"
 #include "manifest/cascade.h"
 #include "manifest/tree.h"
@@ -95,6 +96,20 @@ static struct show_file file_at(const struct show_node *n, size_t i)
 static const char *argument_at(const struct show_node *n, size_t i)
 {
     return n->cascade ? n->cascade->args[i] : manifest_str_ptr(n->view, n->view->args[i]);
+}
+
+static size_t net_count(const struct show_node *n)
+{
+    return n->cascade ? n->cascade->net_count : n->view->net_count;
+}
+
+/* buf: where a rule of a compiled manifest is written. */
+static const char *net_at(const struct show_node *n, size_t i, char buf[static NET_TEXT_MAX])
+{
+    if (n->cascade)
+        return n->cascade->net[i];
+    net_rule_text(&n->view->net[i], buf);
+    return buf;
 }
 
 /* ---- counts --------------------------------------------------------------------------------- */
@@ -254,6 +269,10 @@ static void print_node(const struct show_node *n, const struct show_nodes *all, 
     printf("  %-14s %zu\n", "scratch", c.by_class[MANIFEST_SCRATCH]);
     printf("  %-14s %zu known by name, %zu absent\n", "others", c.by_class[MANIFEST_NAMED],
            c.by_class[MANIFEST_ABSENT]);
+    for (size_t i = 0; i < net_count(n); i++) {
+        char text[NET_TEXT_MAX];
+        print_field(i ? "" : "network", net_at(n, i, text));
+    }
     if (files)
         print_files(n);
 }
@@ -385,6 +404,12 @@ static json_t *json_node(const struct show_node *n, bool files)
         json_object_set_new(o, "manifest_size", json_integer((json_int_t)n->manifest_size));
 
     put_tree(o, n);
+    json_t *net = json_array();
+    for (size_t i = 0; i < net_count(n); i++) {
+        char text[NET_TEXT_MAX];
+        json_array_append_new(net, json_string(net_at(n, i, text)));
+    }
+    json_object_set_new(o, "net", net);
     struct counts c = count(n);
     json_object_set_new(
         o, "counts",

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -397,6 +398,13 @@ static void fill_net(json_t *line, const struct named_event *e)
             json_object_set_new(line, "action", json_string(actions[action]));
         if (type < ARRAY_SIZE(types))
             json_object_set_new(line, "type", json_string(types[type]));
+        char *option = NULL;
+        if (action && action < ARRAY_SIZE(actions) && type < ARRAY_SIZE(types) &&
+            asprintf(&option, "--%s %.*s%s%s", actions[action], (int)e->path_size, e->path,
+                     type ? "/" : "", type ? types[type] : "") >= 0) {
+            put_text(line, "option", option, strlen(option));
+            free(option);
+        }
     } else {
         put_number(line, "value", e->event->value);
     }

@@ -12,7 +12,7 @@
  *
  * pid is the program's own; host_pid this process.
  * Events: absent, not-granted, exec, fork, listing, syscall (number in "value"), write, net ("address",
- * "action" listen or connect, "type" tcp, udp or any; or only a "value"), child,
+ * "action" listen or connect, "type" tcp, udp or any, "option" that would allow it; or only a "value"), child,
  * refused, lost ("count", "errno"), panic, exit ("status"; the root's only). A refusal has
  * "kind", "action", "offset", "expected", "actual" (hex of leaf hashes), "expected_size",
  * "actual_size". A path that is no UTF-8 is "path_hex".

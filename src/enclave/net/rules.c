@@ -87,7 +87,7 @@ static void tell(enum net_rule_action action, uint32_t type, const struct net_en
         __atomic_fetch_add(&g_remarks, 1, __ATOMIC_RELAXED) >= REMARKS_MAX)
         return;
     const char *name = net_action_name((uint32_t)action), *kind = net_type_name(type);
-    log_note("no rule lets '%s' %s %s %s: EACCES. '--%s %s%s%s' does",
+    log_note("no rule lets '%s' %s %s %s: EACCES. '--%s %s%s%s' lets it",
              manifest_str_ptr(&g_manifest, process_node()->label), name,
              action == NET_LISTEN ? "at" : "to", text, name, text, kind[0] ? "/" : "", kind);
 }

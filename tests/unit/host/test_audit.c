@@ -364,7 +364,9 @@ static void test_net(void **state UNUSED)
     assert_string_equal(text_of(json_array_get(all, 0), "address"), "10.0.0.1:80");
     assert_string_equal(text_of(json_array_get(all, 0), "action"), "connect");
     assert_string_equal(text_of(json_array_get(all, 0), "type"), "tcp");
+    assert_string_equal(text_of(json_array_get(all, 0), "option"), "--connect 10.0.0.1:80/tcp");
     assert_string_equal(text_of(json_array_get(all, 1), "action"), "");
+    assert_string_equal(text_of(json_array_get(all, 1), "option"), "");
     assert_int_equal(json_integer_value(json_object_get(json_array_get(all, 2), "value")), 16);
     json_decref(all);
 }
