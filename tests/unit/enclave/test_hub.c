@@ -377,6 +377,41 @@ static void test_pids(void **state UNUSED)
     assert_int_equal(status_of(stranger), -EAGAIN);
 }
 
+/* What a process says of others: which one by its birth, what its children tell, who reaps, what others see. */
+static void test_others(void **state UNUSED)
+{
+    uint32_t slot, other;
+    int32_t pid = process(&slot), stranger = process(&other);
+    uint64_t birth = ptable_born(stranger);
+    assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { (uint64_t)stranger, 0, 0, 0, birth }), 0);
+    assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { (uint64_t)stranger, 0, 0, 0, birth + 1 }), -ESRCH);
+    assert_int_equal(SAY(slot, .op = HUB_NEW_PID, .args = { 65 }), -EINVAL);
+    assert_int_equal(SAY(slot, .op = HUB_NEW_PID, .args = { (uint64_t)-1 }), -EINVAL);
+
+    int32_t child = (int32_t)SAY(slot, .op = HUB_NEW_PID, .args = { SIGCHLD });
+    uint64_t childs = ptable_born(child);
+    uint64_t id = (uint64_t)child, options = WEXITED | WNOHANG;
+    assert_int_equal(SAY(slot, .op = HUB_WAIT, .args = { P_PID, id, options, childs }), 0);
+    assert_int_equal(SAY(slot, .op = HUB_CHILD_EXIT, .args = { id, 3 << 8 }), 0);
+    assert_int_equal(SAY(slot, .op = HUB_WAIT, .args = { P_PID, id, options, childs + 1 }), -ECHILD);
+    assert_int_equal(SAY(slot, .op = HUB_WAIT, .args = { P_PID, id, options, childs }), child);
+
+    assert_int_equal(SAY(slot, .op = HUB_SUBREAPER, .args = { 0 }), 0);
+    assert_int_equal(SAY(slot, .op = HUB_SUBREAPER, .args = { 1, 1 }), 0);
+    assert_int_equal(SAY(slot, .op = HUB_SUBREAPER, .args = { 0 }), 1);
+    assert_int_equal(ptable_get_subreaper(stranger), 0);
+
+    struct ptable_view view;
+    assert_int_equal(SAY(slot, .op = HUB_VIEW, .args = { 30000 }), -ESRCH);
+    assert_int_equal(ptable_set_label(pid, "/bin/x\0x\0x", 11), 0);
+    assert_int_equal(SAY(other, .op = HUB_VIEW, .args = { (uint64_t)pid }), 0);
+    assert_int_equal(g_slots[other].out.reply.size, sizeof(view) + 11);
+    memcpy(&view, g_slots[other].out.data, sizeof(view));
+    assert_int_equal(view.parent, ROOT);
+    assert_memory_equal(g_slots[other].out.data + sizeof(view), "/bin/x\0x\0x", 11);
+    assert_int_equal(SAY(other, .op = HUB_NEXT_PID, .args = { (uint64_t)pid }), pid);
+}
+
 /* Whoever starts it: a child has a ticket for the enclave that its parent named, and gets nothing before it used it. */
 static void test_proof(void **state UNUSED)
 {
@@ -508,7 +543,7 @@ int main(void)
     ptable_init(64);
 #define T(name) cmocka_unit_test_setup_teardown(name, start, finish)
     const struct CMUnitTest tests[] = {
-        T(test_signals), T(test_pids), T(test_proof), T(test_started), T(test_ends_while_starting), T(test_lost), T(test_cancel),
+        T(test_signals), T(test_pids), T(test_others), T(test_proof), T(test_started), T(test_ends_while_starting), T(test_lost), T(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
