@@ -1,7 +1,7 @@
-"""A TLS server with Python's ssl: python3 tls_server.py [PORT]
+r"""A TLS server with Python's ssl: python3 tls_server.py [PORT]
 
 Certificate and key are cert.pem and key.pem here. Made for trying out, so:
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \\
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
         -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem
 The enclave protects the code and what the key is used for, not the file that it is read from: whoever can read key.pem has the key.
 """
