@@ -68,6 +68,8 @@ struct item {
     int handle;                     /* of the file; own_handle: a copy, since it is watched twice */
     bool own_handle;
     uint32_t slot, generation;
+    uint64_t answer; /* the last one of the host's that named it, */
+    uint32_t place;  /* and where in it it was given */
     struct item *changed_next;
     struct item *next, *watch_next; /* in the instance's bucket; in g_epoll's */
     bool ready;                     /* on the ready list; with ready_lock */
@@ -83,6 +85,7 @@ struct epoll {
     struct item *changed;
     struct item **slots;
     uint32_t slot_count, slot_hint, generation; /* no slot below the hint is free */
+    uint64_t answers; /* of the host so far */
     struct lock ready_lock;
     struct item *ready_first, *ready_last;
     struct waitq queue; /* waiting threads and outer instances */
@@ -551,19 +554,32 @@ static uint32_t harvest(struct epoll *epoll, struct epoll_event *out, uint32_t m
     return found;
 }
 
-/* The host's word: of an item that is still there, what it is watched for. The mutex is held. */
+/* The host's word: of an item that is still there, what it is watched for; of each once, as programs rely on. One that
+ * has a queue too goes on the ready list, which *ret_ready says: it may have been found there already. The mutex is
+ * held. */
 static uint32_t host_harvest(struct epoll *epoll, const struct ocall_epoll_event *events,
-                             uint32_t count, struct epoll_event *out, uint32_t max)
+                             uint32_t count, struct epoll_event *out, uint32_t max, bool *ret_ready)
 {
     uint32_t found = 0;
+    epoll->answers++;
     for (uint32_t k = 0; k < count && found < max; k++) {
         uint32_t slot = (uint32_t)events[k].token, generation = (uint32_t)(events[k].token >> 32);
         struct item *item = slot < epoll->slot_count ? epoll->slots[slot] : NULL;
         if (!item || item->generation != generation || item->rests)
             continue;
         uint32_t now = events[k].events & (item->events | POLL_ALWAYS_BITS);
-        if (now)
+        if (!now)
+            continue;
+        if (item->queued) {
+            ready_push(item);
+            *ret_ready = true;
+        } else if (item->answer == epoll->answers) {
+            out[item->place].events |= now;
+        } else {
+            item->answer = epoll->answers;
+            item->place = found;
             give(item, now, &out[found++]);
+        }
     }
     return found;
 }
@@ -615,8 +631,11 @@ static int wait_once(struct epoll *epoll, struct epoll_event *out, uint32_t max,
     if (host) {
         mutex_take(&epoll->mutex);
         epoll->host_waiters--;
+        bool first = !found, ready = false;
         if (ret > 0)
-            found += host_harvest(epoll, events, (uint32_t)ret, out + found, max - found);
+            found += host_harvest(epoll, events, (uint32_t)ret, out + found, max - found, &ready);
+        if (ready && first)
+            found += harvest(epoll, out + found, max - found);
         mutex_drop(&epoll->mutex);
     }
     *ret_found = found;

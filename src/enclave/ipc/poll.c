@@ -19,11 +19,13 @@ static int look(struct poll_entry *entries, uint32_t count, bool wait, struct oc
     for (uint32_t i = 0; i < count; i++) {
         struct poll_entry *e = &entries[i];
         e->revents = 0;
+        e->by_host = false;
         if (!e->file)
             continue;
         const struct file_ops *ops = e->file->ops;
         int handle = ops->host_handle ? ops->host_handle(e->file) : -1;
         if (handle >= 0) {
+            e->by_host = true;
             fds[host++] = (struct ocall_pollfd){ .handle = handle, .events = (uint16_t)e->events };
             if (!ops->two_sources)
                 continue;
@@ -41,14 +43,14 @@ static int look(struct poll_entry *entries, uint32_t count, bool wait, struct oc
     return ready;
 }
 
-/* The handles are those of look(): a file that has one keeps it. */
+/* The handles are those of look(): a file may have got one meanwhile. */
 static int take_host(struct poll_entry *entries, uint32_t count, const struct ocall_pollfd *fds)
 {
     int ready = 0;
     uint32_t host = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct poll_entry *e = &entries[i];
-        if (!e->file || !e->file->ops->host_handle || e->file->ops->host_handle(e->file) < 0)
+        if (!e->by_host)
             continue;
         bool was = e->revents != 0;
         e->revents |= fds[host++].revents;

@@ -15,6 +15,7 @@ struct poll_entry {
     struct file *file; /* referenced by the caller; NULL: skipped */
     uint32_t events;   /* EPOLL* wanted */
     uint32_t revents;  /* out */
+    bool by_host;      /* its host handle is among those asked */
     struct waiter waiter;
 };
 

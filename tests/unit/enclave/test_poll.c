@@ -468,6 +468,79 @@ static void test_epoll_host(void **state UNUSED)
     close(host[1]);
 }
 
+/* One wait names what is ready once (ep_send_events()): who frees it at the first event must not meet it again. */
+static void test_epoll_once(void **state UNUSED)
+{
+    struct epoll_event events[8];
+    int host[2];
+    assert_int_equal(pipe(host), 0);
+    int fd = install_host(host[0]);
+    assert_int_equal(write(host[1], "x", 1), 1);
+    assert_int_equal(control(g_ep, EPOLL_CTL_ADD, fd, EPOLLIN, 9), 0);
+    g_thr_epoll_twice = true;
+    for (int timeout = 0; timeout <= 5000; timeout += 5000) {
+        assert_int_equal(wait_ep(g_ep, events, 8, timeout), 1);
+        assert_int_equal(events[0].events, EPOLLIN);
+        assert_int_equal(events[0].data.u64, 9);
+    }
+    g_thr_epoll_twice = false;
+    fd_close(fd);
+    close(host[0]);
+    close(host[1]);
+}
+
+/* An instance in an instance is ready here and at the host. */
+static void test_epoll_once_nested(void **state UNUSED)
+{
+    struct epoll_event events[8];
+    int host[2];
+    assert_int_equal(pipe(host), 0);
+    int fd = install_host(host[0]), inner = (int)CALL(sys_epoll_create1, NUM(0));
+    assert_int_equal(control(inner, EPOLL_CTL_ADD, fd, EPOLLIN, 1), 0);
+    assert_int_equal(control(inner, EPOLL_CTL_ADD, g_pipe[0], EPOLLIN, 2), 0);
+    assert_int_equal(control(g_ep, EPOLL_CTL_ADD, inner, EPOLLIN, 3), 0);
+    assert_int_equal(wait_ep(g_ep, events, 8, 0), 0);
+    /* By the host alone, by both, here alone. */
+    for (int round = 0; round < 3; round++) {
+        char c;
+        if (round == 0)
+            assert_int_equal(write(host[1], "x", 1), 1);
+        if (round == 1)
+            put(g_pipe[1]);
+        if (round == 2)
+            assert_int_equal(read(host[0], &c, 1), 1);
+        for (int timeout = 0; timeout <= 5000; timeout += 5000) {
+            int64_t got = wait_ep(g_ep, events, 8, timeout);
+            if (got != 1 || events[0].data.u64 != 3)
+                fail_msg("round %d, timeout %d: %ld events", round, timeout, got);
+        }
+    }
+    get(g_pipe[0]);
+    assert_int_equal(wait_ep(g_ep, events, 8, 0), 0);
+    fd_close(inner);
+    fd_close(fd);
+    close(host[0]);
+    close(host[1]);
+}
+
+/* The host has no instance to give at first, and then, in the middle of a call: whose events are whose stays. */
+static void test_poll_late_handle(void **state UNUSED)
+{
+    int host[2];
+    assert_int_equal(pipe(host), 0);
+    assert_int_equal(write(host[1], "x", 1), 1);
+    int fd = install_host(host[0]);
+    struct pollfd fds[2] = { { g_ep, POLLIN, 0 }, { fd, POLLIN, 0 } };
+    g_thr_epoll_refused = 1;
+    assert_int_equal(CALL(sys_poll, PTR(fds), NUM(2), NUM(0)), 1);
+    g_thr_epoll_refused = 0;
+    assert_int_equal(fds[0].revents, 0);
+    assert_int_equal(fds[1].revents, POLLIN);
+    fd_close(fd);
+    close(host[0]);
+    close(host[1]);
+}
+
 /* Added while somebody waits. */
 static void add_later(void *arg)
 {
@@ -611,6 +684,9 @@ int main(void)
         EPOLL(test_close_removes),
         EPOLL(test_nested),
         EPOLL(test_epoll_host),
+        EPOLL(test_epoll_once),
+        EPOLL(test_epoll_once_nested),
+        EPOLL(test_poll_late_handle),
         EPOLL(test_add_while_waiting),
         EPOLL(test_ping_pong),
         EPOLL(test_signals_interrupt),

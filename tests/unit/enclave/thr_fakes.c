@@ -58,6 +58,8 @@ uint64_t g_thr_parks, g_thr_interrupts, g_thr_clock_calls;
 int64_t g_thr_clock_skew;
 bool g_thr_park_returns_at_once, g_thr_clock_lies;
 int64_t g_thr_poll_lie;
+bool g_thr_epoll_twice;
+int g_thr_epoll_refused;
 int g_thr_audit_event;
 char g_thr_audit_path[64];
 
@@ -235,9 +237,10 @@ static int64_t wait_epoll(uint64_t index, int epoll, uint64_t max, uint64_t dead
         n = epoll_wait(epoll, events, max < 64 ? (int)max : 64, deadline == 0 ? 0 : 1);
     } while (n == 0 && deadline != 0 && !__atomic_exchange_n(event_of(index), 0, __ATOMIC_SEQ_CST) &&
              (deadline == OCALL_NEVER || now(CLOCK_MONOTONIC) < deadline));
-    for (int i = 0; i < n; i++)
-        out[i] = (struct ocall_epoll_event){ events[i].data.u64, events[i].events, 0 };
-    return n;
+    int times = g_thr_epoll_twice && (uint64_t)n * 2 <= max ? 2 : 1;
+    for (int i = 0; i < n * times; i++)
+        out[i] = (struct ocall_epoll_event){ events[i / times].data.u64, events[i / times].events, 0 };
+    return n * times;
 }
 
 static pthread_mutex_t g_alarm_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -313,7 +316,10 @@ int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1,
             return g_thr_poll_lie;
         }
         return poll_host(thread->index, a0, a1);
-    case OCALL_EPOLL_CREATE: return epoll_create1(EPOLL_CLOEXEC);
+    case OCALL_EPOLL_CREATE:
+        if (g_thr_epoll_refused && g_thr_epoll_refused--)
+            return -EMFILE;
+        return epoll_create1(EPOLL_CLOEXEC);
     case OCALL_EPOLL_CHANGE: return change_epoll((int)a0, a1);
     case OCALL_EPOLL_WAIT:
         __atomic_fetch_add(&g_thr_parks, 1, __ATOMIC_RELAXED);

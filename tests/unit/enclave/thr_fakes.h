@@ -48,6 +48,8 @@ extern bool g_thr_park_returns_at_once; /* a host that never sleeps */
 extern uint64_t g_thr_clock_calls;
 extern bool g_thr_clock_lies;  /* OCALL_CLOCK answers anything */
 extern int64_t g_thr_poll_lie; /* not 0: what OCALL_POLL returns, all events set */
+extern bool g_thr_epoll_twice; /* OCALL_EPOLL_WAIT gives each event twice */
+extern int g_thr_epoll_refused; /* so many OCALL_EPOLL_CREATE fail */
 
 /* The last audit line. */
 extern int g_thr_audit_event;
