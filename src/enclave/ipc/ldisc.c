@@ -540,8 +540,8 @@ static void pump(struct ldisc *l)
         if (room <= 0) {
             if (!has_l(l, ICANON) || l->line_end != l->in_tail)
                 return;
-            if (room < 0)
-                l->in_head--;
+            if (room < 0) /* one too many, with PARMRK perhaps more */
+                l->in_head = l->in_tail + LDISC_IN - 1;
         }
         type(l, l->wire[l->wire_head++ % LDISC_WIRE]);
     }
