@@ -55,7 +55,7 @@ def module_suite(module, group):
         ignored = ["-u", "network"]
     network = ["--listen", "*", "--connect", "*"] if group == "servers" else []
     return Suite(module, [PYTHON, "-m", "test", "-v", *ignored, module], {},
-                 ["--merge", "python3.11", "--processes", "256", "--threads", "48", "--heap", "1G", *network],
+                 ["--merge", "python3.11", "--merge", "dash", "--processes", "256", "--threads", "48", "--heap", "1G", *network],
                  parse_cpython_alone, group)
 
 
