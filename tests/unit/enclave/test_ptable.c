@@ -629,14 +629,185 @@ static void test_terminal(void **state UNUSED)
     assert_int_equal(ptable_set_tty_pgrp(ROOT, ROOT), 0);
 }
 
+/* A session whose leader has a terminal, with one job in the foreground and one in the background. */
+static struct {
+    int32_t leader, fore, back, other;
+    struct ptable_tty tty;
+} g_session;
+
+static int session(void **state)
+{
+    clear(state);
+    int32_t leader = born(ROOT);
+    assert_int_equal(ptable_setsid(leader), leader);
+    g_session.tty = (struct ptable_tty){ .number = 3 };
+    ptable_tty_opened(leader, &g_session.tty);
+    assert_int_equal(ptable_tty_number(leader), 3);
+    g_session.leader = leader;
+    g_session.fore = born(leader);
+    g_session.back = born(leader);
+    g_session.other = born(ROOT);
+    assert_int_equal(ptable_setpgid(leader, g_session.fore, 0), 0);
+    assert_int_equal(ptable_setpgid(leader, g_session.back, 0), 0);
+    assert_int_equal(ptable_tty_set_pgrp(leader, &g_session.tty, g_session.fore), 0);
+    g_told_count = 0;
+    return 0;
+}
+
+static int no_session(void **state UNUSED)
+{
+    ptable_tty_gone(&g_session.tty);
+    return 0;
+}
+
+static void test_tty_taken(void **state UNUSED)
+{
+    struct ptable_tty other = { .number = 4 }, *tty = &g_session.tty;
+    int32_t lonely = born(ROOT), child = born(g_session.leader);
+    assert_int_equal(ptable_setsid(lonely), lonely);
+    assert_int_equal(ptable_tty_number(ROOT), PTABLE_TTY_HOST);
+    assert_int_equal(ptable_tty_number(child), 3); /* inherited */
+    assert_int_equal(ptable_tty_number(lonely), PTABLE_TTY_NONE);
+    assert_int_equal(ptable_tty_number(31000), PTABLE_TTY_NONE);
+    /* Opening takes what is free, and only once, and only for a leader. */
+    ptable_tty_opened(lonely, tty);
+    assert_int_equal(ptable_tty_number(lonely), PTABLE_TTY_NONE);
+    ptable_tty_opened(child, &other);
+    ptable_tty_opened(g_session.leader, &other);
+    assert_int_equal(other.sid, 0);
+    const struct {
+        const char *name;
+        int32_t self;
+        struct ptable_tty *tty;
+        bool steal;
+        int want;
+    } rows[] = {
+        { "its own", g_session.leader, tty, false, 0 },
+        { "no leader", child, &other, false, -EPERM },
+        { "has one", g_session.leader, &other, false, -EPERM },
+        { "has the host's", ROOT, &other, false, -EPERM },
+        { "another session's", lonely, tty, false, -EPERM },
+        { "nobody", 31000, &other, false, -EPERM },
+        { "stolen", lonely, tty, true, 0 },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int got = ptable_tty_set(rows[i].self, rows[i].tty, rows[i].steal);
+        if (got != rows[i].want)
+            fail_msg("%s: got %d, want %d", rows[i].name, got, rows[i].want);
+    }
+    assert_int_equal(ptable_tty_number(child), PTABLE_TTY_NONE);
+    assert_int_equal(ptable_tty_get(lonely, tty, true, false), lonely);
+    assert_int_equal(ptable_tty_get(lonely, tty, false, false), lonely);
+    ptable_tty_gone(tty);
+    assert_int_equal(ptable_tty_number(lonely), PTABLE_TTY_NONE);
+    assert_int_equal(ptable_tty_get(ROOT, tty, true, true), -ENOTTY);
+}
+
+static void test_tty_groups(void **state UNUSED)
+{
+    struct ptable_tty *tty = &g_session.tty;
+    const struct {
+        const char *name;
+        int32_t self, pgid;
+        int want;
+    } rows[] = {
+        { "negative", g_session.leader, -1, -EINVAL },
+        { "no group", g_session.leader, 31000, -ESRCH },
+        { "another session's group", g_session.leader, ROOT, -EPERM },
+        { "another session", ROOT, g_session.fore, -ENOTTY },
+        { "a job", g_session.back, g_session.back, 0 },
+        { "back", g_session.leader, g_session.fore, 0 },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int got = ptable_tty_set_pgrp(rows[i].self, tty, rows[i].pgid);
+        if (got != rows[i].want)
+            fail_msg("%s: got %d, want %d", rows[i].name, got, rows[i].want);
+    }
+    assert_int_equal(ptable_tty_get(g_session.back, tty, false, false), g_session.fore);
+    assert_int_equal(ptable_tty_get(ROOT, tty, false, false), -ENOTTY);
+    assert_int_equal(ptable_tty_get(ROOT, tty, false, true), g_session.fore);
+    ptable_tty_signal(tty, SIGINT);
+    assert_true(told(g_session.fore, SIGINT) && g_told_count == 1);
+    assert_int_equal(g_told[0].info.code, 0x80 /* SI_KERNEL */);
+}
+
+static void test_tty_background(void **state UNUSED)
+{
+    int32_t orphan = born(g_session.back);
+    assert_int_equal(ptable_setpgid(g_session.back, orphan, 0), 0);
+    const struct {
+        const char *name;
+        int32_t self;
+        int signal;
+        bool ignored;
+        int want;
+        int32_t told;
+    } rows[] = {
+        { "foreground", g_session.fore, SIGTTIN, false, 0, 0 },
+        { "no session of its", ROOT, SIGTTIN, false, 0, 0 },
+        { "reads", g_session.back, SIGTTIN, false, -512 /* ERESTARTSYS */, g_session.back },
+        { "reads, ignoring", g_session.back, SIGTTIN, true, -EIO, 0 },
+        { "writes", g_session.back, SIGTTOU, false, -512, g_session.back },
+        { "writes, ignoring", g_session.back, SIGTTOU, true, 0, 0 },
+        { "the leader", g_session.leader, SIGTTIN, false, -EIO, 0 }, /* nobody could let it go on */
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_told_count = 0;
+        int got = ptable_tty_check(rows[i].self, &g_session.tty, rows[i].signal, rows[i].ignored);
+        if (got != rows[i].want)
+            fail_msg("%s: got %d, want %d", rows[i].name, got, rows[i].want);
+        if (g_told_count != (rows[i].told != 0) || (rows[i].told && !told(rows[i].told, rows[i].signal)))
+            fail_msg("%s: %u signals", rows[i].name, g_told_count);
+    }
+    ptable_exit(g_session.back, 0, 0, 0);
+    assert_int_equal(ptable_tty_check(orphan, &g_session.tty, SIGTTIN, false), -EIO);
+}
+
+/* The three ways to lose it, and who is told. */
+static void test_tty_lost(void **state UNUSED)
+{
+    struct ptable_tty *tty = &g_session.tty;
+    int32_t fore = g_session.fore, back = g_session.back, leader = g_session.leader;
+    assert_int_equal(ptable_tty_leave(back, tty), 0); /* only for itself */
+    assert_int_equal(ptable_tty_number(back), PTABLE_TTY_NONE);
+    assert_int_equal(g_told_count, 0);
+    assert_int_equal(ptable_tty_leave(back, tty), -ENOTTY);
+    assert_int_equal(ptable_tty_leave(leader, tty), 0);
+    assert_true(told(fore, SIGHUP) && told(fore, SIGCONT) && g_told_count == 2);
+    assert_int_equal(ptable_tty_number(fore), PTABLE_TTY_NONE);
+    assert_int_equal(tty->sid, 0);
+
+    ptable_tty_opened(leader, tty);
+    assert_int_equal(ptable_tty_set_pgrp(leader, tty, fore), 0);
+    g_told_count = 0;
+    ptable_tty_hangup(tty); /* the leader alone; then, when it ends, who was in the foreground */
+    assert_true(told(leader, SIGHUP) && told(leader, SIGCONT) && g_told_count == 2);
+    assert_int_equal(ptable_tty_number(leader), PTABLE_TTY_NONE);
+    g_told_count = 0;
+    ptable_exit(leader, 1, 0, 0);
+    assert_true(told(fore, SIGHUP) && told(fore, SIGCONT) && !told(back, SIGHUP));
+}
+
+static void test_tty_leader_ends(void **state UNUSED)
+{
+    ptable_exit(g_session.leader, 0, 0, 0);
+    assert_true(told(g_session.fore, SIGHUP) && !told(g_session.fore, SIGCONT));
+    assert_false(told(g_session.back, SIGHUP));
+    assert_int_equal(ptable_tty_number(g_session.fore), PTABLE_TTY_NONE);
+    assert_int_equal(g_session.tty.sid, 0);
+    assert_int_equal(g_session.tty.pgrp, 0);
+}
+
 int main(void)
 {
+#define S(name) cmocka_unit_test_setup_teardown(name, session, no_session)
 #define T(name) cmocka_unit_test_setup(name, clear)
     const struct CMUnitTest tests[] = {
         T(test_unborn),
         T(test_life),  T(test_child_info), T(test_wait_which), T(test_times), T(test_orphans),
         T(test_exit_signal), T(test_subreaper), T(test_births), T(test_view), T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
         T(test_kill_many), T(test_kill_alone), T(test_groups), T(test_terminal),
+        S(test_tty_taken), S(test_tty_groups), S(test_tty_background), S(test_tty_lost), S(test_tty_leader_ends),
         T(test_stopped), T(test_orphaned_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -21,6 +22,7 @@
 #include "arch/thread.h"
 #include "ipc/pipe.h"
 #include "ipc/poll.h"
+#include "ipc/pty.h"
 #include "mm/vma.h"
 #include "process/process.h"
 #include "tree/attest.h"
@@ -545,16 +547,14 @@ static void flight_body(int type)
     CHECK_EQ(send_fd(g_fds[0], "pipe", pipes[1]), 4, "send");
     CHECK_EQ(send_fd(g_fds[0], "self", g_fds[0]), 4, "send");
     CHECK_EQ(send_fd(g_fds[0], "file", trusted), 4, "send");
-    if (type != SOCK_STREAM)
-        CHECK_EQ(WRITE(g_fds[0], "last"), 4, "write");
+    CHECK_EQ(WRITE(g_fds[0], "last"), 4, "write");
     CHECK_EQ(SYS(close, U(pipes[1])), 0, "close");
     start_b(1, true);
     SAYS(READ(g_fds[1], type == SOCK_STREAM ? 5 : 100), "first");
     int64_t writer = receive_fd(g_fds[1], "pipe"), self = receive_fd(g_fds[1], "self"),
             file = receive_fd(g_fds[1], "file");
     CHECK(writer >= 0 && self >= 0 && file >= 0, "%lld %lld %lld", (long long)writer, (long long)self, (long long)file);
-    if (type != SOCK_STREAM)
-        SAYS(READ(g_fds[1], 100), "last");
+    SAYS(READ(g_fds[1], 100), "last");
     CHECK_EQ(WRITE(self, "by itself"), 9, "write");
     SAYS(READ(g_fds[1], 100), "by itself");
     CHECK_EQ(WRITE(writer, "through"), 7, "write");
@@ -893,6 +893,149 @@ static void fifo_body(void)
     CHECK_EQ(READ(in, 100), 0, "it has ended");
 }
 
+/* --- terminals ---------------------------------------------------------------------------------- */
+
+static int64_t g_master, g_program;
+
+static void type_late(void)
+{
+    as(1);
+    CHECK_EQ(WRITE(g_master, "typed\n"), 6, "type");
+}
+
+static void read_output(void)
+{
+    as(1);
+    CHECK(READ(g_master, sizeof(g_buf)) > 0, "output");
+}
+
+static int64_t open_terminal(void)
+{
+    static uint64_t actions[4096]; /* default dispositions */
+    int zero = 0;
+    uint32_t number = 99;
+    char name[30], link[30], path[30] = "";
+    struct stat at, here;
+    g_process.actions = (void *)actions;
+    g_master = SYS(open, U("/dev/ptmx"), O_RDWR | O_NOCTTY, 0);
+    CHECK_EQ(SYS(ioctl, U(g_master), TIOCGPTN, U(&number)), 0, "number");
+    snprintf(name, sizeof(name), "/dev/pts/%u", number);
+    CHECK_EQ(SYS(open, U(name), O_RDWR | O_NOCTTY, 0), -EIO, "locked");
+    CHECK_EQ(SYS(ioctl, U(g_master), TIOCSPTLCK, U(&zero)), 0, "unlock");
+    g_program = SYS(open, U(name), O_RDWR | O_NOCTTY, 0);
+    CHECK(g_program >= 0, "%s: %lld", name, (long long)g_program);
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", (int)g_program);
+    CHECK_EQ(SYS(readlink, U(link), U(path), sizeof(path) - 1), strlen(name), "its name");
+    CHECK(strcmp(path, name) == 0, "%s", path);
+    CHECK_EQ(SYS(stat, U(name), U(&at)), 0, "stat");
+    CHECK_EQ(SYS(fstat, U(g_program), U(&here)), 0, "fstat");
+    CHECK(at.st_ino == here.st_ino && at.st_dev == here.st_dev && at.st_rdev == (136u << 8 | number), "stat");
+    return number;
+}
+
+static void terminal_body(void)
+{
+    struct winsize size = { 24, 80, 0, 0 };
+    uint8_t termios[36];
+    int peer, count = 0;
+    start(1);
+    int64_t number = open_terminal();
+    CHECK(is_shared((int)g_master) && is_shared((int)g_program), "the hub's");
+    start_b(1, true);
+    CHECK_EQ(WRITE(g_program, "out\n"), 4, "write");
+    CHECK_EQ(SYS(ioctl, U(g_program), TIOCSWINSZ, U(&size)), 0, "size");
+    as(1);
+    SAYS(READ(g_master, 100), "out\r\n");
+    memset(&size, 0, sizeof(size));
+    CHECK_EQ(SYS(ioctl, U(g_master), TIOCGWINSZ, U(&size)), 0, "size");
+    CHECK_EQ(size.ws_col, 80, "size");
+    as(2);
+    CHECK_EQ(READ(g_program, 100), -512 /* ERESTARTSYS */, "a signal while it waits");
+    g_meanwhile = type_late;
+    SAYS(READ(g_program, 100), "typed\n");
+    g_meanwhile = NULL;
+    CHECK_EQ(SYS(fcntl, U(g_program), F_SETFL, O_NONBLOCK), 0, "F_SETFL");
+    CHECK_EQ(READ(g_program, 100), -EAGAIN, "nothing");
+    int64_t full = SYS(write, U(g_program), U(g_much), 100000);
+    CHECK(full > 10000 && full < 20000, "not all: %lld", (long long)full);
+    CHECK_EQ(WRITE(g_program, "x"), -EAGAIN, "full");
+    CHECK_EQ(SYS(fcntl, U(g_program), F_SETFL, 0), 0, "F_SETFL");
+    CHECK_EQ(WRITE(g_program, "x"), -512, "a signal while it is full");
+    g_meanwhile = read_output;
+    CHECK_EQ(SYS(write, U(g_program), U(g_much), 20000), 20000, "all of it");
+    g_meanwhile = NULL;
+    type_late();
+    CHECK_EQ(SYS(ioctl, U(g_program), FIONREAD, U(&count)), 0, "FIONREAD");
+    CHECK_EQ(count, 6, "FIONREAD");
+    /* Not by lines, VMIN 0: what is there. */
+    CHECK_EQ(SYS(ioctl, U(g_program), 0x5401 /* TCGETS */, U(termios)), 0, "TCGETS");
+    memset(termios, 0, 16);
+    termios[17 + 6] = 0;
+    CHECK_EQ(SYS(ioctl, U(g_program), 0x5402 /* TCSETS */, U(termios)), 0, "TCSETS");
+    SAYS(READ(g_program, 100), "typed\n");
+    CHECK_EQ(READ(g_program, 100), 0, "nothing, without waiting");
+    CHECK_EQ(SYS(ioctl, U(g_program), 0x5499, 0), -ENOTTY, "what there is not");
+    CHECK_EQ(SYS(ioctl, U(g_program), TIOCGPTPEER, O_RDWR), -EIO, "no master");
+    peer = (int)SYS(ioctl, U(g_master), TIOCGPTPEER, O_RDWR | O_NOCTTY);
+    CHECK(peer >= 0 && is_shared(peer), "peer: %d", peer);
+    CHECK_EQ(SYS(fchmod, U(peer), 0600), 0, "fchmod");
+    CHECK_EQ(SYS(close, U(peer)), 0, "close");
+    /* The other process lets go of its ends. */
+    as(2);
+    end_b();
+    as(1);
+    CHECK(READ(g_master, sizeof(g_buf)) > 0, "what is left");
+    CHECK_EQ(SYS(close, U(g_program)), 0, "close");
+    while (count >= 0)
+        count = (int)READ(g_master, sizeof(g_buf));
+    CHECK_EQ(count, -EIO, "nobody is there");
+    char name[30];
+    snprintf(name, sizeof(name), "/dev/pts/%d", (int)number);
+    as(0); /* the root's program finds it too */
+    int64_t found = SYS(open, U(name), O_RDWR | O_NOCTTY, 0);
+    CHECK(found >= 0, "the root's: %lld", (long long)found);
+    as(1);
+    CHECK_EQ(SYS(close, U(g_master)), 0, "close");
+    as(0);
+    CHECK_EQ(READ(found, 10), 0, "hung up");
+    CHECK_EQ(WRITE(found, "x"), -EIO, "hung up");
+    CHECK_EQ(SYS(open, U(name), O_RDWR | O_NOCTTY, 0), -ENOENT, "gone");
+}
+
+/* What no library OS would ask. */
+static void hostile_terminal_body(void)
+{
+    start(1);
+    (void)open_terminal();
+    struct file *file = fd_get((int)g_program);
+    uint64_t handle = (uint64_t)remote_handle(file);
+    file_unref(file);
+    static const uint64_t odd[] = { 0, 1, 255, 256, UINT32_MAX, 1ull << 32, UINT64_MAX, 1ull << 63 };
+    uint8_t reply[HUB_DATA_MAX];
+    for (uint64_t what = 0; what < 16; what++) {
+        for (size_t i = 0; i < ARRAY_SIZE(odd) * ARRAY_SIZE(odd); i++) {
+            struct hub_ask a = { .op = HUB_FILE_FIRST + REMOTE_TTY,
+                                 .args = { handle, what, odd[i % ARRAY_SIZE(odd)],
+                                           odd[i / ARRAY_SIZE(odd)], odd[i % 3] },
+                                 .data = reply,
+                                 .size = (uint32_t)(i % 2 ? PTY_ARG : i),
+                                 .reply = reply,
+                                 .room = sizeof(reply) };
+            int64_t ret = hub_ask_blocking(&a);
+            CHECK(what < TTY_STAT || ret <= (int64_t)odd[5], "%lu: %lld", (unsigned long)what, (long long)ret);
+        }
+    }
+    CHECK_EQ(SYS(pipe2, U(g_fds), 0), 0, "pipe");
+    start_b(1, true);
+    file = fd_get(g_fds[0]);
+    struct hub_ask pipe = { .op = HUB_FILE_FIRST + REMOTE_TTY,
+                            .args = { (uint64_t)remote_handle(file), TTY_TAKE, 10, 0, 0 } };
+    CHECK_EQ(hub_ask(&pipe), -ENOTTY, "no terminal");
+    file_unref(file);
+    pipe.args[0] = 4711;
+    CHECK_EQ(hub_ask(&pipe), -EBADF, "no file");
+}
+
 static void sendfile_body(void)
 {
     start(1);
@@ -1197,6 +1340,8 @@ BODY(epoll)
 BODY(socket)
 BODY(eventfd)
 BODY(rights)
+BODY(terminal)
+BODY(hostile_terminal)
 BODY(flight_stream)
 BODY(flight_packets)
 BODY(carry)
@@ -1229,7 +1374,7 @@ int main(void)
         cmocka_unit_test(test_listen_child),  cmocka_unit_test(test_flight_stream),
         cmocka_unit_test(test_flight_packets), cmocka_unit_test(test_carry), cmocka_unit_test(test_ring),
         cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
-        cmocka_unit_test(test_fifo),
+        cmocka_unit_test(test_fifo), cmocka_unit_test(test_terminal), cmocka_unit_test(test_hostile_terminal),
         cmocka_unit_test(test_scratch),       cmocka_unit_test(test_sendfile),     cmocka_unit_test(test_shm),
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),
