@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/manifest_view.h"
+#include "core/net_rule.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -67,6 +68,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sum += read_string(&v, v.env[i].name) + read_string(&v, v.env[i].value);
     for (uint32_t i = 0; i < v.entry_count; i++)
         sum += read_string(&v, v.entries[i].execfn) + v.files[v.entries[i].executable].size;
+    for (uint32_t i = 0; i < v.net_count; i++) {
+        char text[NET_TEXT_MAX];
+        size_t length = net_rule_text(&v.net[i], text);
+        must(length < NET_TEXT_MAX && text[length] == '\0' && strlen(text) == length);
+        sum += length;
+    }
     must(sum > 0);
     free(copy);
     return 0;

@@ -135,7 +135,12 @@ static void add_process(struct cascade_node *n, const struct built_node *b)
         n->env[i].name = strndup(b->env[i], strcspn(b->env[i], "="));
         n->env[i].value = strdup(equals ? equals + 1 : "");
     }
-    if (!n->args || !n->env)
+    while (b->net && b->net[n->net_count])
+        n->net_count++;
+    n->net = calloc(n->net_count + 1, sizeof(*n->net));
+    for (size_t i = 0; n->net && i < n->net_count; i++)
+        n->net[i] = strdup(b->net[i]);
+    if (!n->args || !n->env || !n->net)
         abort();
 }
 

@@ -32,7 +32,8 @@ static const struct built_file table[] = {
 };
 static const char *const args[] = { "program", "a b", "\xff", "", NULL };
 static const char *const env[] = { "A=1", "B", "C=\xff", "D=", NULL };
-static const struct built_node node = { .args = args, .env = env, .cwd = "/data", .uid = 1000 };
+static const char *const net[] = { "connect 10.0.0.0/8:443", "listen tcp *:80", NULL };
+static const struct built_node node = { .args = args, .env = env, .net = net, .cwd = "/data", .uid = 1000 };
 
 static struct cascade *build(void)
 {
@@ -66,6 +67,8 @@ static void test_round_trip(void **state UNUSED)
     assert_string_equal(n->args[2], "\xff");
     assert_string_equal(n->env[2].value, "\xff");
     assert_int_equal(n->env[1].policy, MANIFEST_ENV_HOST);
+    assert_int_equal(n->net_count, 2);
+    assert_string_equal(n->net[1], "listen tcp *:80");
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         const struct cascade_file *f = cascade_find(n, table[i].path);
         const struct cascade_file *was = cascade_find(&a->nodes[0], table[i].path);
@@ -147,6 +150,11 @@ static const struct {
     { "argument object", "{\"hex\": \"ff\"}", "{\"hex\": \"ff\", \"a\": 1}", "element 2",
       -EBADMSG },
     { "too many threads", "\"threads\": 4", "\"threads\": 1025", "threads: 1025", -EBADMSG },
+    { "net rule of nothing", "listen tcp *:80", "listen sctp *:80",
+      "nodes[0].net: 'listen sctp *:80' is no network rule", -EBADMSG },
+    { "net rule otherwise", "listen tcp *:80", "listen tcp *:080", "'listen tcp *:080' is no network", -EBADMSG },
+    { "net rules' order", "listen tcp *:80", "connect *:1", "'connect *:1' is out of order", -EBADMSG },
+    { "net rule twice", "listen tcp *:80", "connect 10.0.0.0/8:443", "repeated", -EBADMSG },
     { "bytes behind", "\"version\": 3\n}", "\"version\": 3\n}x", "line", -EBADMSG },
     { "mtime_nsec", "\"mtime\": -5", "\"mtime\": -5, \"mtime_nsec\": 1000000000", "mtime_nsec",
       -EBADMSG },

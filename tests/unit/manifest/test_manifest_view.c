@@ -13,6 +13,7 @@
 
 #include "core/manifest_leaf.h"
 #include "core/manifest_view.h"
+#include "core/net_rule.h"
 #include "manifest_builder.h"
 #include "util/fs.h"
 
@@ -43,7 +44,9 @@ static int setup(void **state)
     static struct fixture f;
     static const char *const args[] = { "program", "-x", "", NULL };
     static const char *const env[] = { "A=1", "B", "C=", NULL };
-    const struct built_node node = { .args = args, .env = env, .cwd = "/data" };
+    static const char *const net[] = { "connect 10.0.0.0/8:443", "connect tcp 10.0.0.1:80-90",
+                                       "listen udp [::1]:ephemeral", NULL };
+    const struct built_node node = { .args = args, .env = env, .net = net, .cwd = "/data" };
     struct err err = { 0 };
     if (manifest_build_table(table, ARRAY_SIZE(table), &node, &f.data, &f.size, &err) < 0) {
         print_error("%s\n", err.text);
@@ -134,6 +137,17 @@ static void test_records(void **state)
     assert_int_equal(v->env_count, 3);
     assert_int_equal(v->env[1].policy, MANIFEST_ENV_HOST);
     assert_string_equal(manifest_str_ptr(v, v->node->cwd), "/data");
+
+    /* By action first: what is listened at stands before. */
+    assert_int_equal(v->net_count, 3);
+    assert_int_equal(v->net[0].action, MANIFEST_NET_LISTEN);
+    assert_int_equal(v->net[0].type, MANIFEST_NET_UDP);
+    assert_int_equal(v->net[0].flags, MANIFEST_NET_EPHEMERAL);
+    assert_int_equal(v->net[0].address[15], 1);
+    assert_int_equal(v->net[1].prefix, NET_PREFIX_IPV4 + 8);
+    assert_int_equal(v->net[1].address[12], 10);
+    assert_int_equal(v->net[2].port_low, 80);
+    assert_int_equal(v->net[2].port_high, 90);
 }
 
 /* Each byte of a valid manifest replaced in turn: refused, or still a manifest that a reader can
@@ -158,6 +172,11 @@ static void walk(const struct manifest_view *v)
     for (uint32_t i = 0; i < v->env_count; i++)
         sum += strlen(manifest_str_ptr(v, v->env[i].name)) +
                strlen(manifest_str_ptr(v, v->env[i].value));
+    for (uint32_t i = 0; i < v->net_count; i++) {
+        char text[NET_TEXT_MAX];
+        sum += net_rule_text(&v->net[i], text);
+        assert_null(net_rule_wrong(&v->net[i]));
+    }
     assert_true(sum > 0);
 }
 
@@ -243,7 +262,7 @@ static void test_sizes(void **state)
 static void test_reasons(void **state)
 {
     const struct fixture *f = *state;
-    enum { CASES = 16 };
+    enum { CASES = 24 };
     for (int n = 0; n < CASES; n++) {
         CLEANUP(free_p) uint8_t *copy = malloc(f->size);
         assert_non_null(copy);
@@ -255,6 +274,7 @@ static void test_reasons(void **state)
         struct manifest_node *node = (void *)(uintptr_t)at.node;
         struct manifest_env *env = (void *)(uintptr_t)at.env;
         struct manifest_entry *entry = (void *)(uintptr_t)at.entries;
+        struct manifest_net *net = (void *)(uintptr_t)at.net;
         const char *want = "";
         switch (n) {
         case 0: h->version = MANIFEST_VERSION + 1, want = "another version"; break;
@@ -273,6 +293,14 @@ static void test_reasons(void **state)
         case 13: env[1].name = env[0].name, want = "order"; break;
         case 14: FILE_AT("/data")->dirent_count = 1u << 30, want = "listing"; break;
         case 15: node->cwd.length -= 4, want = "string"; break;
+        case 16: net[0].action = 3, want = "action"; break;
+        case 17: net[0].type = 3, want = "type of socket"; break;
+        case 18: net[1].prefix = 129, want = "prefix"; break;
+        case 19: net[1].address[13] = 1, want = "longer than its prefix"; break;
+        case 20: net[2].port_low = 91, want = "no range"; break;
+        case 21: net[0].port_high = 1, want = "ephemeral"; break;
+        case 22: net[1] = net[2], want = "rules are out of order"; break;
+        case 23: net[2].reserved = 1, want = "flags"; break;
         }
         struct manifest_view v;
         const char *reason = "accepted";
