@@ -171,6 +171,8 @@ static uint64_t up_to_rights(const struct stream *stream, uint64_t size, struct 
     struct stream_rights *first = stream->rights;
     *ret = first && first->at == stream->head ? first : NULL;
     const struct stream_rights *next = *ret ? first->next : first;
+    if (*ret && first->size < size)
+        size = first->size;
     return next && next->at - stream->head < size ? next->at - stream->head : size;
 }
 
@@ -258,12 +260,13 @@ static int make_ring(struct stream *stream)
 }
 
 /* The mutex is held. */
-static void rights_add(struct stream *stream, struct stream_rights *rights)
+static void rights_add(struct stream *stream, struct stream_rights *rights, uint32_t size)
 {
     struct stream_rights **last = &stream->rights;
     while (*last)
         last = &(*last)->next;
     rights->at = stream->tail;
+    rights->size = size;
     rights->next = NULL;
     *last = rights;
 }
@@ -308,7 +311,7 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
                 if (ret == 0 && head)
                     ring_in(stream, stream->tail, &n, HEAD);
                 if (ret == 0 && rights && *rights)
-                    rights_add(stream, TAKE_PTR(*rights));
+                    rights_add(stream, TAKE_PTR(*rights), n);
                 if (ret == 0) {
                     __atomic_store_n(&stream->tail, stream->tail + head + n, __ATOMIC_SEQ_CST);
                     done += n;
@@ -346,10 +349,14 @@ static const struct stream_rights *rights_at(const struct stream *stream, uint64
 /* How many bytes from here on come with the same descriptors, or none. */
 static uint64_t rights_until(const struct stream *stream, uint64_t at)
 {
+    uint64_t until = stream->tail;
+    for (const struct stream_rights *r = stream->rights; r && r->at <= at; r = r->next)
+        if (r->at == at)
+            return r->size;
     for (const struct stream_rights *r = stream->rights; r; r = r->next)
-        if (r->at > at)
-            return r->at - at;
-    return stream->tail - at;
+        if (r->at > at && r->at < until)
+            until = r->at;
+    return until - at;
 }
 
 /* One packet, or a piece of a stream; buf has room for the ring. Bytes of the ring, or an error. */

@@ -19,7 +19,8 @@ struct kstat;
 /* Open files on their way through a stream (SCM_RIGHTS), with the first byte that was sent with them. */
 struct stream_rights {
     struct stream_rights *next;
-    uint64_t at; /* position of that byte */
+    uint64_t at;   /* position of that byte */
+    uint64_t size; /* bytes that came with it: a read that takes the files ends there */
     uint32_t count;
     struct file *files[]; /* referenced */
 };
@@ -48,8 +49,8 @@ uint32_t stream_room(const struct stream *stream);
 int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek);
 int64_t stream_write(struct stream *stream, const void *user, uint64_t size, bool nonblock,
                      bool atomic);
-/* The same with open files. A read ends before bytes that bring others; *ret_rights: the caller's, or NULL; who takes
- * none (ret_rights NULL) closes them. A write takes *rights over, and sets it to NULL, with its first byte. */
+/* The same with open files. A read ends before bytes that bring others, and behind those that brought what it takes;
+ * *ret_rights: the caller's, or NULL; who takes none (ret_rights NULL) closes them. A write takes *rights over, and sets it to NULL, with its first byte. */
 int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, bool nonblock,
                            bool peek, struct stream_rights **ret_rights);
 int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t size, bool nonblock,

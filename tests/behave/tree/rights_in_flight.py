@@ -43,6 +43,7 @@ def in_flight(kind):
     a.send(b"plain")
     send(a, b"pipe", w)
     send(a, b"two", trusted, a.fileno())
+    a.send(b"after")
     os.close(w)
 
     def other():
@@ -51,6 +52,7 @@ def in_flight(kind):
         os.write(got[1][0], b"from the other")
         os.close(got[1][0])
         data2, (file, same) = receive(b)
+        print(b.recv(100), flush=True)
         first = os.read(file, 20) == TEXT[10:30]
         socket.socket(fileno=same).send(b"%s %s %s %d" % (data, got[0], data2, first))
 
