@@ -86,9 +86,21 @@ struct tree_region {
     uint32_t reserved;
 };
 
+/* The enclaves' own, at TREE_HINTS_AT of the region, and nothing to rely on (enclave/tree/hints.h): pages of trusted files
+ * that forked processes of one measurement needed first. */
+#define TREE_HINTS_AT   32768u
+#define TREE_HINTS      16u
+#define TREE_HINT_PAGES 126u
+struct tree_hints {
+    uint64_t key;   /* of the measurement; 0: free */
+    uint64_t count; /* of pages */
+    uint64_t pages[TREE_HINT_PAGES];
+};
+
+static_assert(TREE_HINTS_AT + TREE_HINTS * sizeof(struct tree_hints) <= TREE_REGION_HEAD, "hints");
 static_assert(sizeof(struct tree_slot_direction) == 64, "slot direction");
 static_assert(sizeof(struct tree_slot) <= TREE_SLOT_HEAD, "slot head");
-static_assert(sizeof(struct tree_region) <= TREE_REGION_HEAD, "region head");
+static_assert(sizeof(struct tree_region) <= TREE_HINTS_AT, "region head");
 
 /* A cell: what the receiver reads. */
 struct tree_cell {

@@ -1,6 +1,7 @@
 #include "mm/checkpoint.h"
 
 #include <asm/errno.h>
+#include <linux/mman.h>
 
 #include "abi/layout.h"
 #include "abi/manifest.h"
@@ -17,6 +18,7 @@
 #include "mm/vma.h"
 #include "thread/lock.h"
 #include "thread/threads.h"
+#include "tree/hints.h"
 #include "vfs/node.h"
 
 #define PAGE       LAYOUT_PAGE
@@ -242,6 +244,52 @@ static void put_pages(struct tree_stream *s, const struct vma *v)
     }
 }
 
+static void sort(uint64_t *pages, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        uint64_t page = pages[i];
+        uint32_t k = i;
+        for (; k > 0 && pages[k - 1] > page; k--)
+            pages[k] = pages[k - 1];
+        pages[k] = page;
+    }
+}
+
+/* A page that the child would verify: is it here, and still what it was when the mappings were looked at? */
+static bool copy_code(const struct vma *v, uint64_t page, void *ret)
+{
+    LOCKED(mm_lock());
+    const struct vma *now = vma_find(page);
+    if (!now || now->file != v->file || !trusted(now->file) || !made_again(now) ||
+        now->offset + (page - now->start) != v->offset + (page - v->start) ||
+        !(page_state(page) & SGX_SECINFO_R))
+        return false;
+    memcpy(ret, (const void *)page, PAGE);
+    return true;
+}
+
+static void put_code(struct tree_stream *s, const struct vma *vmas, uint32_t count)
+{
+    uint64_t pages[TREE_HINT_PAGES], last = 0;
+    uint32_t hints = hints_get(pages), at = 0;
+    uint8_t *buf = hints ? heap_pages(1) : NULL;
+    sort(pages, buf ? hints : 0);
+    for (uint32_t i = 0; buf && i < hints && !s->error; i++) {
+        uint64_t page = pages[i];
+        while (at < count && vmas[at].end <= page)
+            at++;
+        if (at == count || page <= last || page % PAGE || page < vmas[at].start ||
+            !made_again(&vmas[at]) || !trusted(vmas[at].file) || !copy_code(&vmas[at], page, buf))
+            continue;
+        last = page;
+        tree_put_u64(s, page);
+        tree_put_bytes(s, buf, PAGE);
+    }
+    if (buf)
+        heap_pages_free(buf, 1);
+    tree_put_u64(s, 0);
+}
+
 static void put_stubs(struct tree_stream *s)
 {
     uint64_t size = stubs_size();
@@ -299,6 +347,7 @@ void mm_checkpoint_send(struct tree_stream *s, const struct share *share)
             put_pages(s, &vmas[i]);
     tree_put_u64(s, 0);
     tree_put_u64(s, 0);
+    put_code(s, vmas, count);
     put_stubs(s);
     /* Until the child has attached, our mappings keep what it attaches to. */
     if (!s->error && any_distributed(vmas, count) && tree_get_u32(s) != ATTACHED)
@@ -454,6 +503,36 @@ static void get_pages(struct tree_stream *s)
     }
 }
 
+static void get_code(struct tree_stream *s)
+{
+    uint8_t *buf = heap_pages(1);
+    if (!buf) {
+        fail(s, -ENOMEM);
+        return;
+    }
+    for (;;) {
+        uint64_t page = tree_get_u64(s);
+        if (s->error || !page)
+            break;
+        const struct vma *v = vma_find(page);
+        if (!v || page % PAGE || !made_again(v) || !trusted(v->file) || !(v->prot & PROT_READ) || page_state(page)) {
+            fail(s, -EBADMSG);
+            break;
+        }
+        tree_get_bytes(s, buf, PAGE);
+        if (s->error)
+            break;
+        lock_take(mm_lock());
+        int r = page_accept_copy(page, buf, mm_perms(v->prot));
+        lock_drop(mm_lock());
+        if (r < 0) {
+            fail(s, r);
+            break;
+        }
+    }
+    heap_pages_free(buf, 1);
+}
+
 static void get_stubs(struct tree_stream *s)
 {
     uint64_t size = tree_get_u64(s);
@@ -479,6 +558,8 @@ void mm_checkpoint_receive(struct tree_stream *s)
     mm_forked();
     if (!s->error)
         get_pages(s);
+    if (!s->error)
+        get_code(s);
     if (!s->error)
         get_stubs(s);
     if (!s->error && dsm_any()) {

@@ -3,7 +3,8 @@
  * child can make itself is not sent: pages never touched, the content of pages of zeros, and pages of trusted
  * files' mappings that were never writable (the child verifies them again; patched system calls are patched
  * again). Areas of threads (TCS, SSA, GS block, stacks of the library OS) and the library OS's heap are never
- * sent. Tier: enclave.
+ * sent. Of pages of trusted files those are sent that earlier children needed at once (tree/hints.h): what was verified
+ * here is as good there, as is all other memory. Tier: enclave.
  *
  * The stream
  *   brk: start, now
@@ -12,6 +13,7 @@
  *   mappings  count, { start, end, prot, flags, file, offset }*
  *   pages     { extent: address, count (> 0), { first page in it, count (> 0), content }*, 0, 0 }*, 0, 0
  *             An extent lies in one mapping; all of its pages are accepted here and become so there
+ *   code      { address, content }*, 0: pages that trusted files' mappings would bring
  *   stubs     size, content. Last: no page holds a jump to one that is not sent
  *   child to parent, if anything is shared: a word: it has attached
  */

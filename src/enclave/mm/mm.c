@@ -17,6 +17,7 @@
 #include "mm/vma.h"
 #include "process/process.h"
 #include "thread/lock.h"
+#include "tree/hints.h"
 
 #define PAGE        LAYOUT_PAGE
 #define BATCH_SMALL 16  /* pages accepted at a fault in a small mapping */
@@ -434,6 +435,7 @@ static enum mm_fault place(const struct vma *v, uint64_t page, uint64_t chunk_st
         return MM_FAULT_BUS;
     if (g_sparse) {
         g_sparse--;
+        hints_add(page);
         start = page;
         end = page + PAGE;
     }

@@ -47,7 +47,7 @@ MUST_CHECK int mm_adopt(const struct vma *vma);
 void mm_brk_get(uint64_t *ret_start, uint64_t *ret_now);
 MUST_CHECK int mm_brk_adopt(uint64_t start, uint64_t now);
 /* In a forked child: the next pages of trusted files come one by one, for most children end or exec before they have
- * run much of them. */
+ * run much of them. Which, the next child's parent learns (tree/hints.h). */
 void mm_forked(void);
 /* bytes: total mapped, accepted now, limit: /proc/self/status, statm, sysinfo. */
 void mm_usage(uint64_t *ret_mapped, uint64_t *ret_accepted, uint64_t *ret_limit);

@@ -14,11 +14,25 @@
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "thread/lock.h"
+#include "tree/hints.h"
 
 #define PAGE LAYOUT_PAGE
 
 uint8_t g_epcm[MM_FAKES_SIZE / PAGE];
 static __thread uint64_t g_out;
+
+uint64_t g_hints[TREE_HINT_PAGES];
+uint32_t g_hint_count;
+void hints_add(uint64_t page)
+{
+    if (g_hint_count < TREE_HINT_PAGES)
+        g_hints[g_hint_count++] = page;
+}
+uint32_t hints_get(uint64_t ret[static TREE_HINT_PAGES])
+{
+    memcpy(ret, g_hints, g_hint_count * sizeof(g_hints[0]));
+    return g_hint_count;
+}
 
 NORETURN void panic(const char *text, ...)
 {

@@ -7,5 +7,8 @@
 
 /* By page: RWX as SGX has them, 0x80: there. */
 extern uint8_t g_epcm[];
+/* What tree/hints.h says. */
+extern uint64_t g_hints[];
+extern uint32_t g_hint_count;
 /* Once per process: makes the program's addresses, and mm_init(). */
 void mm_fakes_boot(void);

@@ -250,6 +250,11 @@ static void fill_parent(uint64_t big_pages)
             memset((void *)(BIG + i * PAGE), (int)(i % 255) + 1, PAGE);
         }
     }
+    /* Two can be sent. */
+    static const uint64_t hints[] = { TEXT + 5 * PAGE, UINT64_MAX, TEXT + 3 * PAGE, TEXT + 19 * PAGE, DATA, ANON + 3 * PAGE,
+                                      SHARED, TEXT + 3 * PAGE, TEXT + 7 * PAGE + 8, 0, EMPTY, HIDDEN + PAGE };
+    for (size_t i = 0; i < ARRAY_SIZE(hints); i++)
+        g_hints[g_hint_count++] = hints[i];
     memcpy((void *)LAYOUT_STUBS, "stubs", 6);
     g_stubs = 16;
 }
@@ -328,8 +333,17 @@ static void check_child(uint64_t big_pages)
     assert_int_equal(page_state(ANON + 60 * PAGE), 0); /* never touched by the parent */
     /* Verified text comes from the file again, with the mapping's permissions. */
     assert_int_equal(page_state(TEXT), 0);
+    /* But for what children need at once, and what they need comes page by page. */
+    for (uint64_t i = 1; i < 20; i++)
+        assert_int_equal(page_state(TEXT + i * PAGE) != 0, i == 3 || i == 5);
+    expect(TEXT + 3 * PAGE, SGX_SECINFO_R | SGX_SECINFO_X);
+    assert_int_equal(*(uint8_t *)(TEXT + 5 * PAGE), 1);
+    g_hint_count = 0;
     touch(TEXT, SGX_PFEC_I);
     expect(TEXT, SGX_SECINFO_R | SGX_SECINFO_X);
+    assert_int_equal(page_state(TEXT + PAGE), 0);
+    assert_int_equal(g_hint_count, 1);
+    assert_int_equal(g_hints[0], TEXT);
     assert_int_equal(*(uint8_t *)TEXT, 1);
     /* The rest of the chunk came along in the parent: relocated or not, it was sent. */
     expect(DATA, r);
