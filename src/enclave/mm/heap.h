@@ -20,3 +20,5 @@ MUST_CHECK void *heap_realloc(void *p, size_t size);
 /* Whole pages, not zeroed. */
 MUST_CHECK void *heap_pages(uint64_t count);
 void heap_pages_free(void *pages, uint64_t count);
+/* Bytes that there are at most. */
+uint64_t heap_region_size(void);

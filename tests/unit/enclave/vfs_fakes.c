@@ -149,6 +149,11 @@ void *heap_realloc(void *p, size_t size)
     return more;
 }
 
+uint64_t heap_region_size(void)
+{
+    return 16 << 20;
+}
+
 void *heap_pages(uint64_t count)
 {
     char *p = heap_alloc(count * 4096);

@@ -31,6 +31,7 @@ static struct lock g_lock;     /* all below */
 static struct chunk **g_table; /* by leaf number */
 static struct chunk g_lru = { &g_lru, &g_lru, NULL, 0, 0, 0, 0 };
 static uint64_t g_cached; /* bytes in the table */
+static uint64_t g_keep;   /* of which may stay */
 static struct handle g_handles[CHUNK_HANDLES_MAX];
 static uint64_t g_tick;
 
@@ -38,6 +39,10 @@ int chunks_init(void)
 {
     for (uint32_t i = 0; i < CHUNK_HANDLES_MAX; i++)
         g_handles[i].record = MANIFEST_NONE;
+    g_keep = heap_region_size() / 4;
+    g_keep = g_keep < CHUNK_CACHE_LEAST  ? CHUNK_CACHE_LEAST
+             : g_keep > CHUNK_CACHE_MOST ? CHUNK_CACHE_MOST
+                                         : g_keep;
     g_table = heap_alloc(((size_t)g_manifest.leaf_count + 1) * sizeof(struct chunk *));
     return g_table ? 0 : -ENOMEM;
 }
@@ -390,7 +395,7 @@ static int load(uint32_t record, uint64_t index, uint64_t ahead, struct chunk **
     handle_put(slot, handle);
     if (!first)
         return status;
-    shrink(CHUNK_CACHE_MAX);
+    shrink(g_keep);
     *ret = first;
     return 0;
 }

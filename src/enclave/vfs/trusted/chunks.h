@@ -14,7 +14,10 @@
 #include "core/attr.h"
 #include "vfs/file.h"
 
-#define CHUNK_CACHE_MAX   (8ull << 20) /* bytes kept beyond what is pinned; mappings have copies */
+/* Bytes kept beyond what is pinned (mappings have copies): a quarter of the library OS's heap, within these. Whoever
+ * finds that heap empty takes them back. */
+#define CHUNK_CACHE_LEAST (8ull << 20)
+#define CHUNK_CACHE_MOST  (256ull << 20)
 #define CHUNK_HANDLES_MAX 256u         /* host files kept open */
 
 MUST_CHECK int chunks_init(void);
