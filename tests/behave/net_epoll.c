@@ -3,7 +3,6 @@
  * epoll, poll and select over sockets of the network mixed with pipes, eventfds and timers: level, edge, one-shot,
  * nested, changed by another thread meanwhile, watched twice, closed while watched.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,6 @@
  * System calls as compilers write them: with other registers set between the number and the `syscall`, through libc's
  * syscall(), and jumped into. Each runs several times, as the first run may change what the next ones execute.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>

@@ -1,5 +1,4 @@
 /* CLONE_PIDFD with clone, clone3 and vfork; children that end without SIGCHLD; pidfd_getfd. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
