@@ -1,5 +1,5 @@
 /* Job control on a pseudo terminal: foreground and background, signals by keys, losing the terminal. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

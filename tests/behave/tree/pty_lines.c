@@ -1,5 +1,5 @@
 /* What the line discipline makes of typed bytes, mode by mode: what is read, what is echoed. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>

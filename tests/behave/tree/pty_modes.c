@@ -1,5 +1,5 @@
 /* Reading by VMIN and VTIME, readiness, locks, packet mode, flow, flushing, errors, of a pseudo terminal in one process. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
