@@ -15,6 +15,7 @@
 #include "net/net.h"
 #include "process/process.h"
 #include "tree/hub.h"
+#include "vfs/dev/dev.h"
 #include "vfs/fd.h"
 #include "vfs/host/host.h"
 #include "vfs/linux.h"
@@ -25,6 +26,7 @@
 
 #define ITEMS_MAX 131072u
 #define NOTHING   UINT32_MAX
+#define MAJOR_MEMORY 1 /* /dev/null and its like */
 
 struct item {
     struct file *file;
@@ -377,21 +379,35 @@ static int set_position(struct file *file, const struct remote_info *info)
     return info->handle < 0 ? 0 : remote_file(info, NULL, &file->position);
 }
 
-static int open_again(const char *path, uint32_t flags, struct file **ret)
+/* May a process that is not this one's parent name it? Not what travels otherwise (scratch: the hub decides who has
+ * it), and not what is another file in each process (/proc, terminals). */
+static bool for_anyone(const struct place *place)
+{
+    struct kstat st;
+    if (place->fs == &g_proc_fs || place->fs == &g_pts_fs)
+        return false;
+    if (S_ISCHR(place->mode))
+        return place_stat(place, &st) == 0 && st.rdev >> 8 == MAJOR_MEMORY;
+    return S_ISDIR(place->mode) || (place->fs != &g_tmpfs_fs && place->fs != &g_remote_fs);
+}
+
+static int open_again(const char *path, uint32_t flags, bool stranger, struct file **ret)
 {
     char buf[PATH_BUF];
     struct place place;
     int status = place_at_kernel(AT_FDCWD, path, strlen(path), WALK_NOFOLLOW, buf, &place);
     if (status < 0)
         return status;
-    status = place_open(&place, flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC), ret);
+    status = stranger && !for_anyone(&place)
+                 ? -EACCES
+                 : place_open(&place, flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC), ret);
     place_done(&place);
     return status;
 }
 
-int share_open(const char *path, uint32_t flags, const struct kstat *st, struct file **ret)
+int share_open(const char *path, uint32_t flags, bool stranger, const struct kstat *st, struct file **ret)
 {
-    int status = path ? open_again(path, flags, ret) : -ENOENT;
+    int status = path ? open_again(path, flags, stranger, ret) : -ENOENT;
     if (status < 0 && status != -ENOMEM)
         status = denied_file(flags, path, st, ret);
     if (status == 0)
@@ -408,7 +424,7 @@ static int receive_path(struct tree_stream *s, uint32_t flags, const char *path,
     get_info(s, &position);
     if (s->error)
         return s->error;
-    int status = share_open(path, flags, &st, ret);
+    int status = share_open(path, flags, false, &st, ret);
     if (status < 0)
         return status;
     (*ret)->pos = pos;

@@ -49,6 +49,7 @@ void share_receive(struct tree_stream *s);
 struct file *share_file(uint32_t number);
 void share_received_done(void);
 /* What the two above and vfs/remote/carry.h do with a path from another process: an open file by this one's manifest, or
- * one whose reads are EACCES, and that says of itself what st says. -ENOMEM. */
+ * one whose reads are EACCES, and that says of itself what st says. stranger: not this process's parent, to whom it owes
+ * nothing: trusted and host files, directories, /dev/null and its like only. -ENOMEM. */
 struct kstat;
-MUST_CHECK int share_open(const char *path, uint32_t flags, const struct kstat *st, struct file **ret);
+MUST_CHECK int share_open(const char *path, uint32_t flags, bool stranger, const struct kstat *st, struct file **ret);

@@ -42,6 +42,7 @@ static struct peer *g_peer; /* who asks; NULL: the root's own program */
 static struct fd_table *g_tables[3];
 static bool g_serving;
 static void (*g_meanwhile)(void);
+static bool g_interrupt;
 static unsigned g_asked, g_told;
 
 
@@ -145,6 +146,12 @@ static int64_t ask(struct hub_ask *ask, bool may_wait)
         g_process.fds = fds;
         CHECK(job.told, "not told");
         job.told = false;
+        if (g_interrupt) { /* and a signal, before it is looked at again */
+            g_interrupt = false;
+            waitq_remove(&job.waiter);
+            ret = -EINTR;
+            break;
+        }
         job.first = false;
     }
     CHECK(!job.waiter.queue, "still on a queue");
@@ -618,6 +625,71 @@ static void carry_body(void)
              1, "no such file");
 }
 
+/* As a process that was taken over: a descriptor that is no more than a path. */
+static void send_path(const char *path, uint32_t flags)
+{
+    struct {
+        uint64_t pos;
+        struct kstat st;
+        uint32_t flags, reserved;
+        char path[64];
+    } wire = { .flags = flags };
+    uint32_t handle;
+    strcpy(wire.path, path);
+    int64_t carried = hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+                                                 .args = { ADOPT_CARRIED, UINT64_MAX },
+                                                 .data = &wire,
+                                                 .size = (uint32_t)(offsetof(__typeof__(wire), path) + strlen(path)) });
+    CHECK(carried >= 0, "carried: %lld", (long long)carried);
+    handle = (uint32_t)carried;
+    uint8_t data[sizeof(handle) + 1];
+    memcpy(data, &handle, sizeof(handle));
+    data[sizeof(handle)] = 'x';
+    struct file *file = fd_get(g_fds[1]);
+    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SOCKET,
+                                        .args = { (uint64_t)(int64_t)remote_handle(file), SOCKET_SEND, 1 },
+                                        .data = data,
+                                        .size = sizeof(data) }),
+             1, "send");
+    file_unref(file);
+}
+
+/* Who receives it is not to open what is its own for somebody else: files that only the hub gives out, what /proc and
+ * /dev are for each process. */
+static void deputy_body(void)
+{
+    static const struct {
+        const char *path;
+        uint32_t flags;
+    } rows[] = {
+        { "/tmp/private", O_RDONLY },       { "/tmp/private", O_RDWR },      { "/tmp/link", O_RDONLY },
+        { "/proc/self/cmdline", O_RDONLY }, { "/tmp/self/cmdline", O_RDONLY }, { "/dev/fd", O_RDONLY | O_DIRECTORY },
+        { "/dev/ptmx", O_RDWR },            { "/dev/tty", O_RDWR },
+    };
+    start(0);
+    CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
+    int64_t fd = SYS(open, U("/tmp/private"), O_CREAT | O_RDWR, 0600);
+    CHECK_EQ(WRITE(fd, "secret"), 6, "write");
+    CHECK_EQ(SYS(symlink, U("/tmp/private"), U("/tmp/link")), 0, "symlink");
+    CHECK_EQ(SYS(symlink, U("/proc/self"), U("/tmp/self")), 0, "symlink");
+    start_b(0, true);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        as(2);
+        send_path(rows[i].path, rows[i].flags);
+        as(0);
+        int64_t got = receive_fd(g_fds[0], "x"), n = READ(got, 3);
+        CHECK(got >= 0 && n < 0, "%s, flags %o: fd %lld, read %lld", rows[i].path, rows[i].flags, (long long)got,
+              (long long)n);
+        CHECK(WRITE(got, "mine") < 0, "%s: written", rows[i].path);
+    }
+    as(2);
+    send_path("/dev/null", O_RDWR);
+    as(0);
+    CHECK_EQ(WRITE(receive_fd(g_fds[0], "x"), "four"), 4, "/dev/null is the same everywhere");
+    CHECK_EQ(SYS(lseek, U(fd), 0, SEEK_SET), 0, "lseek");
+    SAYS(READ(fd, 100), "secret");
+}
+
 /* Two pairs, each on its way in the other: there is no first one to move. */
 static void ring_body(void)
 {
@@ -882,6 +954,20 @@ static void fifo_body(void)
     CHECK_EQ(READ(in, 100), -EAGAIN, "what was in it went with the last file");
     CHECK_EQ(WRITE(in, "own"), 3, "both ends");
     SAYS(READ(in, 100), "own");
+    CHECK_EQ(SYS(close, U(in)), 0, "close");
+    /* The other end comes, and then a signal: both have met. */
+    g_meanwhile = write_late;
+    g_interrupt = true;
+    in = open_end(O_RDONLY);
+    g_meanwhile = NULL;
+    CHECK(in >= 0 && !g_interrupt, "interrupted: %lld", (long long)in);
+    as(2);
+    CHECK_EQ(WRITE(g_end, "met"), 3, "write");
+    CHECK_EQ(SYS(close, U(g_end)), 0, "close");
+    as(1);
+    SAYS(READ(in, 100), "met");
+    CHECK_EQ(SYS(close, U(in)), 0, "close");
+    in = open_end(O_RDWR | O_NONBLOCK);
     /* A process that ends lets go. */
     as(2);
     g_end = open_end(O_WRONLY);
@@ -1345,6 +1431,7 @@ BODY(hostile_terminal)
 BODY(flight_stream)
 BODY(flight_packets)
 BODY(carry)
+BODY(deputy)
 BODY(ring)
 BODY(listen_root)
 BODY(listen_child)
@@ -1372,7 +1459,7 @@ int main(void)
         cmocka_unit_test(test_socket),        cmocka_unit_test(test_eventfd),
         cmocka_unit_test(test_rights),        cmocka_unit_test(test_listen_root),
         cmocka_unit_test(test_listen_child),  cmocka_unit_test(test_flight_stream),
-        cmocka_unit_test(test_flight_packets), cmocka_unit_test(test_carry), cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_flight_packets), cmocka_unit_test(test_carry), cmocka_unit_test(test_deputy), cmocka_unit_test(test_ring),
         cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
         cmocka_unit_test(test_fifo), cmocka_unit_test(test_terminal), cmocka_unit_test(test_hostile_terminal),
         cmocka_unit_test(test_scratch),       cmocka_unit_test(test_sendfile),     cmocka_unit_test(test_shm),

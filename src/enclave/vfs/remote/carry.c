@@ -80,7 +80,7 @@ static int unpack(const struct wire *wire, const char *path, struct file **ret)
     /* What is opened is the sender's to say: nothing that waits, or changes more than this descriptor. */
     const uint32_t known = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY | O_PATH | O_SYNC;
     uint32_t flags = wire->flags & known;
-    int status = share_open(path, flags | O_NONBLOCK | O_NOCTTY, &wire->st, &file);
+    int status = share_open(path, flags | O_NONBLOCK | O_NOCTTY, true, &wire->st, &file);
     if (status < 0)
         return status;
     file->flags = flags;
