@@ -70,7 +70,7 @@ static const struct option_spec {
     { ID_ALLOW, "allow", "PATH", OPTIONS_MANIFEST,
       "leave this file or folder to the host: unprotected, may change, may be written" },
     { ID_DENY, "deny", "PATH", OPTIONS_MANIFEST,
-      "trust this data file, or those below this folder; tampered with, it gives EIO and the program goes on" },
+      "trust this data file or folder; what is tampered with gives EIO, and the program goes on" },
     { ID_PACKAGE, "package", "NAME", OPTIONS_MANIFEST,
       "also trust all files of this installed Debian package" },
     { ID_EXEC, "exec", "deny", OPTIONS_MANIFEST,

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -59,15 +60,15 @@ class Run:
         self.process.stdout.close()
 
     def line(self, word):
-        """The next line that holds word."""
+        """The next line that holds word (or a match of this pattern)."""
         for line in self.process.stdout:
             self.seen += line
-            if word in line:
+            if re.search(word, line):
                 return line
         pytest.fail(f"no line with '{word}':\n{self.seen}")
 
     def request(self):
-        port = int(self.line("port").split()[1])
+        port = int(self.line(r"^port \d+$").split()[1])
         with socket.create_connection(("127.0.0.1", port), WAIT) as c:
             assert c.makefile().readline() == "hello\n"
 

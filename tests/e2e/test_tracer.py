@@ -248,7 +248,7 @@ def test_python_same_output(record, tmp_path, code):
 def test_program_starts_as_ever(tool, tmp_path):
     """Descriptors, signals, limits, priorities: nothing of the recorder is inherited."""
     code = ("import os, resource\n"
-            "keep = ('Sig', 'Shd', 'Cap', 'Umask', 'Cpus_allowed_list', 'Groups', 'NoNewPrivs')\n"
+            "keep = ('SigP', 'SigB', 'SigI', 'SigC', 'Shd', 'Cap', 'Umask', 'Cpus_allowed_list', 'Groups', 'NoNewPrivs')\n"
             "print([l for l in open('/proc/self/status') if l.startswith(keep)])\n"
             "print(sorted(os.listdir('/proc/self/fd')), os.nice(0), sorted(os.environ))\n"
             "print([resource.getrlimit(i) for i in range(16)])\n"

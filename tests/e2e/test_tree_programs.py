@@ -130,11 +130,11 @@ def check(sgxpy, folder, command, options=()):
         for arguments in (["trace", "-o", "p.trace", "--", *command],
                           ["manifest", "p.trace", "-o", "p.json", *options],
                           ["sign", "p.json", "--key", sgxpy.key, "-o", "p.sgx"]):
-            done = sgxpy(*arguments, cwd=folder, env=environment)
+            done = sgxpy(*arguments, cwd=folder, env=environment, timeout=600)
             assert done.returncode == (code if arguments[0] == "trace" else 0), done.stderr
         runs = [["run", "--quiet", "p.sgx"], ["run", "--quiet", "--poison", "p.sgx"]]
     for arguments in runs:
-        done = sgxpy(*arguments, cwd=folder, env=environment)
+        done = sgxpy(*arguments, cwd=folder, env=environment, timeout=600)
         assert (done.stdout, done.returncode) == (out, code), f"{arguments}\n{done.stderr}"
 
 

@@ -38,7 +38,7 @@ describe(cat.pid)
 print("there:", os.path.isdir(f"/proc/{cat.pid}"), listed(cat.pid), {"cmdline", "stat"} <= set(os.listdir(f"/proc/{cat.pid}")))
 os.kill(cat.pid, signal.SIGSTOP)
 os.waitid(os.P_PID, cat.pid, os.WSTOPPED)
-print("stopped:", stat(cat.pid)[1][0], status(cat.pid)["State"])
+print("stopped:", stat(cat.pid)[1][0].upper(), status(cat.pid)["State"][0].upper())  # t: traced
 os.kill(cat.pid, signal.SIGCONT)
 os.waitid(os.P_PID, cat.pid, os.WCONTINUED)
 cat.stdin.close()
