@@ -41,7 +41,8 @@ void net_endpoint_connect(struct net_endpoint *endpoint);
 /* type: of the socket; ANY for one that is neither TCP nor UDP, which only rules for any type cover. */
 bool net_rule_covers(const struct manifest_net *rule, uint32_t action, uint32_t type,
                      const struct net_endpoint *endpoint);
-/* Whether all that `narrow` covers, `wide` covers as well. */
+/* Whether all that `narrow` covers, `wide` covers as well. A number to listen at is more than the class that has
+ * it: a datagram socket there answers everybody (enclave/net/rules.h). */
 bool net_rule_contains(const struct manifest_net *wide, const struct manifest_net *narrow);
 /* NULL: well-formed; else a constant text that says what is wrong. */
 const char *net_rule_wrong(const struct manifest_net *rule);

@@ -111,6 +111,7 @@ static const struct {
     { "a longer prefix", { C, T, "10.1.0.0", 112, 80, 80 }, { C, T, "10.0.0.0", 104, 80, 80 }, false },
     { "other ports", { C, T, "::1", 128, 80, 90 }, { C, T, "::1", 128, 85, 91 }, false },
     { "a port of the class", { C, T, "::1", 128, -1, 0 }, { C, T, "::1", 128, 40000, 40000 }, true },
+    { "to listen, a number", { L, T, "::1", 128, -1, 0 }, { L, T, "::1", 128, 40000, 40000 }, false },
     { "a port below the class", { C, T, "::1", 128, -1, 0 }, { C, T, "::1", 128, 80, 80 }, false },
     { "the class in the class", { L, T, "::", 0, -1, 0 }, { L, T, "::1", 128, -1, 0 }, true },
     { "the class in all ports", { L, T, "::1", 128, 0, 65535 }, { L, T, "::1", 128, -1, 0 }, true },
