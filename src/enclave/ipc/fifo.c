@@ -31,6 +31,7 @@ struct end {
     struct inode *inode; /* referenced */
     uint64_t seen;       /* the other end's opens when this one was opened */
     bool waits;          /* its open is for another one */
+    bool gone;           /* it is counted no more */
     bool quiet;          /* a reader before any writer: no end of file to tell (EPOLLHUP) until then */
 };
 
@@ -134,17 +135,28 @@ static void empty(struct fifo *fifo)
     __atomic_store_n(&stream->head, stream->tail, __ATOMIC_SEQ_CST);
 }
 
-static void fifo_release(struct file *file)
+/* Locked. */
+static void uncount(struct file *file)
 {
     struct end *end = end_of(file);
     struct fifo *fifo = end->fifo;
-    lock_take(&fifo->lock);
+    if (end->gone)
+        return;
+    end->gone = true;
     if (reads(file))
         __atomic_sub_fetch(&fifo->stream.readers, 1, __ATOMIC_SEQ_CST);
     if (writes(file))
         __atomic_sub_fetch(&fifo->stream.writers, 1, __ATOMIC_SEQ_CST);
     if (!fifo->stream.readers && !fifo->stream.writers)
         empty(fifo);
+}
+
+static void fifo_release(struct file *file)
+{
+    struct end *end = end_of(file);
+    struct fifo *fifo = end->fifo;
+    lock_take(&fifo->lock);
+    uncount(file);
     lock_drop(&fifo->lock);
     waitq_wake(&fifo->queue, UINT32_MAX);
     tmpfs_unref(end->inode);
@@ -226,5 +238,16 @@ int fifo_wait(struct file *file)
     int status = 0;
     while (status == 0 && !has_come(file))
         status = anon_wait(&end_of(file)->fifo->queue, has_come, file);
-    return status;
+    return status < 0 ? fifo_give_up(file) : 0;
+}
+
+int fifo_give_up(struct file *file)
+{
+    if (file->ops != &g_fifo_ops)
+        return 0;
+    LOCKED(&end_of(file)->fifo->lock);
+    if (has_come(file))
+        return 0;
+    uncount(file);
+    return -ERESTARTSYS;
 }

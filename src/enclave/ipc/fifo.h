@@ -21,5 +21,7 @@ void fifo_free(struct fifo *fifo); /* nobody has it open; NULL is fine */
 MUST_CHECK int fifo_open(struct fifo *fifo, struct inode *inode, uint32_t flags, struct file **ret);
 /* A file that fifo_open() made, whose open has to wait for the other end still. */
 bool fifo_waits(const struct file *file);
-/* Until that has come: 0; -ERESTARTSYS. */
+/* Until that has come: 0; -ERESTARTSYS: it has not, and the file is no end any more, to be closed. */
 MUST_CHECK int fifo_wait(struct file *file);
+/* A signal ends the wait: the same. Whoever opens the other end has either met this one, or waits on. */
+MUST_CHECK int fifo_give_up(struct file *file);

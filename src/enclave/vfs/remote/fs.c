@@ -99,6 +99,10 @@ static int opened(struct file *file)
 {
     struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_OPENED, .args = { (uint64_t)remote_handle(file) } };
     int64_t status = hub_ask_blocking(&ask);
+    if (status == -EINTR) { /* it may have come meanwhile, and counts on us */
+        ask.args[1] = 1;
+        status = hub_ask(&ask);
+    }
     if (status < 0)
         file_unref(file);
     return status == -EINTR ? -ERESTARTSYS : (int)status;

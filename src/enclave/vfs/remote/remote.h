@@ -31,7 +31,8 @@ enum remote_op {
     REMOTE_SCRATCH,  /* (enum remote_scratch, ...): scratch by path, see there */
     REMOTE_LOCK,     /* blocking: (handle, enum lock_kind, F_RDLCK..., start, last); kind with LOCK_ flags below */
     REMOTE_UNPACK,   /* (handle): a REMOTE_CARRIED -> its offset's handle, -ENOENT: none; data: carry.c's struct wire, path */
-    REMOTE_OPENED,   /* blocking: (handle): a FIFO whose open waits for the other end: until that has come */
+    REMOTE_OPENED,   /* blocking: (handle, give up: 0/1): a FIFO whose open waits for the other end: until that has come.
+                        1: -EINTR if it has not; the handle is good for nothing then */
     REMOTE_SOCKET,   /* blocking: (handle, enum remote_socket, ...) */
     REMOTE_TTY,      /* blocking: (handle, enum remote_tty, ...) */
     REMOTE_OPS,

@@ -602,6 +602,8 @@ static int64_t serve_lock(struct hub_job *job, struct file *file)
 
 static int64_t serve_opened(struct hub_job *job, struct file *file)
 {
+    if (job->request.args[1])
+        return fifo_give_up(file) < 0 ? -EINTR : 0;
     while (fifo_waits(file))
         if (!serve_enqueue(job, file))
             return HUB_LATER;
