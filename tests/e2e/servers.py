@@ -27,6 +27,11 @@ def need_module(name):
         pytest.skip(f"NOT TESTED: {PYTHON} has no module {name} (./dev check installs it)")
 
 
+def take_interrupts():
+    """In the child: a shell's background jobs ignore SIGINT, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Server:
     """A running server. Its output is read all the time; the port is what the pattern finds first."""
 
@@ -36,7 +41,7 @@ class Server:
         self.pattern = re.compile(pattern)
         self.process = subprocess.Popen(list(map(str, command)), cwd=folder, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-                                        errors="replace", env=env, restore_signals=True)
+                                        errors="replace", env=env, preexec_fn=take_interrupts)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import socket
+import threading
 
 import pytest
 
@@ -302,3 +304,49 @@ def test_rules_for_another_program(sgxpy, tree):
     done = make(sgxpy, tree, "--rules", "rules.json")
     assert done.returncode == 2
     assert "no program of the traces is called so" in done.stderr
+
+
+CLIENT = """
+import socket
+if open("mode").read().strip() == "many":
+    try:
+        with socket.socket() as s:
+            s.connect(("127.0.0.1", int(open("port").read())))
+            print(s.recv(100).decode().strip())
+    except OSError as e:
+        print(e.strerror)
+"""
+
+
+def test_refused_connection_becomes_a_rule(sgxpy, tmp_path):
+    """From EACCES by way of the audit file and the proposal to a connection."""
+    (tmp_path / "p.py").write_text(CLIENT)
+    (tmp_path / "mode").write_text("few")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / "port").write_text(str(server.getsockname()[1]))
+
+        def build(*options):
+            for arguments in (["manifest", "t", "-o", "j", "--allow", "mode", "--allow", "port",
+                               *options], ["sign", "j", "--key", sgxpy.key, "-o", "b.sgx"]):
+                done = sgxpy(*arguments, cwd=tmp_path)
+                assert done.returncode == 0, done.stderr
+
+        assert sgxpy("trace", "-o", "t", "--", PYTHON, "p.py", cwd=tmp_path).returncode == 0
+        build()
+        (tmp_path / "mode").write_text("many")
+        done = sgxpy("run", "--audit", "a.log", "b.sgx", cwd=tmp_path)
+        assert done.stdout == "Permission denied\n", done.stderr
+        done = sgxpy("manifest", "--from-audit", "a.log", "-o", "rules.json", cwd=tmp_path)
+        assert f"+ --connect 127.0.0.1:{server.getsockname()[1]}/tcp" in done.stdout
+        build("--rules", "rules.json")
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"hello\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        done = sgxpy("run", "b.sgx", cwd=tmp_path)
+        assert done.stdout == "hello\n", done.stderr
+        thread.join(60)

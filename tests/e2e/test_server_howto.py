@@ -15,7 +15,7 @@ import urllib.request
 
 import pytest
 from conftest import ROOT
-from servers import PYTHON, WAIT, need, need_module
+from servers import PYTHON, WAIT, need, need_module, take_interrupts
 from test_server_examples import RedisServer, free_port
 
 TEXT = (ROOT / "docs/howto-server.md").read_text()
@@ -32,6 +32,7 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             try:
+                take_interrupts()
                 os.chdir(folder)
                 os.execvpe(command[0], command, environment)
             finally:

@@ -10,9 +10,7 @@ import subprocess
 import time
 
 import pytest
-
-PYTHON = "/usr/bin/python3"
-WAIT = 60  # seconds, for what comes in much less
+from servers import PYTHON, WAIT, take_interrupts
 
 # Answers each connection with one line. Its port is the first line of stdout.
 SERVER = """
@@ -48,7 +46,7 @@ class Run:
         self.seen = ""
         self.process = subprocess.Popen(list(map(str, command)), cwd=folder, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                        **options)
+                                        preexec_fn=take_interrupts, **options)
 
     def __enter__(self):
         return self
@@ -257,6 +255,7 @@ def test_terminal(sgxpy, tmp_path, keys, code):
     pid, terminal = pty.fork()
     if pid == 0:
         try:
+            take_interrupts()
             os.chdir(tmp_path)
             os.execv(sgxpy.path, [sgxpy.path, "trace", "-o", "t.trace", "--", *server])
         finally:
