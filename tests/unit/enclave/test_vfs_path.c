@@ -11,6 +11,8 @@
 #include <stddef.h>
 
 #include "core/attr.h"
+#include "sys/process.h"
+#include "tree/ptable.h"
 
 #define ROUNDS 30000
 
@@ -257,12 +259,59 @@ static void test_cwd(void **state UNUSED)
     vfs_child(cwd_body);
 }
 
+/* --- what another process says of itself ---------------------------------------------------------- */
+
+#define OTHER 4711
+
+int process_view(int32_t pid, struct ptable_view *ret, char *ret_label)
+{
+    static const char label[] = "/bin/evil\0x) R 1\nUid:\t0\t0 and much more than a name may be\0evil\0-f";
+    if (pid != OTHER)
+        return -ESRCH;
+    *ret = (struct ptable_view){ .parent = 1, .pgid = OTHER, .sid = OTHER, .label_size = sizeof(label), .state = 'S' };
+    memcpy(ret_label, label, sizeof(label));
+    return 0;
+}
+
+bool process_exists(int32_t pid)
+{
+    return pid == OTHER;
+}
+
+/* A name has 15 bytes and is on one line of status, so readers have room for that (proc_pid_status(5)). */
+static void other_body(void)
+{
+    static const struct {
+        const char *path, *start;
+    } rows[] = {
+        { "/proc/4711/comm", "x) R 1\nUid:\t0\t0\n" },
+        { "/proc/4711/status", "Name:\tx) R 1\\nUid:\t0\t0\nState:" },
+        { "/proc/4711/stat", "4711 (x) R 1\nUid:\t0\t0) S 1 4711 4711 " },
+        { "/proc/4711/cmdline", "evil\0-f" },
+    };
+    char buf[1024];
+    fake_start("/");
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int64_t fd = SYS(open, U(rows[i].path), O_RDONLY, 0);
+        int64_t n = SYS(read, U(fd), U(buf), sizeof(buf) - 1);
+        CHECK(n > 0, "%s: %lld", rows[i].path, (long long)n);
+        buf[n] = '\0';
+        CHECK(strncmp(buf, rows[i].start, strlen(rows[i].start)) == 0, "%s: '%s'", rows[i].path, buf);
+    }
+}
+
+static void test_other(void **state UNUSED)
+{
+    vfs_child(other_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_cwd),
+        cmocka_unit_test(test_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

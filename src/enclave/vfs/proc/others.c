@@ -7,13 +7,17 @@
 #include <asm/errno.h>
 
 #include "arch/string.h"
+#include "border/border.h"
 #include "mm/heap.h"
 #include "process/process.h"
 #include "sys/process.h"
 
+#define COMM_MAX 15u /* TASK_COMM_LEN without its NUL: readers have room for no more */
+
 struct other {
     struct ptable_view view;
-    const char *exe, *comm, *cmdline;
+    const char *exe, *cmdline;
+    char comm[COMM_MAX + 1];
     uint32_t cmdline_size;
     char label[PTABLE_LABEL_MAX + 1];
 };
@@ -31,8 +35,9 @@ static struct other *look(int pid)
     o->label[size] = '\0';
     o->exe = o->label;
     uint32_t at = (uint32_t)strlen(o->exe) + 1;
-    o->comm = at < size ? o->label + at : "";
-    at += (uint32_t)strlen(o->comm) + 1;
+    const char *comm = at < size ? o->label + at : "";
+    format(o->comm, sizeof(o->comm), "%s", comm);
+    at += (uint32_t)strlen(comm) + 1;
     o->cmdline = at < size ? o->label + at : "";
     o->cmdline_size = at < size ? size - at : 0;
     return o;
@@ -78,8 +83,17 @@ void text_other_status(struct text *t, int pid)
     struct other *o = look(pid);
     const struct manifest_node *node = process_node();
     if (o) {
+        /* One line, whatever the name (proc_task_name()). */
+        char name[2 * COMM_MAX + 1];
+        uint32_t n = 0;
+        for (const char *c = o->comm; *c; c++) {
+            if (*c == '\n' || *c == '\\')
+                name[n++] = '\\';
+            name[n++] = *c == '\n' ? 'n' : *c;
+        }
+        name[n] = '\0';
         const char *state = ended(o) ? "Z (zombie)" : o->view.state == 'T' ? "T (stopped)" : "S (sleeping)";
-        text_add(t, "Name:\t%s\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", o->comm,
+        text_add(t, "Name:\t%s\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", name,
                  state, pid, pid, o->view.parent);
         text_add(t, "Uid:\t%u\t%u\t%u\t%u\n", node->uid, node->uid, node->uid, node->uid);
         text_add(t, "Gid:\t%u\t%u\t%u\t%u\n", node->gid, node->gid, node->gid, node->gid);
