@@ -785,7 +785,7 @@ static int verb_show_run(const struct verb *verb, int argc, char **argv)
     struct err err = { 0 };
     CLEANUP(json_decref_pp) json_t *list = json_array();
     CLEANUP(free_p) char *why = NULL;
-    if ((options.why && make_absolute(&options.why, &why, &err) < 0) ||
+    if ((options.why && !show_why_is_rule(options.why) && make_absolute(&options.why, &why, &err) < 0) ||
         show_any(options.rest[0], &options, list, &err) < 0)
         return cli_fail(&err);
     if (options.json) {
@@ -804,7 +804,7 @@ const struct verb verb_show = {
         "Of a bundle with several programs: their tree, and with NODE (a label or number) one of them;\n"
         "of one program: MRENCLAVE, MRSIGNER, attributes, limits, and how many files of each class.\n"
         "--why PATH: which process did what to that path, in the traces that are given with --trace or\n"
-        "lie beside the bundle. What `sgxpy run -- COMMAND` keeps is shown by `sgxpy show .sgxpy/KEY`.",
+        "lie beside the bundle; or --why 'listen tcp *:80', a network rule as show prints it. What `sgxpy run -- COMMAND` keeps is shown by `sgxpy show .sgxpy/KEY`.",
     .groups = OPTIONS_SHOW | OPTIONS_JSON,
     .run = verb_show_run,
 };

@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/show_tree.h"
 #include "core/program_key.h"
+#include "manifest/net.h"
 #include "manifest/tree.h"
 #include "util/fs.h"
 
@@ -195,6 +196,67 @@ static void print_node(const struct why *w, const struct cascade *c, size_t node
              "something else needs it: a library's libraries, a .py with its .pyc");
 }
 
+/* ---- a network rule ---- */
+
+bool show_why_is_rule(const char *text)
+{
+    struct manifest_net rule;
+    return net_parse(text, &rule) == 0;
+}
+
+/* What processes of the node asked for that the rule covers. How many lines. */
+static size_t print_sockets(const struct evidence *e, size_t node, const struct manifest_net *rule)
+{
+    size_t lines = 0;
+    for (size_t i = 0; i < e->trace->process_count; i++) {
+        const struct trace_process *p = &e->trace->processes[i];
+        for (size_t k = 0; k < p->socket_count; k++) {
+            const struct trace_socket *s = &p->sockets[k];
+            char verb[320];
+            if ((node != SIZE_MAX && e->node_of[i] != node) || !net_covers_socket(rule, s))
+                continue;
+            snprintf(verb, sizeof(verb), "%s %s%s%s%s", s->bits & TRACE_BOUND ? "bound" : "connected or sent to",
+                     s->text, s->local_text[0] ? " (as " : "", s->local_text, s->local_text[0] ? ")" : "");
+            print_process(e->trace, i, verb);
+            lines++;
+        }
+    }
+    return lines;
+}
+
+static bool has_rule(const struct cascade_node *n, const char *rule)
+{
+    for (size_t i = 0; i < n->net_count; i++)
+        if (strcmp(n->net[i], rule) == 0)
+            return true;
+    return false;
+}
+
+static void why_rule(const struct why *w, const struct cascade *c, size_t only, const char *text)
+{
+    struct manifest_net rule;
+    size_t shown = 0;
+    if (net_parse(text, &rule) < 0)
+        return;
+    for (size_t i = 0; i < c->node_count; i++) {
+        if ((only != SIZE_MAX && only != i) || !has_rule(&c->nodes[i], text))
+            continue;
+        printf("node %zu: ", i);
+        show_text(c->nodes[i].label);
+        printf(": %s\n", text);
+        size_t lines = 0;
+        for (size_t k = 0; k < w->count; k++) {
+            printf("  %s\n", w->items[k].name);
+            lines += print_sockets(&w->items[k], i, &rule);
+        }
+        if (w->count && lines == 0)
+            puts("  no process of this node asked for it: it is there by --listen or --connect");
+        shown++;
+    }
+    if (shown == 0)
+        puts("no node has this rule");
+}
+
 int show_why(const char *path, const struct cascade *c, size_t node, const struct options *options,
              struct err *err)
 {
@@ -207,7 +269,10 @@ int show_why(const char *path, const struct cascade *c, size_t node, const struc
     if (r < 0)
         return r;
     size_t shown = 0;
-    for (size_t i = 0; i < c->node_count; i++) {
+    bool rule = show_why_is_rule(options->why);
+    if (rule)
+        why_rule(&w, c, node, options->why);
+    for (size_t i = 0; i < c->node_count && !rule; i++) {
         bool wanted = node == i;
         if (node == SIZE_MAX) {
             wanted = cascade_find(&c->nodes[i], options->why) != NULL;
@@ -219,7 +284,7 @@ int show_why(const char *path, const struct cascade *c, size_t node, const struc
         print_node(&w, c, i, options->why);
         shown++;
     }
-    if (shown == 0)
+    if (shown == 0 && !rule)
         printf("no node has a record of it%s\n", w.count ? ", and no traced process touched it" : "");
     if (w.count == 0)
         cli_note("--trace FILE shows which process did what");
@@ -229,6 +294,10 @@ int show_why(const char *path, const struct cascade *c, size_t node, const struc
 void show_why_trace(const char *name, const struct trace *trace, const char *path)
 {
     struct evidence e = { .name = name, .trace = (struct trace *)(uintptr_t)trace };
-    if (print_trace(&e, SIZE_MAX, path) == 0)
+    struct manifest_net rule;
+    if (net_parse(path, &rule) == 0) {
+        if (print_sockets(&e, SIZE_MAX, &rule) == 0)
+            puts("    no process asked for it");
+    } else if (print_trace(&e, SIZE_MAX, path) == 0)
         puts("    no process touched it");
 }

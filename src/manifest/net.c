@@ -381,6 +381,19 @@ static int take_socket(const struct trace_socket *s, const struct given *given,
     return add(rules, &rule);
 }
 
+bool net_covers_socket(const struct manifest_net *rule, const struct trace_socket *socket)
+{
+    struct net_endpoint at;
+    uint32_t action = socket->bits & TRACE_BOUND ? MANIFEST_NET_LISTEN : MANIFEST_NET_CONNECT;
+    uint32_t type = type_of(socket);
+    if (!get_endpoint(socket->address, socket->address_size, &at))
+        return false;
+    if (action == MANIFEST_NET_CONNECT)
+        net_endpoint_connect(&at);
+    /* An older trace does not say which type it was. */
+    return net_rule_covers(rule, action, socket->type ? type : rule->type, &at);
+}
+
 static int take_trace(const struct trace *t, const struct tree *tree, size_t trace, size_t node,
                       struct net_rules *rules)
 {

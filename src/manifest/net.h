@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,9 @@ MUST_CHECK int net_parse(const char *text, struct manifest_net *ret);
  */
 MUST_CHECK int net_parse_option(uint32_t action, const char *value, struct net_rules *rules,
                                 struct err *err);
+
+/* Whether the rule is what a traced socket asked for, or wider. */
+bool net_covers_socket(const struct manifest_net *rule, const struct trace_socket *socket);
 
 /*
  * n->net of a node: what its processes bound and connected to in all traces, and the user's rules if they are

@@ -153,6 +153,22 @@ def test_traced_is_allowed(bundle):
         assert done.stdout.strip().endswith("ok") and not net
 
 
+def test_why(bundle):
+    """The traced sockets behind a rule, or that there are none."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        to = server.getsockname()[1]
+        b = bundle(TRY, f"connect 127.0.0.1 {to}")
+        b.sign("--listen", "99")
+        shown = b.do("show", "--trace", "run.trace", "--why", f"connect tcp 127.0.0.1:{to}", "run.sgx").stdout
+        assert f"connected or sent to 127.0.0.1:{to}\n" in shown and "(pid" in shown
+        shown = b.do("show", "--trace", "run.trace", "--why", "listen *:99", "run.sgx").stdout
+        assert "by --listen or --connect" in shown and "(pid" not in shown
+        assert "no node has this rule" in b.do("show", "--why", "listen *:98", "run.sgx").stdout
+        assert f"127.0.0.1:{to}" in b.do("show", "--why", f"connect tcp 127.0.0.1:{to}", "run.trace").stdout
+        shown = json.loads(b.do("show", "--json", "run.sgx").stdout)
+        assert shown["nodes"][0]["net"] == ["listen *:99", f"connect tcp 127.0.0.1:{to}"]
+
+
 @pytest.mark.parametrize("option", [("--listen", "host:80"), ("--connect", "443"), ("--connect", "10.0.0.0/33"),
                                     ("--listen", "80-70")])
 def test_wrong_option(sgxpy, tmp_path, option):
