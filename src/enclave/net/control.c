@@ -19,6 +19,7 @@ static_assert(sizeof(struct kcmsg) == 16, "cmsghdr");
 enum direction { SEND = 1, RECEIVE = 2, BOTH = 3 };
 
 /* No source routes are sent: they lead elsewhere than the address that rules.c looks at. */
+/* No source routes go out: packets would go elsewhere than to the address that the rules saw. */
 static const struct {
     uint8_t level, type;
     uint8_t use;            /* enum direction */
