@@ -804,7 +804,8 @@ const struct verb verb_show = {
         "Of a bundle with several programs: their tree, and with NODE (a label or number) one of them;\n"
         "of one program: MRENCLAVE, MRSIGNER, attributes, limits, and how many files of each class.\n"
         "--why PATH: which process did what to that path, in the traces that are given with --trace or\n"
-        "lie beside the bundle; or --why 'listen tcp *:80', a network rule as show prints it. What `sgxpy run -- COMMAND` keeps is shown by `sgxpy show .sgxpy/KEY`.",
+        "lie beside the bundle; or --why 'listen tcp *:80', a network rule as show prints it.\n"
+        "What `sgxpy run -- COMMAND` keeps is shown by `sgxpy show .sgxpy/KEY`.",
     .groups = OPTIONS_SHOW | OPTIONS_JSON,
     .run = verb_show_run,
 };

@@ -210,9 +210,10 @@ static void sent_to(struct recorder *r, struct task *t, uint64_t at, uint64_t si
         return;
     if (is_net(&address, (size_t)size)) {
         look(t, (int)t->pending.args[0], &own);
-        if (own.type != SOCK_DGRAM)
-            return; /* TCP takes no address; raw sockets are no matter of manifests */
-        if (!port_of(own.local, own.size))
+        /* TCP connects with its first bytes (MSG_FASTOPEN); raw sockets are no matter of manifests. */
+        if (own.type != SOCK_DGRAM && own.type != SOCK_STREAM)
+            return;
+        if (own.type != SOCK_DGRAM || !port_of(own.local, own.size))
             own.size = 0;
         put_net(r, t->process, TRACE_CONNECTED, &address, (size_t)size, &own);
         return;

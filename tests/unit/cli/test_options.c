@@ -183,6 +183,8 @@ static void test_fingerprint(void **state UNUSED)
         { { "--threads", "2" }, true },
         { { "--env", "A" }, true },
         { { "--args", "host" }, true },
+        { { "--listen", "80" }, true },
+        { { "--connect", "*" }, true },
         { { "--args", "pinned" }, false },
         { { "--debug" }, true },
         { { "--strace" }, true },
