@@ -7,54 +7,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* False, outputs zero, if the CPU does not have the leaf. */
-static inline bool cpu_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t ret[4])
-{
-    uint32_t top;
-    uint32_t b, c, d;
-    __asm__ volatile("cpuid"
-                     : "=a"(top), "=b"(b), "=c"(c), "=d"(d)
-                     : "a"(leaf & 0x80000000u), "c"(0));
-    ret[0] = ret[1] = ret[2] = ret[3] = 0;
-    if (leaf > top)
-        return false;
-    __asm__ volatile("cpuid"
-                     : "=a"(ret[0]), "=b"(ret[1]), "=c"(ret[2]), "=d"(ret[3])
-                     : "a"(leaf), "c"(subleaf));
-    return true;
-}
+/* One CPUID takes 5 to 9 us in a virtual machine: each is asked once a process (core/cpu.c). */
+struct cpu_features {
+    uint32_t basic;          /* ECX of leaf 1 */
+    uint32_t seven_b, seven_c; /* of leaf 7, 0 */
+    uint64_t xcr0;           /* 0: no XSAVE */
+};
+const struct cpu_features *cpu_features(void);
 
-/* ECX of leaf 1, which every x86-64 CPU has. One CPUID takes 5 us in a virtual machine. */
 static inline uint32_t cpu_basic_features(void)
 {
-    uint32_t a = 1, b, c = 0, d;
-    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    return c;
+    return cpu_features()->basic;
 }
 
 /* SHA, and the SSSE3 and SSE4.1 that go with it in our code. */
 static inline bool cpu_has_sha_ni(void)
 {
-    uint32_t basic = cpu_basic_features(), more[4];
-    return (basic & 1u << 9) && (basic & 1u << 19) && cpu_cpuid(7, 0, more) &&
-           (more[1] & 1u << 29);
+    const struct cpu_features *f = cpu_features();
+    return (f->basic & 1u << 9) && (f->basic & 1u << 19) && (f->seven_b & 1u << 29);
 }
 
 /* AVX2, VAES and VPCLMULQDQ, and an operating system that keeps ymm. */
 static inline bool cpu_has_vaes(void)
 {
-    if (!(cpu_basic_features() & 1u << 27))
-        return false;
-    uint32_t low, high, a = 7, b, c = 0;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    if ((low & 6) != 6)
-        return false;
-    /* Who has OSXSAVE has leaf 0DH, and so leaf 7. */
-    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(high));
-    return (b & 1u << 5) && (c & 1u << 9) && (c & 1u << 10);
+    const struct cpu_features *f = cpu_features();
+    return (f->xcr0 & 6) == 6 && (f->seven_b & 1u << 5) && (f->seven_c & 1u << 9) &&
+           (f->seven_c & 1u << 10);
 }
 
 static inline bool cpu_has_aes_ni(void)
 {
-    return cpu_basic_features() & 1u << 25;
+    return cpu_features()->basic & 1u << 25;
 }

@@ -27,11 +27,11 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,7 +40,7 @@
 #include "util/fs.h"
 
 #define HANDLES_MAX 250 /* SCM_MAX_FD is 253 */
-#define OWN_FDS     256 /* the spare one's own descriptors lie from here on, handles below */
+#define OWN_FDS     128 /* the spare one's own descriptors lie from here on, handles below */
 
 enum { NONE = 0, WANTED, STARTED, READY, TAKEN, DROPPED };
 
@@ -160,17 +160,29 @@ bool tree_spare_ended(struct tree *tree, uint32_t pid)
     return state != TAKEN;
 }
 
+/* How many threads of the machine run or could run now, this one among them (proc(5), loadavg). The averages beside that
+ * tell of the last minute, and of our own start. */
+static unsigned running(void)
+{
+    char text[128];
+    unsigned count = 0;
+    int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return sscanf(text, "%*s %*s %*s %u/", &count) == 1 ? count : UINT_MAX;
+}
+
 /* Only with a CPU to spare: on a busy machine it takes time from those who run. And a hostile
  * host's lies are to be the same in each run. */
 static bool worthwhile(const struct host *host)
 {
-    struct sysinfo now;
     if (host->options->hostile || host->tree->spare_out < 0)
         return false;
     if (host->options->spare_always)
         return true;
-    return host->tree->cpu_count > 1 && sysinfo(&now) == 0 &&
-           now.loads[0] < (unsigned long)host->tree->cpu_count << SI_LOAD_SHIFT;
+    return host->tree->cpu_count > 1 && running() <= (unsigned)host->tree->cpu_count;
 }
 
 /* --- whoever starts a process ------------------------------------------------------------------
@@ -301,9 +313,12 @@ int tree_spare_wait(struct host *host, struct err *err)
             wanted[message.handles[i]] = true;
         close(fds[i]);
     }
-    for (int fd = 0; fd < OWN_FDS; fd++)
-        if (!wanted[fd])
-            close(fd);
+    for (int fd = 0, end; fd < OWN_FDS; fd = end + 1) {
+        for (end = fd; end < OWN_FDS && !wanted[end]; end++)
+            ;
+        if (end > fd && syscall(SYS_close_range, fd, end - 1, 0) < 0)
+            return err_set(err, -errno, "closing what a program does not inherit");
+    }
     /* Only now may the next one wait on the socket: it is made at once, for it will be needed. */
     tree->region->spare_pid = 0;
     __atomic_store_n(&tree->region->spare_state, worthwhile(host) ? WANTED : NONE,
