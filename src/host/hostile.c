@@ -147,6 +147,47 @@ static void change_data(uint64_t *random, uint8_t *data, size_t near)
     }
 }
 
+/* --- sockets ------------------------------------------------------------------------------------
+ */
+
+static bool is_net_call(const struct ocall_block *block)
+{
+    return (block->nr >= OCALL_NET_SOCKET && block->nr <= OCALL_NET_SHUTDOWN) ||
+           block->nr == OCALL_EPOLL_WAIT;
+}
+
+/* Events that nobody waits for, twice, of items that have gone; and what is said to be many. */
+static void epoll_lie(uint64_t *random, struct ocall_block *block, uint8_t *data)
+{
+    struct ocall_epoll_event *events = (struct ocall_epoll_event *)data;
+    uint64_t r = next(random);
+    uint32_t i = (uint32_t)(r >> 8) % 4;
+    switch (r % 4) {
+    case 0: events[i].token = (r >> 16) % 2 ? next(random) : next(random) % 8 | 1ull << 32; break;
+    case 1: events[i].events = (uint32_t)next(random); break;
+    case 2: events[i] = events[(i + 1) % 4]; break;
+    default: block->ret = (int64_t)nasty(random, block); break;
+    }
+}
+
+/* Sizes, families, flags and control messages beside the bytes. */
+static void net_lie(uint64_t *random, struct ocall_block *block, uint8_t *data)
+{
+    struct ocall_net *net = (struct ocall_net *)(data + OCALL_NET_DATA);
+    uint64_t r = next(random);
+    switch (r % 7) {
+    case 0: net->address_size = (uint32_t)nasty(random, block); break;
+    case 1: net->control_size = (uint32_t)nasty(random, block); break;
+    case 2: net->flags = (uint32_t)next(random); break;
+    case 3: change_data(random, net->address, 32); break;
+    case 4:
+        net->control_size = (uint32_t)(next(random) % (2 * OCALL_NET_CONTROL));
+        change_data(random, net->control, 64);
+        break;
+    default: block->ret = (int64_t)nasty(random, block); break;
+    }
+}
+
 /* --- process trees -----------------------------------------------------------------------------
  */
 
@@ -355,6 +396,13 @@ void hostile_tamper(void *arg, uint32_t index, struct ocall_block *block)
         return;
     }
     uint8_t *data = (uint8_t *)block + OCALL_HEAD_SIZE;
+    if (is_net_call(block) && next(random) % 2) {
+        if (block->nr == OCALL_EPOLL_WAIT)
+            epoll_lie(random, block, data);
+        else
+            net_lie(random, block, data);
+        return;
+    }
     switch (next(random) % 8) {
     case 0:
     case 1:

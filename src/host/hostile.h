@@ -8,6 +8,8 @@
  * struct), the event word, or the call's own arguments and number. With scribble a thread of its
  * own also changes bytes of all blocks, and of the tree's region, while the enclave reads them.
  *
+ * Of sockets also the sizes, addresses, control messages and flags beside the bytes, and the tokens of epoll events.
+ *
  * In a process tree (abi/tree.h) also: cells scribbled into, cut, replayed and reflected; counters,
  * `dead`, the bell and ready bits that are wrong; waits that end early, late or for another reason;
  * messages posted twice.

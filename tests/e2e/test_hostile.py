@@ -13,7 +13,7 @@ import pytest
 SEEDS = int(os.environ.get("HOSTILE_SEEDS", "4"))
 
 PROGRAM = """
-import json, os, resource, select, signal, sys, tempfile, threading, time
+import json, os, resource, select, signal, socket, sys, tempfile, threading, time
 out = sys.argv[1]
 def attempt(what):
     try:
@@ -69,11 +69,35 @@ def timers():
         sum(range(1000))
     signal.setitimer(signal.ITIMER_REAL, 0)
     return len(came) > 0
+def streams():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as a, select.epoll() as epoll:
+        server.settimeout(0.05)
+        a.settimeout(0.05)
+        a.connect(server.getsockname())
+        b, peer = server.accept()
+        with b:
+            b.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            epoll.register(b, select.EPOLLIN | select.EPOLLET)
+            epoll.register(a, select.EPOLLIN | select.EPOLLONESHOT)
+            a.sendmsg([b"x" * 3, b"y" * 5000])
+            found = len(epoll.poll(0.05))
+            b.settimeout(0.05)
+            got = len(b.recv(10000)), b.recvmsg_into([bytearray(2), bytearray(2)], 0, socket.MSG_DONTWAIT)
+            return found, got, peer, a.getpeername(), b.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)[:8]
+def datagrams():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as a, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as b:
+        b.bind(("127.0.0.1", 0))
+        b.settimeout(0.05)
+        b.setsockopt(socket.IPPROTO_IP, 8, 1)
+        b.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        for i in range(3):
+            a.sendto(b"z" * 100, b.getsockname())
+        return b.recvmsg(50, 200), b.recvfrom(200), b.recv_into(bytearray(9), 9, socket.MSG_TRUNC)
 def asks():
     os.kill(os.getpid(), 0)
     return len(os.urandom(64)), os.times().user >= 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
 for round in range(3):
-    for what in (files, names, clean, threads, scratch, waits, timers, asks):
+    for what in (files, names, clean, threads, scratch, waits, timers, streams, datagrams, asks):
         print(json.dumps(attempt(what), default=str), flush=True)
     attempt(clean)
 """
