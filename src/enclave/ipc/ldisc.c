@@ -9,8 +9,10 @@
 
 #include "arch/string.h"
 
-#define ON_WAY   (LDISC_IN - 1) /* of the output: what the master has got, though it has not read it */
-#define DISABLED 0              /* _POSIX_VDISABLE; in the input, where a line ends: an end of file */
+/* Of the output: what the master has got, though it has not read it. */
+#define ON_WAY   (LDISC_IN - 1)
+/* _POSIX_VDISABLE; in the input, where a line ends: an end of file. */
+#define DISABLED 0
 
 static bool has_i(const struct ldisc *l, uint32_t flag)
 {
@@ -263,7 +265,8 @@ static void finish_erasing(struct ldisc *l)
     l->erasing = false;
 }
 
-/* Back over a tab: how far depends on what stands before it, down to the tab before or the line's start. */
+/* Back over a tab: how far depends on what stands before it, down to the tab before or the line's
+ * start. */
 static void echo_erase_tab(struct ldisc *l)
 {
     uint32_t columns = 0, at = l->in_head;
@@ -465,7 +468,7 @@ static bool type_editing(struct ldisc *l, uint8_t c)
 
 static int signal_of(const struct ldisc *l, uint8_t c)
 {
-    return !has_l(l, ISIG)        ? 0
+    return !has_l(l, ISIG)      ? 0
            : is_cc(l, c, VINTR) ? SIGINT
            : is_cc(l, c, VQUIT) ? SIGQUIT
            : is_cc(l, c, VSUSP) ? SIGTSTP
@@ -528,8 +531,8 @@ static void type(struct ldisc *l, uint8_t c)
 }
 
 /*
- * From the wire, as long as there is room. A line that is being typed may always go on, so that it can be erased or
- * ended: what does not fit takes the place of its last character.
+ * From the wire, as long as there is room. A line that is being typed may always go on, so that it
+ * can be erased or ended: what does not fit takes the place of its last character.
  */
 static void pump(struct ldisc *l)
 {
@@ -712,7 +715,8 @@ void ldisc_set_termios(struct ldisc *l, const struct termios2 *to)
     if (!has_i(l, IXON) && (was.c_iflag & IXON) && !l->held)
         set_stopped(l, false, false);
     if (usual_flow(&was) != usual_flow(to))
-        tell_packet(l, usual_flow(to) ? TIOCPKT_DOSTOP : TIOCPKT_NOSTOP, TIOCPKT_DOSTOP | TIOCPKT_NOSTOP);
+        tell_packet(l, usual_flow(to) ? TIOCPKT_DOSTOP : TIOCPKT_NOSTOP,
+                    TIOCPKT_DOSTOP | TIOCPKT_NOSTOP);
     if (extproc)
         tell_packet(l, TIOCPKT_IOCTL, 0);
     pump(l);
@@ -720,10 +724,11 @@ void ldisc_set_termios(struct ldisc *l, const struct termios2 *to)
 
 uint32_t ldisc_speed(uint32_t cflag)
 {
-    static const uint32_t low[] = { 0,   50,  75,   110,  134,  150,  200,  300,
+    static const uint32_t low[] = { 0,   50,   75,   110,  134,  150,  200,   300,
                                     600, 1200, 1800, 2400, 4800, 9600, 19200, 38400 };
-    static const uint32_t high[] = { 0,       57600,   115200,  230400,  460800,  500000,  576000,  921600,
-                                     1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000 };
+    static const uint32_t high[] = { 0,       57600,   115200,  230400,  460800,  500000,
+                                     576000,  921600,  1000000, 1152000, 1500000, 2000000,
+                                     2500000, 3000000, 3500000, 4000000 };
     return cflag & CBAUDEX ? high[cflag & 0xf] : low[cflag & 0xf];
 }
 
@@ -735,9 +740,19 @@ void ldisc_init(struct ldisc *l)
         .c_oflag = OPOST | ONLCR,
         .c_cflag = B38400 | CS8 | CREAD,
         .c_lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
-        .c_cc = { [VINTR] = 003, [VQUIT] = 034, [VERASE] = 0177, [VKILL] = 025, [VEOF] = 004,
-                  [VMIN] = 1, [VSTART] = 021, [VSTOP] = 023, [VSUSP] = 032, [VREPRINT] = 022,
-                  [VDISCARD] = 017, [VWERASE] = 027, [VLNEXT] = 026 },
+        .c_cc = { [VINTR] = 003,
+                  [VQUIT] = 034,
+                  [VERASE] = 0177,
+                  [VKILL] = 025,
+                  [VEOF] = 004,
+                  [VMIN] = 1,
+                  [VSTART] = 021,
+                  [VSTOP] = 023,
+                  [VSUSP] = 032,
+                  [VREPRINT] = 022,
+                  [VDISCARD] = 017,
+                  [VWERASE] = 027,
+                  [VLNEXT] = 026 },
         .c_ispeed = 38400,
         .c_ospeed = 38400,
     };

@@ -1,14 +1,15 @@
 /*
  * Pseudo terminals (pty.h). Tier: enclave.
  *
- * A pair lives as long as an open file has one of its ends, and is in the table meanwhile. Its lock guards the line
- * discipline and the counts; who is to be signalled is told, and who waits is woken, without it. One queue for each end:
- * whatever changes at one may make the other readable or writable, so both are woken.
+ * A pair lives as long as an open file has one of its ends, and is in the table meanwhile. Its lock
+ * guards the line discipline and the counts; who is to be signalled is told, and who waits is
+ * woken, without it. Each end has a queue: whatever changes at one may make the other readable or
+ * writable, so both are woken.
  *
  *   ends open        the program's end            the master's end
  *   both             as pty(7)                    as pty(7)
- *   master alone     can be opened                before the first: waits; afterwards reads are EIO (EPOLLHUP)
- *   programs alone   hung up: reads 0, else EIO   gone: the name too
+ *   master alone     can be opened                before the first: waits; afterwards reads are EIO
+ * (EPOLLHUP) programs alone   hung up: reads 0, else EIO   gone: the name too
  */
 #include "ipc/pty.h"
 
@@ -44,12 +45,12 @@ struct pty {
     struct ptable_tty tty;
     struct waitq master_queue, queue;
     struct winsize window;
-    uint32_t refs;    /* open files; under g_ptys.lock */
+    uint32_t refs;     /* open files; under g_ptys.lock */
     uint32_t programs; /* open files of the program's end */
-    bool master;      /* is open */
-    bool locked;      /* TIOCSPTLCK */
-    bool closed;      /* the last program has gone */
-    bool exclusive;   /* TIOCEXCL */
+    bool master;       /* is open */
+    bool locked;       /* TIOCSPTLCK */
+    bool closed;       /* the last program has gone */
+    bool exclusive;    /* TIOCEXCL */
     uint32_t mode, uid, gid;
     int64_t made_ns;
 };
@@ -97,7 +98,8 @@ struct pty_caller pty_caller(void)
     };
 }
 
-/* --- pairs ------------------------------------------------------------------------------------- */
+/* --- pairs -------------------------------------------------------------------------------------
+ */
 
 /* A pair that can be opened, with a reference. */
 static struct pty *find(uint32_t number)
@@ -183,9 +185,9 @@ static int open_end(struct pty *pty, const struct file_ops *ops, int32_t self, u
                     struct file **ret)
 {
     lock_take(&pty->lock);
-    int status = pty->locked || !pty->master               ? -EIO
+    int status = pty->locked || !pty->master             ? -EIO
                  : pty->exclusive && process_node()->uid ? -EBUSY
-                                                           : 0;
+                                                         : 0;
     if (status == 0) {
         pty->programs++;
         pty->closed = false;
@@ -262,7 +264,8 @@ static void settle(struct pty *pty, uint32_t signals)
     wake(pty);
 }
 
-/* --- reading and writing ----------------------------------------------------------------------- */
+/* --- reading and writing -----------------------------------------------------------------------
+ */
 
 static int64_t take_output(struct pty *pty, void *buf, uint32_t size)
 {
@@ -282,9 +285,9 @@ int64_t pty_take(struct file *file, const struct pty_caller *caller, void *buf, 
     const struct ldisc *l = &pty->ldisc;
     bool master = is_master(file);
     *ret_mode = (struct pty_mode){ .min = 1, .nonblock = file->flags & O_NONBLOCK };
-    int64_t n = master || !pty->master ? 0
-                                       : ptable_tty_check(caller->pid, &pty->tty, SIGTTIN,
-                                                          caller->ignores_input);
+    int64_t n = master || !pty->master
+                    ? 0
+                    : ptable_tty_check(caller->pid, &pty->tty, SIGTTIN, caller->ignores_input);
     if (n < 0)
         return n;
     lock_take(&pty->lock);
@@ -296,7 +299,7 @@ int64_t pty_take(struct file *file, const struct pty_caller *caller, void *buf, 
     n = master ? take_output(pty, buf, size) : take_input(pty, buf, size);
     uint32_t signals = ldisc_take_signals(&pty->ldisc);
     lock_drop(&pty->lock);
-    if (n > 0)
+    if (n >= 0) /* also an end of file makes room */
         settle(pty, signals);
     return n;
 }
@@ -332,9 +335,9 @@ struct reading {
     struct file *file;
     tty_take *take;
     bool started, timed;
-    uint64_t deadline;     /* OCALL_NEVER: none is running */
-    uint64_t least;        /* bytes */
-    struct pty_mode mode;  /* as of the first look */
+    uint64_t deadline;    /* OCALL_NEVER: none is running */
+    uint64_t least;       /* bytes */
+    struct pty_mode mode; /* as of the first look */
 };
 
 /* VMIN and VTIME count from the start of the call. */
@@ -481,7 +484,8 @@ static uint32_t pty_poll(struct file *file, struct waiter *waiter)
            (hup ? EPOLLHUP : 0);
 }
 
-/* --- what they are ----------------------------------------------------------------------------- */
+/* --- what they are -----------------------------------------------------------------------------
+ */
 
 static void stat_of(struct pty *pty, struct kstat *ret)
 {
@@ -540,7 +544,8 @@ static int device_fstat(struct file *file, struct kstat *ret)
     return 0;
 }
 
-/* --- ioctl ------------------------------------------------------------------------------------- */
+/* --- ioctl -------------------------------------------------------------------------------------
+ */
 
 #define TERMIOS_SIZE 36u /* struct termios: struct termios2 without the speeds */
 
@@ -753,8 +758,8 @@ static bool changes(uint32_t request, bool master)
     }
 }
 
-int64_t pty_ioctl(struct file *file, const struct pty_caller *caller, uint32_t request, uint64_t arg,
-                  uint8_t data[static PTY_ARG])
+int64_t pty_ioctl(struct file *file, const struct pty_caller *caller, uint32_t request,
+                  uint64_t arg, uint8_t data[static PTY_ARG])
 {
     struct pty *pty = pty_of(file);
     bool master = is_master(file);
@@ -776,7 +781,8 @@ int64_t pty_ioctl(struct file *file, const struct pty_caller *caller, uint32_t r
     return ret;
 }
 
-static int64_t run_here(struct file *file, uint32_t request, uint64_t arg, uint8_t data[static PTY_ARG])
+static int64_t run_here(struct file *file, uint32_t request, uint64_t arg,
+                        uint8_t data[static PTY_ARG])
 {
     struct pty_caller caller = pty_caller();
     return pty_ioctl(file, &caller, request, arg, data);
@@ -793,6 +799,8 @@ int64_t tty_ioctl(struct file *file, uint64_t request, uint64_t arg, tty_run *ru
 {
     uint8_t data[PTY_ARG] = { 0 };
     uint32_t in, out;
+    if (request == F_GETPIPE_SZ || request == F_SETPIPE_SZ) /* fcntl's */
+        return -EBADF;
     if (!pty_ioctl_known((uint32_t)request, &in, &out)) {
         static bool said;
         if (!is_modem((uint32_t)request) && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
@@ -829,10 +837,10 @@ static int64_t pty_op_ioctl(struct file *file, uint64_t request, uint64_t arg)
     return status < 0 ? status : tty_install(peer, (uint32_t)pty_number(file), (uint32_t)arg);
 }
 
-#define OPS(NAME, FSTAT)                                                                        \
-    {                                                                                           \
-        .name = NAME, .read = pty_read, .write = pty_write, .fstat = FSTAT,                     \
-        .ioctl = pty_op_ioctl, .poll = pty_poll, .release = pty_release, .travel = TRAVEL_HUB,  \
+#define OPS(NAME, FSTAT)                                                                           \
+    {                                                                                              \
+        .name = NAME, .read = pty_read, .write = pty_write, .fstat = FSTAT, .ioctl = pty_op_ioctl, \
+        .poll = pty_poll, .release = pty_release, .travel = TRAVEL_HUB,                            \
     }
 
 static const struct file_ops g_master_ops = OPS("ptmx", device_fstat);

@@ -1,5 +1,5 @@
-/* The line discipline (src/enclave/ipc/ldisc.c). The rows are what Linux does: tests/behave/tree/pty_lines.c has them
- * from a real terminal. */
+/* The line discipline (src/enclave/ipc/ldisc.c). The rows are what Linux does:
+ * tests/behave/tree/pty_lines.c has them from a real terminal. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -102,7 +102,8 @@ static const struct row {
     { "controls", 0, 0, 0, 0, 0, 0, "\001\033\n", 99, "\001\033\n|", "^A^[\r\n", 0 },
     { "erase", 0, 0, 0, 0, 0, 0, "ab\177x\n", 99, "ax\n|", "ab\b \bx\r\n", 0 },
     { "erase too much", 0, 0, 0, 0, 0, 0, "a\177\177b\n", 99, "b\n|", "a\b \bb\r\n", 0 },
-    { "erase no further than the line", 0, 0, 0, 0, 0, 0, "a\n\177b\n", 99, "a\n|b\n|", "a\r\nb\r\n", 0 },
+    { "erase no further than the line", 0, 0, 0, 0, 0, 0, "a\n\177b\n", 99, "a\n|b\n|",
+      "a\r\nb\r\n", 0 },
     { "erase a control", 0, 0, 0, 0, 0, 0, "\001\177x\n", 99, "x\n|", "^A\b \b\b \bx\r\n", 0 },
     { "erase a tab", 0, 0, 0, 0, 0, 0, "ab\t\177x\n", 99, "abx\n|", "ab\t\b\b\b\b\b\bx\r\n", 0 },
     { "erase without ECHOE", 0, 0, 0, 0, 0, ECHOE, "ab\177\n", 99, "a\n|", "ab^?\r\n", 0 },
@@ -114,12 +115,15 @@ static const struct row {
     { "word without IEXTEN", 0, 0, 0, 0, 0, IEXTEN, "a\027\n", 99, "a\027\n|", "a^W\r\n", 0 },
     { "kill", 0, 0, 0, 0, 0, 0, "ab\025x\n", 99, "x\n|", "ab\b \b\b \bx\r\n", 0 },
     { "kill without ECHOKE", 0, 0, 0, 0, 0, ECHOKE, "ab\025x\n", 99, "x\n|", "ab^U\r\nx\r\n", 0 },
-    { "kill without ECHOK", 0, 0, 0, 0, 0, ECHOK | ECHOKE, "ab\025x\n", 99, "x\n|", "ab^Ux\r\n", 0 },
+    { "kill without ECHOK", 0, 0, 0, 0, 0, ECHOK | ECHOKE, "ab\025x\n", 99, "x\n|", "ab^Ux\r\n",
+      0 },
     { "reprint", 0, 0, 0, 0, 0, 0, "ab\022\n", 99, "ab\n|", "ab^R\r\nab\r\n", 0 },
     { "literal", 0, 0, 0, 0, 0, 0, "\026\003\026\177\n", 99, "\003\177\n|", "^\b^C^\b^?\r\n", 0 },
     { "end of file", 0, 0, 0, 0, 0, 0, "a\004\004b\n", 99, "a||b\n|", "ab\r\n", 0 },
-    { "end of file that fills a buffer", 0, 0, 0, 0, 0, 0, "abcd\004x\n", 4, "abcd|x\n|", "abcdx\r\n", 0 },
-    { "not canonical", 0, 0, 0, 0, 0, ICANON, "a\004\177\r\n", 3, "a\004\177|\n\n|", "a^D^?\r\n^J", 0 },
+    { "end of file that fills a buffer", 0, 0, 0, 0, 0, 0, "abcd\004x\n", 4, "abcd|x\n|",
+      "abcdx\r\n", 0 },
+    { "not canonical", 0, 0, 0, 0, 0, ICANON, "a\004\177\r\n", 3, "a\004\177|\n\n|", "a^D^?\r\n^J",
+      0 },
     { "signals", 0, 0, 0, 0, 0, 0, "lost\n\003ab\n", 99, "ab\n|", "^Cab\r\n", 1u << SIGINT },
     { "all signals", 0, 0, 0, 0, NOFLSH, 0, "k\n\003\034\032\n", 99, "k\n|\n|", "k\r\n^C^\\^Z\r\n",
       1u << SIGINT | 1u << SIGQUIT | 1u << SIGTSTP },
@@ -179,7 +183,8 @@ static void test_long_line(void **state UNUSED)
     free(l);
 }
 
-/* Lines that nobody reads fill the input, then the wire; then no more are taken, and none is lost. */
+/* Lines that nobody reads fill the input, then the wire; then no more are taken, and none is lost.
+ */
 static void test_full_input(void **state UNUSED)
 {
     struct ldisc *l = fresh();
@@ -273,7 +278,8 @@ static void test_flush(void **state UNUSED)
     assert_int_equal(ldisc_output_size(l), 7);
     ldisc_master_flush(l, true, false);
     assert_int_equal(ldisc_output_size(l), 0);
-    /* Signals drop what was not fetched beyond that too, but not what the program has put out before. */
+    /* Signals drop what was not fetched beyond that too, but not what the program has put out
+     * before. */
     put_out(l, "kept");
     set(l, 0, 0, 0, 0, ECHO, 0);
     type(l, "lost\003");
@@ -340,16 +346,19 @@ static void test_packets(void **state UNUSED)
     set(l, IXON, 0, 0, 0, EXTPROC, 0);
     (void)!ldisc_output(l, out, sizeof(out));
     assert_int_equal(out[0], TIOCPKT_DOSTOP | TIOCPKT_IOCTL);
-    assert_int_equal(ldisc_output(l, out, 1), 1); /* the interrupt's echo: room for the head alone */
+    assert_int_equal(ldisc_output(l, out, 1),
+                     1); /* the interrupt's echo: room for the head alone */
     assert_int_equal(ldisc_output(l, out, 2), 2);
     assert_memory_equal(out, "\0^", 2);
     free(l);
 }
 
-/* Whatever happens, nothing is out of its place (with the sanitizers: nothing is touched beside it). */
+/* Whatever happens, nothing is out of its place (with the sanitizers: nothing is touched beside
+ * it). */
 static void test_anything(void **state UNUSED)
 {
-    static const char keys[] = "ab \t\n\r\177\025\027\022\026\003\034\032\004\021\023\0\xc3\xa4\xff";
+    static const char keys[] =
+        "ab \t\n\r\177\025\027\022\026\003\034\032\004\021\023\0\xc3\xa4\xff";
     struct ldisc *l = fresh();
     uint8_t buf[LDISC_IN];
     unsigned seed = 1;
@@ -385,8 +394,8 @@ static void test_anything(void **state UNUSED)
     free(l);
 }
 
-/* With PARMRK a \377 takes two places: one line without an end must not count on and on, as every reprint and erase
- * looks at what it has. */
+/* With PARMRK a \377 takes two places: one line without an end must not count on and on, as every
+ * reprint and erase looks at what it has. */
 static void test_marked_line(void **state UNUSED)
 {
     struct ldisc *l = fresh();
@@ -407,11 +416,12 @@ static void test_marked_line(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),      cmocka_unit_test(test_nul),
-        cmocka_unit_test(test_long_line), cmocka_unit_test(test_marked_line), cmocka_unit_test(test_full_input),
-        cmocka_unit_test(test_full_output), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_flush),     cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_packets),   cmocka_unit_test(test_anything),
+        cmocka_unit_test(test_rows),       cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_long_line),  cmocka_unit_test(test_marked_line),
+        cmocka_unit_test(test_full_input), cmocka_unit_test(test_full_output),
+        cmocka_unit_test(test_stop),       cmocka_unit_test(test_flush),
+        cmocka_unit_test(test_modes),      cmocka_unit_test(test_packets),
+        cmocka_unit_test(test_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

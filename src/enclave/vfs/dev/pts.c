@@ -1,6 +1,6 @@
 /*
- * /dev/pts: the names of the tree's pseudo terminals (ipc/pty.h). Where this process is not the root, the hub
- * knows them. Tier: enclave.
+ * /dev/pts: the names of the tree's pseudo terminals (ipc/pty.h). Where this process is not the
+ * root, the hub knows them. Tier: enclave.
  */
 #include "arch/string.h"
 #include "border/border.h"
@@ -130,7 +130,8 @@ static int change(const struct place *place, uint32_t mode, uint32_t uid, uint32
     if (place->number < 0)
         return place_readonly(place);
     uint32_t number = (uint32_t)place->number;
-    return hub_is_here() ? pty_change(number, mode, uid, gid) : remote_tty_change(number, mode, uid, gid);
+    return hub_is_here() ? pty_change(number, mode, uid, gid)
+                         : remote_tty_change(number, mode, uid, gid);
 }
 
 static int pts_chmod(const struct place *place, uint32_t mode)

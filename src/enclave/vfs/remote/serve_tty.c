@@ -50,7 +50,8 @@ static int64_t serve_give(struct hub_job *job, struct file *file)
     if ((file->flags & O_ACCMODE) == O_RDONLY)
         return -EBADF;
     for (;;) {
-        int64_t n = pty_give(file, &caller, job->data + job->progress, (uint32_t)(size - job->progress));
+        int64_t n =
+            pty_give(file, &caller, job->data + job->progress, (uint32_t)(size - job->progress));
         if (n > 0)
             job->progress += (uint64_t)n;
         if (job->progress == size)
@@ -111,8 +112,8 @@ static int64_t serve_stat(struct hub_job *job)
 static int64_t serve_change(const struct hub_job *job)
 {
     const uint64_t *args = job->request.args;
-    return args[2] < PTY_MAX ? pty_change((uint32_t)args[2], (uint32_t)(args[3] >> 32), (uint32_t)args[3],
-                                          (uint32_t)args[4])
+    return args[2] < PTY_MAX ? pty_change((uint32_t)args[2], (uint32_t)(args[3] >> 32),
+                                          (uint32_t)args[3], (uint32_t)args[4])
                              : -ENOENT;
 }
 

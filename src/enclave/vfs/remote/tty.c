@@ -15,8 +15,8 @@ static struct hub_ask request(const struct file *file, enum remote_tty what, uin
                               uint64_t c)
 {
     return (struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_TTY,
-                             .args = { (uint64_t)(int64_t)(file ? remote_handle(file) : -1), what, a, b,
-                                       c } };
+                             .args = { (uint64_t)(int64_t)(file ? remote_handle(file) : -1), what,
+                                       a, b, c } };
 }
 
 static uint64_t flags_of(bool wait)
@@ -34,7 +34,8 @@ static int64_t result(int64_t ret)
     return ret == -EINTR ? -ERESTARTSYS : ret;
 }
 
-/* --- opening, names ----------------------------------------------------------------------------- */
+/* --- opening, names -----------------------------------------------------------------------------
+ */
 
 static int open_handle(struct hub_ask *ask, struct file **ret)
 {
@@ -80,9 +81,11 @@ int32_t remote_tty_next(uint32_t number)
     return next < (int64_t)number || next > INT32_MAX ? -1 : (int32_t)next;
 }
 
-/* --- reading and writing ------------------------------------------------------------------------ */
+/* --- reading and writing ------------------------------------------------------------------------
+ */
 
-static int64_t take(struct file *file, void *buf, uint32_t size, bool wait, struct pty_mode *ret_mode)
+static int64_t take(struct file *file, void *buf, uint32_t size, bool wait,
+                    struct pty_mode *ret_mode)
 {
     struct hub_ask ask = request(file, TTY_TAKE, size, flags_of(wait), 0);
     ask.reply = buf;
