@@ -18,6 +18,7 @@
 #include "tree/ptable.h"
 #include "vfs/fd.h"
 #include "vfs/kstat.h"
+#include "vfs/node.h"
 #include "vfs/remote/remote.h"
 
 #define O_RDWR_FLAG 2u
@@ -121,6 +122,31 @@ static int target_of(int fd, struct pidfd_target *ret)
     return status;
 }
 
+/* An open /proc/PID will do to send signals: its pid. */
+static int32_t proc_pid(const struct file *file)
+{
+    const struct place *place = file->ops == &g_dir_ops ? dir_place(file) : NULL;
+    if (!place || place->path_size < 7 || place->path_size > 16 || memcmp(place->path, "/proc/", 6) != 0)
+        return 0;
+    int32_t pid = 0;
+    for (uint32_t i = 6; i < place->path_size; i++) {
+        char c = place->path[i];
+        if (c < '0' || c > '9' || pid > PTABLE_PID_LIMIT)
+            return 0;
+        pid = pid * 10 + (c - '0');
+    }
+    return pid;
+}
+
+static int signal_target(int fd, struct pidfd_target *ret)
+{
+    struct file *file = fd_get(fd);
+    *ret = (struct pidfd_target){ .pid = file ? proc_pid(file) : 0 };
+    int status = ret->pid || (file && pidfd_target(file, ret)) ? 0 : -EBADF;
+    file_unref(file);
+    return status;
+}
+
 int64_t sys_pidfd_open(const struct sysargs *args)
 {
     int32_t pid = (int32_t)args->a[0];
@@ -139,7 +165,7 @@ int64_t sys_pidfd_send_signal(const struct sysargs *args)
     struct signal_info info;
     if ((uint32_t)args->a[3])
         return -EINVAL;
-    int ret = target_of((int)args->a[0], &target);
+    int ret = signal_target((int)args->a[0], &target);
     if (ret < 0)
         return ret;
     bool self = target.pid == process_pid();

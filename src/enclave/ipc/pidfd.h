@@ -12,7 +12,7 @@
 #include "core/attr.h"
 #include "vfs/file.h"
 
-/* A process, told by its birth from another one that gets its pid later (tree/ptable.h). */
+/* A process, told by its birth (0: by its pid alone) from another one that gets its pid later (tree/ptable.h). */
 struct pidfd_target {
     int32_t pid;
     uint64_t born;

@@ -89,6 +89,12 @@ signal.signal(signal.SIGUSR1, lambda number, frame: hits.append(number))
 signal.pidfd_send_signal(me, signal.SIGUSR1)
 print("to ourselves:", hits)
 
+proc = os.open(f"/proc/{os.getpid()}", os.O_RDONLY | os.O_DIRECTORY)
+signal.pidfd_send_signal(proc, signal.SIGUSR1)
+print("by /proc:", hits, refused(os.waitid, os.P_PIDFD, proc, os.WEXITED))
+hits.pop()
+os.close(proc)
+
 # A child watches its parent's other child, gets descriptors over fork, and sends a signal to its parent.
 a, gate = child()
 fd = os.pidfd_open(a)

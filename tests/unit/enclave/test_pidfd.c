@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -19,6 +20,7 @@
 #include "thr_fakes.h"
 #include "tree/ptable.h"
 #include "vfs/fd.h"
+#include "vfs/node.h"
 
 #define ROOT     PTABLE_ROOT_PID
 #define NONBLOCK 04000
@@ -183,11 +185,37 @@ static void test_signal(void **state UNUSED)
     fd_close(own);
 }
 
+/* An open /proc/PID stands for the process too, where a signal is sent. */
+static void test_proc(void **state UNUSED)
+{
+    int32_t pid = born();
+    char path[32];
+    const struct {
+        const char *format;
+        int64_t want;
+    } rows[] = { { "/proc/%d", 0 }, { "/proc/%d/fd", -EBADF }, { "/proc", -EBADF }, { "/proc/x", -EBADF },
+                 { "/prox/%d", -EBADF }, { "/proc/999999999999", -EBADF }, { "/proc/30001", -ESRCH } };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int size = snprintf(path, sizeof(path), rows[i].format, pid);
+        struct place place = { .path = path, .path_size = (uint32_t)size };
+        int fd = fd_install(file_new(&g_dir_ops, 0, &place), 0, false);
+        assert_true(fd >= 0);
+        int64_t got = CALL(sys_pidfd_send_signal, NUM(fd), NUM(SIGTERM), NUM(0), NUM(0));
+        if (got != rows[i].want)
+            fail_msg("%s: got %ld", path, got);
+        siginfo_t info;
+        assert_int_equal(wait_fd(fd, WEXITED | WNOHANG, &info), -EBADF);
+        fd_close(fd);
+    }
+    assert_int_equal(g_thr_spawns.told_pid, pid);
+    ptable_forget(pid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open),     cmocka_unit_test(test_ready),  cmocka_unit_test(test_nonblock),
-        cmocka_unit_test(test_same_pid), cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_same_pid), cmocka_unit_test(test_signal), cmocka_unit_test(test_proc),
     };
     return cmocka_run_group_tests(tests, thr_setup, NULL);
 }
