@@ -46,6 +46,7 @@
 struct waiter;
 struct hub_line;
 struct process;
+struct stream_rights;
 
 /* The parts of a thread that other modules own. Zero at birth. */
 struct thread_signal {
@@ -105,6 +106,8 @@ struct thread {
     bool holds_stream;   /* copies with a stream's mutex: a page that another process holds is -EFAULT now */
     bool never_block;    /* what would wait is -EAGAIN, whatever the file's flags say: ipc/ */
     uint8_t moves;       /* how deep in moving sockets that are in one another: ipc/unix.c */
+    bool drops;          /* in the middle of stream_rights_drop() (ipc/pipe.c): */
+    struct stream_rights *dropped; /* what it does next */
 };
 
 static_assert(offsetof(struct thread, canary) == THREAD_CANARY, "thread");

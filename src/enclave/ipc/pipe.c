@@ -158,11 +158,25 @@ struct stream_rights *stream_rights_new(uint32_t count)
     return rights;
 }
 
+/* A file may be a socket, on its way in which is another, and so on without end: the last reference to one drops the
+ * next, which therefore waits on a list of this thread's instead of being dropped from in here. */
 void stream_rights_drop(struct stream_rights *rights)
 {
-    for (uint32_t i = 0; rights && i < rights->count; i++)
-        file_unref(rights->files[i]);
-    heap_free(rights);
+    struct thread *self = current();
+    if (!rights)
+        return;
+    rights->next = self->dropped;
+    self->dropped = rights;
+    if (self->drops)
+        return;
+    self->drops = true;
+    while ((rights = self->dropped)) {
+        self->dropped = rights->next;
+        for (uint32_t i = 0; i < rights->count; i++)
+            file_unref(rights->files[i]);
+        heap_free(rights);
+    }
+    self->drops = false;
 }
 
 /* How much of size may be read in one go; what comes with the first byte. The mutex is held. */

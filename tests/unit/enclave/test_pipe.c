@@ -502,6 +502,49 @@ static void test_rights(void **state UNUSED)
     close_both(fds);
 }
 
+#define CHAIN 200
+
+static uintptr_t g_stack_at_end;
+
+static void note_stack(struct file *file UNUSED)
+{
+    g_stack_at_end = (uintptr_t)__builtin_frame_address(0);
+}
+
+static const struct file_ops g_last_ops = { .name = "last", .release = note_stack };
+
+static void send_fd(int socket, int32_t fd)
+{
+    char control[CMSG_SPACE(sizeof(int32_t))] = { 0 };
+    struct iovec iov = { "x", 1 };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+                              .msg_controllen = sizeof(control) };
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    *head = (struct cmsghdr){ CMSG_LEN(sizeof(int32_t)), SOL_SOCKET, SCM_RIGHTS };
+    *(int32_t *)(void *)CMSG_DATA(head) = fd;
+    assert_int_equal(CALL(sys_sendmsg, NUM(socket), PTR(&message), NUM(0)), 1);
+}
+
+/* Sockets that are on their way in one another, as many as one likes: to drop them all takes no stack. */
+static void test_rights_chain(void **state UNUSED)
+{
+    int last = fd_install(file_new(&g_last_ops, 0, NULL), 0, false);
+    for (int i = 0; i < CHAIN; i++) {
+        int32_t fds[2];
+        make_sockets(fds, SOCK_STREAM | SOCK_NONBLOCK);
+        send_fd(fds[0], last);
+        fd_close(last);
+        fd_close(fds[0]);
+        last = fds[1];
+    }
+    g_stack_at_end = 0;
+    fd_close(last);
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    assert_true(g_stack_at_end != 0);
+    if (here - g_stack_at_end > CHAIN * 16)
+        fail_msg("%lu bytes of stack for %d sockets", here - g_stack_at_end, CHAIN);
+}
+
 /* Names, listening, accepting; abstract names only: there are no files here. */
 static void test_listen(void **state UNUSED)
 {
@@ -591,6 +634,7 @@ int main(void)
         TEST(test_socketpair),
         TEST(test_packets),
         TEST(test_rights),
+        TEST(test_rights_chain),
         TEST(test_listen),
         TEST(test_socket_shutdown),
     };
