@@ -115,7 +115,7 @@ int net_rule_check(enum net_rule_action action, const void *address, size_t size
 bool net_rule_answers(const void *local, size_t size)
 {
     struct net_endpoint at;
-    if (get_endpoint(local, size, false, &at) < 0)
+    if (get_endpoint(local, size, false, &at) < 0 || at.port == 0)
         return false;
     for (uint32_t i = 0; i < g_manifest.net_count; i++) {
         const struct manifest_net *rule = &g_manifest.net[i];

@@ -34,7 +34,7 @@ MUST_CHECK int net_rule_check(enum net_rule_action action, const void *address, 
 /*
  * A datagram socket that the program itself bound to this address answers whoever wrote to it: true if a
  * rule lets it listen there at a port with a number, and then no destination of that socket is checked. At an
- * ephemeral port it is a client as well, so false: sendto asks net_rule_check.
+ * ephemeral port (port 0: it asked for any) it is a client as well, so false: sendto asks net_rule_check.
  */
 MUST_CHECK bool net_rule_answers(const void *local, size_t size);
 

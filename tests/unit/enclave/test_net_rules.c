@@ -204,6 +204,16 @@ static void test_answers(void **state UNUSED)
             fail_msg("%s:%u: want %d", locals[i].address, locals[i].port, locals[i].want);
         assert_false(net_rule_answers(&a, 4));
     }
+    /* All ports have numbers, but who asks for any is a client. */
+    static const struct manifest_net all = { .action = MANIFEST_NET_LISTEN, .port_high = UINT16_MAX };
+    struct sockaddr_storage a;
+    g_manifest.net = &all;
+    g_manifest.net_count = 1;
+    size_t size = make_address("::1", 0, &a);
+    assert_int_equal(net_rule_check(NET_LISTEN, &a, size, SOCK_DGRAM), 0);
+    assert_false(net_rule_answers(&a, size));
+    size = make_address("::1", 9, &a);
+    assert_true(net_rule_answers(&a, size));
     assert_int_equal(g_told.count, 0);
 }
 
