@@ -15,50 +15,21 @@
 #include "border/border.h"
 #include "mm/heap.h"
 #include "process/process.h"
+#include "tree/ptable_entries.h"
 
-#define BUCKETS   256u
-#define END_QUEUES 32u
 #define INIT_PID  1
 #define PID_FIRST (PTABLE_ROOT_PID + 1)
 
-struct entry {
-    struct entry *next;
-    uint64_t born; /* the order of births */
-    int32_t pid, parent, pgid, sid;
-    struct ptable_tty *tty; /* its controlling terminal */
-    int32_t old_pgrp;       /* a session's leader: the foreground group of one that hung up */
-    int32_t status;
-    int stopped;                  /* by this signal; 0: it runs */
-    bool stop_unseen, cont_unseen; /* wait has not told of it yet */
-    uint64_t user_us, system_us;                   /* once it has ended */
-    uint64_t children_user_us, children_system_us; /* of those it has waited for */
-    int pdeathsig, exit_signal;
-    bool zombie, nowait, execed, started, subreaper;
-    char *label;
-    uint32_t label_size;
-};
-
-static struct {
-    struct lock lock;
-    struct entry *buckets[BUCKETS];
-    struct entry root;
-    bool ready, full_logged;
-    uint32_t limit, count, alive;
-    int32_t last_pid;
-    struct ptable_tty host_tty;
-    uint64_t births;
-    struct waitq queues[BUCKETS];
-    struct waitq ends[END_QUEUES]; /* also shared by pids */
-} g_table;
+struct ptable g_ptable;
 
 /* --- entries; the lock is held ------------------------------------------------------------------- */
 
 static struct entry **bucket(int32_t pid)
 {
-    return &g_table.buckets[(uint32_t)pid % BUCKETS];
+    return &g_ptable.buckets[(uint32_t)pid % PTABLE_BUCKETS];
 }
 
-static struct entry *find(int32_t pid)
+struct entry *ptable_find(int32_t pid)
 {
     for (struct entry *e = *bucket(pid); e; e = e->next)
         if (e->pid == pid)
@@ -66,38 +37,37 @@ static struct entry *find(int32_t pid)
     return NULL;
 }
 
-/* All entries: for (e = first(); e; e = after(e)). The one at hand may not be removed before after(). */
 static struct entry *from(uint32_t index)
 {
-    for (; index < BUCKETS; index++)
-        if (g_table.buckets[index])
-            return g_table.buckets[index];
+    for (; index < PTABLE_BUCKETS; index++)
+        if (g_ptable.buckets[index])
+            return g_ptable.buckets[index];
     return NULL;
 }
 
-static struct entry *first(void)
+struct entry *ptable_first(void)
 {
     return from(0);
 }
 
-static struct entry *after(const struct entry *e)
+struct entry *ptable_after(const struct entry *e)
 {
-    return e->next ? e->next : from((uint32_t)e->pid % BUCKETS + 1);
+    return e->next ? e->next : from((uint32_t)e->pid % PTABLE_BUCKETS + 1);
 }
 
 static void add(struct entry *e)
 {
-    e->born = ++g_table.births;
+    e->born = ++g_ptable.births;
     e->next = *bucket(e->pid);
     *bucket(e->pid) = e;
-    g_table.count++;
-    g_table.alive++;
+    g_ptable.count++;
+    g_ptable.alive++;
 }
 
 static void end(struct entry *e)
 {
     if (!e->zombie)
-        g_table.alive--;
+        g_ptable.alive--;
     e->zombie = true;
     e->stopped = 0;
 }
@@ -111,16 +81,16 @@ static void drop(struct entry *e)
             break;
         }
     }
-    g_table.count--;
+    g_ptable.count--;
     heap_free(e->label);
     e->label = NULL;
-    if (e != &g_table.root)
+    if (e != &g_ptable.root)
         heap_free(e);
 }
 
 static bool in_use(int32_t pid)
 {
-    for (struct entry *e = first(); e; e = after(e))
+    for (struct entry *e = ptable_first(); e; e = ptable_after(e))
         if (e->pid == pid || e->pgid == pid || e->sid == pid)
             return true;
     return false;
@@ -129,58 +99,44 @@ static bool in_use(int32_t pid)
 static int32_t new_pid(void)
 {
     do {
-        if (++g_table.last_pid >= PTABLE_PID_LIMIT)
-            g_table.last_pid = PID_FIRST;
-    } while (in_use(g_table.last_pid));
-    return g_table.last_pid;
+        if (++g_ptable.last_pid >= PTABLE_PID_LIMIT)
+            g_ptable.last_pid = PID_FIRST;
+    } while (in_use(g_ptable.last_pid));
+    return g_ptable.last_pid;
 }
 
-static void ready(void)
+void ptable_ready(void)
 {
-    if (g_table.ready)
+    if (g_ptable.ready)
         return;
-    g_table.ready = true;
-    g_table.limit = UINT32_MAX;
-    g_table.last_pid = PTABLE_ROOT_PID;
-    g_table.host_tty = (struct ptable_tty){
+    g_ptable.ready = true;
+    g_ptable.limit = UINT32_MAX;
+    g_ptable.last_pid = PTABLE_ROOT_PID;
+    g_ptable.host_tty = (struct ptable_tty){
         .number = PTABLE_TTY_HOST,
         .sid = PTABLE_ROOT_PID,
         .pgrp = PTABLE_ROOT_PID,
     };
-    g_table.root = (struct entry){
+    g_ptable.root = (struct entry){
         .pid = PTABLE_ROOT_PID,
         .parent = INIT_PID,
         .pgid = PTABLE_ROOT_PID,
         .sid = PTABLE_ROOT_PID,
-        .tty = &g_table.host_tty,
+        .tty = &g_ptable.host_tty,
         .started = true,
     };
-    add(&g_table.root);
+    add(&g_ptable.root);
 }
 
-static bool group_exists(int32_t pgid, int32_t sid)
+bool ptable_group_exists(int32_t pgid, int32_t sid)
 {
-    for (struct entry *e = first(); e; e = after(e))
+    for (struct entry *e = ptable_first(); e; e = ptable_after(e))
         if (e->pgid == pgid && (sid == 0 || e->sid == sid))
             return true;
     return false;
 }
 
 /* --- signals that are to be told ------------------------------------------------------------------- */
-
-struct tell {
-    int32_t pid;
-    struct signal_info info;
-};
-
-#define TELLS_AT_HAND 8
-
-struct tells {
-    uint32_t count, room;
-    bool unborn; /* one that never ran has gone: who waits for its end is to look */
-    struct tell *more; /* room of them, beyond those at hand */
-    struct tell at_hand[TELLS_AT_HAND];
-};
 
 /* -ENOMEM: this one is not told. */
 static int note(struct tells *tells, int32_t pid, const struct signal_info *info)
@@ -204,7 +160,7 @@ static int note(struct tells *tells, int32_t pid, const struct signal_info *info
 }
 
 /* The lock is not held. */
-static void tell_all(struct tells *tells)
+void ptable_tell_all(struct tells *tells)
 {
     for (uint32_t i = 0; i < tells->count; i++) {
         const struct tell *tell =
@@ -262,8 +218,7 @@ static void resume(struct entry *e, struct tells *tells)
     note_child(tells, e, PTABLE_CONTINUED, SIGCHLD);
 }
 
-/* A signal of the kernel's. */
-static void note_one(struct tells *tells, struct entry *e, int number)
+void ptable_note(struct tells *tells, struct entry *e, int number)
 {
     struct signal_info info = { .number = number, .code = SI_KERNEL };
     if (note(tells, e->pid, &info) < 0)
@@ -273,14 +228,14 @@ static void note_one(struct tells *tells, struct entry *e, int number)
 }
 
 /* Nobody of the session is left who could let it go on; the root's parent, who is outside, could. */
-static bool orphaned(int32_t pgid)
+bool ptable_orphaned(int32_t pgid)
 {
-    for (struct entry *e = first(); e; e = after(e)) {
+    for (struct entry *e = ptable_first(); e; e = ptable_after(e)) {
         if (e->pgid != pgid || e->zombie)
             continue;
-        if (e == &g_table.root)
+        if (e == &g_ptable.root)
             return false;
-        const struct entry *p = find(e->parent);
+        const struct entry *p = ptable_find(e->parent);
         if (p && p->pgid != pgid && p->sid == e->sid)
             return false;
     }
@@ -291,68 +246,26 @@ static bool orphaned(int32_t pgid)
 static void hang_up(int32_t pgid, struct tells *tells)
 {
     bool stopped = false;
-    for (struct entry *e = first(); e; e = after(e))
+    for (struct entry *e = ptable_first(); e; e = ptable_after(e))
         stopped |= e->pgid == pgid && e->stopped;
-    if (!stopped || !orphaned(pgid))
+    if (!stopped || !ptable_orphaned(pgid))
         return;
-    for (struct entry *e = first(); e; e = after(e)) {
+    for (struct entry *e = ptable_first(); e; e = ptable_after(e)) {
         if (e->pgid != pgid || e->zombie)
             continue;
-        note_one(tells, e, SIGHUP);
-        note_one(tells, e, SIGCONT);
-    }
-}
-
-/* --- losing a terminal ------------------------------------------------------------------------------- */
-
-static void note_group(struct tells *tells, int32_t pgid, int number)
-{
-    for (struct entry *e = pgid ? first() : NULL; e; e = after(e))
-        if (e->pgid == pgid && !e->zombie)
-            note_one(tells, e, number);
-}
-
-/* It is nobody's controlling terminal any more. */
-static void forget_tty(struct ptable_tty *tty)
-{
-    for (struct entry *e = first(); e; e = after(e))
-        if (e->tty == tty)
-            e->tty = NULL;
-    tty->sid = tty->pgrp = 0;
-}
-
-void ptable_tty_gone(struct ptable_tty *tty)
-{
-    LOCKED(&g_table.lock);
-    forget_tty(tty);
-}
-
-/* A session's leader ends, or gives its terminal up: who was in the foreground is told. The host's terminal tells by
- * itself. */
-static void leave_tty(struct entry *leader, bool ends, struct tells *tells)
-{
-    struct ptable_tty *tty = leader->tty;
-    if (leader->pid != leader->sid || tty == &g_table.host_tty)
-        return;
-    if (tty) {
-        note_group(tells, tty->pgrp, SIGHUP);
-        if (!ends)
-            note_group(tells, tty->pgrp, SIGCONT);
-        forget_tty(tty);
-    } else if (ends) {
-        note_group(tells, leader->old_pgrp, SIGHUP);
-        note_group(tells, leader->old_pgrp, SIGCONT);
+        ptable_note(tells, e, SIGHUP);
+        ptable_note(tells, e, SIGCONT);
     }
 }
 
 int ptable_stopped(int32_t pid, int signal)
 {
     struct tells tells = { .count = 0 };
-    lock_take(&g_table.lock);
-    ready();
-    struct entry *e = find(pid);
+    lock_take(&g_ptable.lock);
+    ptable_ready();
+    struct entry *e = ptable_find(pid);
     int ret = !e || e->zombie                                ? -ESRCH
-              : signal != SIGSTOP && orphaned(e->pgid) ? -EPERM
+              : signal != SIGSTOP && ptable_orphaned(e->pgid) ? -EPERM
                                                              : 0;
     if (ret == 0) {
         e->stopped = signal;
@@ -360,29 +273,29 @@ int ptable_stopped(int32_t pid, int signal)
         e->cont_unseen = false;
         note_child(&tells, e, stop_status(signal), SIGCHLD);
     }
-    lock_drop(&g_table.lock);
-    tell_all(&tells);
+    lock_drop(&g_ptable.lock);
+    ptable_tell_all(&tells);
     return ret;
 }
 
 void ptable_continued(int32_t pid)
 {
     struct tells tells = { .count = 0 };
-    lock_take(&g_table.lock);
-    struct entry *e = find(pid);
+    lock_take(&g_ptable.lock);
+    struct entry *e = ptable_find(pid);
     if (e)
         resume(e, &tells);
-    lock_drop(&g_table.lock);
-    tell_all(&tells);
+    lock_drop(&g_ptable.lock);
+    ptable_tell_all(&tells);
 }
 
 /* --- birth and end ---------------------------------------------------------------------------------- */
 
 void ptable_init(uint32_t limit)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    g_table.limit = limit;
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    g_ptable.limit = limit;
 }
 
 int32_t ptable_new(int32_t parent, int exit_signal)
@@ -392,12 +305,12 @@ int32_t ptable_new(int32_t parent, int exit_signal)
     struct entry *e = heap_alloc(sizeof(*e));
     if (!e)
         return -ENOMEM;
-    lock_take(&g_table.lock);
-    ready();
-    const struct entry *p = find(parent);
+    lock_take(&g_ptable.lock);
+    ptable_ready();
+    const struct entry *p = ptable_find(parent);
     int32_t ret = -ESRCH;
-    bool full = g_table.count >= g_table.limit, say = full && !g_table.full_logged;
-    g_table.full_logged |= full;
+    bool full = g_ptable.count >= g_ptable.limit, say = full && !g_ptable.full_logged;
+    g_ptable.full_logged |= full;
     if (full) {
         ret = -EAGAIN;
     } else if (p && !p->zombie) {
@@ -413,11 +326,11 @@ int32_t ptable_new(int32_t parent, int exit_signal)
         ret = e->pid;
         add(TAKE_PTR(e));
     }
-    lock_drop(&g_table.lock);
+    lock_drop(&g_ptable.lock);
     heap_free(e);
     if (say)
         log_error("%u processes are alive or not yet waited for: --processes allows no more",
-                  g_table.limit);
+                  g_ptable.limit);
     return ret;
 }
 
@@ -428,8 +341,8 @@ bool ptable_started(int32_t pid)
     if (label && ptable_view(pid, &view, label, PTABLE_LABEL_MAX) == 0)
         (void)ptable_set_label(pid, label, view.label_size);
     heap_free(label);
-    LOCKED(&g_table.lock);
-    struct entry *e = find(pid);
+    LOCKED(&g_ptable.lock);
+    struct entry *e = ptable_find(pid);
     if (e)
         e->started = true;
     return e != NULL;
@@ -437,21 +350,21 @@ bool ptable_started(int32_t pid)
 
 bool ptable_unborn(int32_t pid, int32_t parent)
 {
-    LOCKED(&g_table.lock);
-    const struct entry *e = find(pid);
+    LOCKED(&g_ptable.lock);
+    const struct entry *e = ptable_find(pid);
     return e && e->parent == parent && !e->started && !e->zombie;
 }
 
 void ptable_forget(int32_t pid)
 {
     int32_t parent = 0;
-    lock_take(&g_table.lock);
-    struct entry *e = find(pid);
-    if (e && e != &g_table.root) {
+    lock_take(&g_ptable.lock);
+    struct entry *e = ptable_find(pid);
+    if (e && e != &g_ptable.root) {
         parent = e->parent;
         drop(e);
     }
-    lock_drop(&g_table.lock);
+    lock_drop(&g_ptable.lock);
     if (parent) {
         waitq_wake(ptable_end_queue(pid), UINT32_MAX);
         waitq_wake(ptable_queue(parent), UINT32_MAX);
@@ -461,9 +374,9 @@ void ptable_forget(int32_t pid)
 /* Who gets the children of one that ends; NULL: init, which waits for them. */
 static const struct entry *reaper_of(const struct entry *gone)
 {
-    const struct entry *e = find(gone->parent);
+    const struct entry *e = ptable_find(gone->parent);
     while (e && (!e->subreaper || e->zombie))
-        e = find(e->parent);
+        e = ptable_find(e->parent);
     return e;
 }
 
@@ -471,8 +384,8 @@ static void orphan_children(const struct entry *gone, struct tells *tells)
 {
     int32_t pid = gone->pid;
     const struct entry *reaper = reaper_of(gone);
-    for (struct entry *e = first(), *next; e; e = next) {
-        next = after(e);
+    for (struct entry *e = ptable_first(), *next; e; e = next) {
+        next = ptable_after(e);
         if (e->parent != pid)
             continue;
         e->parent = reaper ? reaper->pid : INIT_PID;
@@ -497,21 +410,21 @@ static void orphan_children(const struct entry *gone, struct tells *tells)
 void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_us)
 {
     struct tells tells = { .count = 0 };
-    lock_take(&g_table.lock);
-    ready();
-    struct entry *e = find(pid);
+    lock_take(&g_ptable.lock);
+    ptable_ready();
+    struct entry *e = ptable_find(pid);
     if (!e || e->zombie) {
-        lock_drop(&g_table.lock);
+        lock_drop(&g_ptable.lock);
         return;
     }
     end(e);
     e->status = status;
     e->user_us = user_us;
     e->system_us = system_us;
-    leave_tty(e, true, &tells);
+    ptable_tty_lost(e, true, &tells);
     orphan_children(e, &tells);
     int32_t parent = e->parent;
-    const struct entry *p = find(parent);
+    const struct entry *p = ptable_find(parent);
     bool waited_for = p && !p->zombie;
     if (p && p->sid == e->sid && p->pgid != e->pgid)
         hang_up(e->pgid, &tells);
@@ -521,18 +434,18 @@ void ptable_exit(int32_t pid, int32_t status, uint64_t user_us, uint64_t system_
     }
     if (!waited_for)
         drop(e);
-    lock_drop(&g_table.lock);
-    tell_all(&tells);
-    for (uint32_t i = 0; i < END_QUEUES; i++)
-        if (tells.unborn || &g_table.ends[i] == ptable_end_queue(pid))
-            waitq_wake(&g_table.ends[i], UINT32_MAX);
+    lock_drop(&g_ptable.lock);
+    ptable_tell_all(&tells);
+    for (uint32_t i = 0; i < PTABLE_END_QUEUES; i++)
+        if (tells.unborn || &g_ptable.ends[i] == ptable_end_queue(pid))
+            waitq_wake(&g_ptable.ends[i], UINT32_MAX);
     waitq_wake(ptable_queue(parent), UINT32_MAX);
 }
 
 void ptable_execed(int32_t pid)
 {
-    LOCKED(&g_table.lock);
-    struct entry *e = find(pid);
+    LOCKED(&g_ptable.lock);
+    struct entry *e = ptable_find(pid);
     if (!e)
         return;
     e->execed = true;
@@ -541,9 +454,9 @@ void ptable_execed(int32_t pid)
 
 void ptable_set_nowait(int32_t pid, bool nowait)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    struct entry *e = find(pid);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    struct entry *e = ptable_find(pid);
     if (e)
         e->nowait = nowait;
 }
@@ -552,12 +465,12 @@ void ptable_set_nowait(int32_t pid, bool nowait)
 
 struct waitq *ptable_queue(int32_t self)
 {
-    return &g_table.queues[(uint32_t)self % BUCKETS];
+    return &g_ptable.queues[(uint32_t)self % PTABLE_BUCKETS];
 }
 
 struct waitq *ptable_end_queue(int32_t pid)
 {
-    return &g_table.ends[(uint32_t)pid % END_QUEUES];
+    return &g_ptable.ends[(uint32_t)pid % PTABLE_END_QUEUES];
 }
 
 static bool wanted(const struct entry *e, int32_t self, int idtype, int32_t id, int options)
@@ -583,11 +496,11 @@ static bool has_news(const struct entry *e, int options)
 
 int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable_waited *ret)
 {
-    LOCKED(&g_table.lock);
-    ready();
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
     struct entry *found = NULL;
     bool any = false;
-    for (struct entry *e = first(); e; e = after(e)) {
+    for (struct entry *e = ptable_first(); e; e = ptable_after(e)) {
         if (!wanted(e, self, idtype, id, options))
             continue;
         any = true;
@@ -620,7 +533,7 @@ int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable
     };
     if (options & WNOWAIT)
         return 0;
-    struct entry *p = find(self);
+    struct entry *p = ptable_find(self);
     if (p) {
         p->children_user_us += ret->user_us;
         p->children_system_us += ret->system_us;
@@ -633,16 +546,16 @@ int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable
 
 uint64_t ptable_born(int32_t pid)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *e = find(pid);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    const struct entry *e = ptable_find(pid);
     return e ? e->born : 0;
 }
 
 enum ptable_life ptable_life(int32_t pid, uint64_t born)
 {
-    LOCKED(&g_table.lock);
-    const struct entry *e = find(pid);
+    LOCKED(&g_ptable.lock);
+    const struct entry *e = ptable_find(pid);
     return !e || e->born != born ? PTABLE_GONE : e->zombie ? PTABLE_ENDED : PTABLE_ALIVE;
 }
 
@@ -656,30 +569,30 @@ int ptable_set_label(int32_t pid, const char *bytes, uint32_t size)
     if (!label)
         return -ENOMEM;
     memcpy(label, bytes, size);
-    lock_take(&g_table.lock);
-    ready();
-    struct entry *e = find(pid);
+    lock_take(&g_ptable.lock);
+    ptable_ready();
+    struct entry *e = ptable_find(pid);
     if (e) {
         char *old = e->label;
         e->label = label;
         e->label_size = size;
         label = old;
     }
-    lock_drop(&g_table.lock);
+    lock_drop(&g_ptable.lock);
     heap_free(label);
     return e ? 0 : -ESRCH;
 }
 
 int ptable_view(int32_t pid, struct ptable_view *ret, char *ret_label, uint32_t room)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *e = find(pid), *like = e;
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    const struct entry *e = ptable_find(pid), *like = e;
     if (!e)
         return -ESRCH;
     /* One that has said nothing yet is a copy of its parent. */
     while (like && !like->label)
-        like = find(like->parent);
+        like = ptable_find(like->parent);
     *ret = (struct ptable_view){
         .parent = e->parent,
         .pgid = e->pgid,
@@ -694,10 +607,10 @@ int ptable_view(int32_t pid, struct ptable_view *ret, char *ret_label, uint32_t 
 
 int32_t ptable_next(int32_t pid)
 {
-    LOCKED(&g_table.lock);
-    ready();
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
     int32_t found = 0;
-    for (struct entry *e = first(); e; e = after(e))
+    for (struct entry *e = ptable_first(); e; e = ptable_after(e))
         if (e->pid >= pid && (!found || e->pid < found))
             found = e->pid;
     return found;
@@ -720,10 +633,10 @@ int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info)
         return -ESRCH;
     struct tells tells = { .count = 0 };
     int ret = -ESRCH;
-    lock_take(&g_table.lock);
-    ready();
-    const struct entry *me = find(self);
-    for (struct entry *e = me ? first() : NULL; e; e = after(e)) {
+    lock_take(&g_ptable.lock);
+    ptable_ready();
+    const struct entry *me = ptable_find(self);
+    for (struct entry *e = me ? ptable_first() : NULL; e; e = ptable_after(e)) {
         if (!is_target(e, me, pid))
             continue;
         if (ret == -ESRCH)
@@ -733,8 +646,8 @@ int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info)
         if (info->number == SIGCONT)
             resume(e, &tells);
     }
-    lock_drop(&g_table.lock);
-    tell_all(&tells);
+    lock_drop(&g_ptable.lock);
+    ptable_tell_all(&tells);
     return ret;
 }
 
@@ -742,16 +655,16 @@ int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info)
 
 int ptable_setpgid(int32_t self, int32_t pid, int32_t pgid)
 {
-    LOCKED(&g_table.lock);
-    ready();
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
     if (pid == 0)
         pid = self;
     if (pgid == 0)
         pgid = pid;
     if (pgid < 0)
         return -EINVAL;
-    const struct entry *me = find(self);
-    struct entry *e = find(pid);
+    const struct entry *me = ptable_find(self);
+    struct entry *e = ptable_find(pid);
     if (!me || !e)
         return -ESRCH;
     if (e->parent == self) {
@@ -764,7 +677,7 @@ int ptable_setpgid(int32_t self, int32_t pid, int32_t pgid)
     }
     if (e->sid == e->pid)
         return -EPERM;
-    if (pgid != pid && !group_exists(pgid, me->sid))
+    if (pgid != pid && !ptable_group_exists(pgid, me->sid))
         return -EPERM;
     e->pgid = pgid;
     return 0;
@@ -772,20 +685,20 @@ int ptable_setpgid(int32_t self, int32_t pid, int32_t pgid)
 
 int32_t ptable_getpgid(int32_t self, int32_t pid)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *e = find(pid ? pid : self);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    const struct entry *e = ptable_find(pid ? pid : self);
     return e ? e->pgid : -ESRCH;
 }
 
 int32_t ptable_setsid(int32_t self)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    struct entry *e = find(self);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    struct entry *e = ptable_find(self);
     if (!e)
         return -ESRCH;
-    if (group_exists(self, 0))
+    if (ptable_group_exists(self, 0))
         return -EPERM;
     e->sid = e->pgid = self;
     e->tty = NULL;
@@ -795,17 +708,17 @@ int32_t ptable_setsid(int32_t self)
 
 int32_t ptable_getsid(int32_t self, int32_t pid)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *e = find(pid ? pid : self);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    const struct entry *e = ptable_find(pid ? pid : self);
     return e ? e->sid : -ESRCH;
 }
 
 int32_t ptable_getppid(int32_t self)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *e = find(self);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    const struct entry *e = ptable_find(self);
     return e ? e->parent : INIT_PID;
 }
 
@@ -813,9 +726,9 @@ int ptable_pdeathsig(int32_t self, int signal)
 {
     if (signal < 0 || signal > 64)
         return -EINVAL;
-    LOCKED(&g_table.lock);
-    ready();
-    struct entry *e = find(self);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    struct entry *e = ptable_find(self);
     if (!e)
         return -ESRCH;
     e->pdeathsig = signal;
@@ -824,9 +737,9 @@ int ptable_pdeathsig(int32_t self, int signal)
 
 int ptable_set_subreaper(int32_t self, bool on)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    struct entry *e = find(self);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    struct entry *e = ptable_find(self);
     if (!e)
         return -ESRCH;
     e->subreaper = on;
@@ -835,165 +748,15 @@ int ptable_set_subreaper(int32_t self, bool on)
 
 int ptable_get_subreaper(int32_t self)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *e = find(self);
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    const struct entry *e = ptable_find(self);
     return e ? e->subreaper : -ESRCH;
-}
-
-/* --- terminals ---------------------------------------------------------------------------------------- */
-
-static bool leads(const struct entry *e)
-{
-    return e->pid == e->sid;
-}
-
-/* A process of the terminal's session that is in its background. */
-static bool in_background(const struct entry *e, const struct ptable_tty *tty)
-{
-    return e->tty == tty && tty->pgrp && e->pgid != tty->pgrp;
-}
-
-static void set_tty(struct entry *leader, struct ptable_tty *tty)
-{
-    leader->tty = tty;
-    leader->old_pgrp = 0;
-    tty->sid = leader->sid;
-    tty->pgrp = leader->pgid;
-}
-
-void ptable_tty_opened(int32_t self, struct ptable_tty *tty)
-{
-    LOCKED(&g_table.lock);
-    ready();
-    struct entry *e = find(self);
-    if (e && leads(e) && !e->tty && !tty->sid)
-        set_tty(e, tty);
-}
-
-int ptable_tty_set(int32_t self, struct ptable_tty *tty, bool steal)
-{
-    LOCKED(&g_table.lock);
-    ready();
-    struct entry *e = find(self);
-    if (e && leads(e) && e->sid == tty->sid)
-        return 0;
-    if (!e || !leads(e) || e->tty || (tty->sid && !steal))
-        return -EPERM;
-    forget_tty(tty);
-    set_tty(e, tty);
-    return 0;
-}
-
-int ptable_tty_leave(int32_t self, const struct ptable_tty *tty)
-{
-    struct tells tells = { .count = 0 };
-    lock_take(&g_table.lock);
-    struct entry *e = find(self);
-    int ret = e && e->tty == tty ? 0 : -ENOTTY;
-    if (ret == 0) {
-        leave_tty(e, false, &tells);
-        e->tty = NULL;
-    }
-    lock_drop(&g_table.lock);
-    tell_all(&tells);
-    return ret;
-}
-
-int ptable_tty_check(int32_t self, const struct ptable_tty *tty, int signal, bool ignored)
-{
-    struct tells tells = { .count = 0 };
-    int ret = 0;
-    lock_take(&g_table.lock);
-    const struct entry *e = find(self);
-    if (e && in_background(e, tty)) {
-        ret = -ERESTARTSYS;
-        if (ignored)
-            ret = signal == SIGTTIN ? -EIO : 0;
-        else if (orphaned(e->pgid))
-            ret = -EIO;
-        else
-            note_group(&tells, e->pgid, signal);
-    }
-    lock_drop(&g_table.lock);
-    tell_all(&tells);
-    return ret;
-}
-
-int32_t ptable_tty_number(int32_t self)
-{
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *e = find(self);
-    return e && e->tty ? e->tty->number : PTABLE_TTY_NONE;
-}
-
-int32_t ptable_tty_get(int32_t self, const struct ptable_tty *tty, bool session, bool any)
-{
-    LOCKED(&g_table.lock);
-    const struct entry *e = find(self);
-    if ((!any && (!e || e->tty != tty)) || (session && !tty->sid))
-        return -ENOTTY;
-    return session ? tty->sid : tty->pgrp;
-}
-
-int ptable_tty_set_pgrp(int32_t self, struct ptable_tty *tty, int32_t pgid)
-{
-    LOCKED(&g_table.lock);
-    ready();
-    const struct entry *me = find(self);
-    if (pgid < 0)
-        return -EINVAL;
-    if (!me || me->tty != tty || me->sid != tty->sid)
-        return -ENOTTY;
-    if (!group_exists(pgid, 0))
-        return -ESRCH;
-    if (!group_exists(pgid, me->sid))
-        return -EPERM;
-    tty->pgrp = pgid;
-    return 0;
-}
-
-void ptable_tty_signal(const struct ptable_tty *tty, int signal)
-{
-    struct tells tells = { .count = 0 };
-    lock_take(&g_table.lock);
-    note_group(&tells, tty->pgrp, signal);
-    lock_drop(&g_table.lock);
-    tell_all(&tells);
-}
-
-void ptable_tty_hangup(struct ptable_tty *tty)
-{
-    struct tells tells = { .count = 0 };
-    lock_take(&g_table.lock);
-    for (struct entry *e = first(); e; e = after(e)) {
-        if (e->tty != tty || !leads(e) || e->zombie)
-            continue;
-        e->old_pgrp = tty->pgrp;
-        note_one(&tells, e, SIGHUP);
-        note_one(&tells, e, SIGCONT);
-    }
-    forget_tty(tty);
-    lock_drop(&g_table.lock);
-    tell_all(&tells);
-}
-
-int32_t ptable_tty_pgrp(void)
-{
-    LOCKED(&g_table.lock);
-    ready();
-    return g_table.host_tty.pgrp;
-}
-
-int ptable_set_tty_pgrp(int32_t self, int32_t pgid)
-{
-    return ptable_tty_set_pgrp(self, &g_table.host_tty, pgid);
 }
 
 uint32_t ptable_alive(void)
 {
-    LOCKED(&g_table.lock);
-    ready();
-    return g_table.alive;
+    LOCKED(&g_ptable.lock);
+    ptable_ready();
+    return g_ptable.alive;
 }
