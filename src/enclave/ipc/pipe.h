@@ -50,7 +50,8 @@ int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonbl
 int64_t stream_write(struct stream *stream, const void *user, uint64_t size, bool nonblock,
                      bool atomic);
 /* The same with open files. A read ends before bytes that bring others, and behind those that brought what it takes;
- * *ret_rights: the caller's, or NULL; who takes none (ret_rights NULL) closes them. A write takes *rights over, and sets it to NULL, with its first byte. */
+ * *ret_rights: the caller's, or NULL; who takes none (ret_rights NULL) closes them. A write takes *rights over, and sets
+ * it to NULL, with its first byte. */
 int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, bool nonblock,
                            bool peek, struct stream_rights **ret_rights);
 int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t size, bool nonblock,

@@ -5,7 +5,7 @@
  *
  * A process: born (ptable_new) -> running -> zombie (ptable_exit) -> gone (reaped by its parent's wait, or
  * at once where the parent ignores SIGCHLD or has SA_NOCLDWAIT). Children of one that ends are the nearest
- * living ancestor's that is a subreaper (prctl(2)), else init's (pid 1, which is nobody here): then they reap themselves.
+ * living ancestor's that is a subreaper (prctl(2)), else init's (pid 1, which is nobody here): they reap themselves.
  *
  * The first session is the root's and has the host's terminal; one made by setsid has none until its leader takes a
  * pseudo terminal, of which the table knows session and foreground group (struct ptable_tty). A running process may be stopped; SIGCONT lets it go on.
@@ -28,8 +28,8 @@ void ptable_init(uint32_t limit);
  * 0: nothing; SIGCHLD again once it execs or is orphaned. -EINVAL: no signal. -EAGAIN: the limit is reached (one
  * log_error line naming --processes the first time); -ENOMEM. Pids are not reused soon. */
 MUST_CHECK int32_t ptable_new(int32_t parent, int exit_signal);
-/* It has an enclave of its own from now on, and its parent's label unless it has one. Until then a thread of its parent plays it, and it goes with its parent: false,
- * it has gone. */
+/* It has an enclave of its own from now on, and its parent's label unless it has one. Until then a thread of its parent
+ * plays it, and it goes with its parent: false, it has gone. */
 bool ptable_started(int32_t pid);
 /* Is it a child of this one that has not been started, and has not ended? */
 bool ptable_unborn(int32_t pid, int32_t parent);
@@ -85,8 +85,8 @@ struct ptable_view {
     uint8_t reserved[7];
 };
 #define PTABLE_LABEL_MAX 4096u
-/* What its parent said that it is: path of its program, name, arguments, each with its NUL; more than there is room for is cut
- * off. -ENOMEM, -ESRCH. */
+/* What its parent said that it is: path of its program, name, arguments, each with its NUL; cut off at
+ * PTABLE_LABEL_MAX. -ENOMEM, -ESRCH. */
 int ptable_set_label(int32_t pid, const char *bytes, uint32_t size);
 /* ret_label: as much as fits; that of its parent while it has none. -ESRCH. */
 int ptable_view(int32_t pid, struct ptable_view *ret, char *ret_label, uint32_t room);
