@@ -29,11 +29,20 @@ def describe(pid):
           int(fields[3]) == os.getsid(pid), os.path.basename(os.readlink(f"/proc/{pid}/exe")))
 
 
+def started(*args, **keywords):
+    """Popen returns when exec closes its pipe, which Linux does before the new arguments are there."""
+    p = subprocess.Popen(args, **keywords)
+    while True:
+        with open(f"/proc/{p.pid}/cmdline", "rb") as f:
+            if f.read().startswith(args[0].encode()):
+                return p
+
+
 def listed(pid):
     return str(pid) in os.listdir("/proc")
 
 
-cat = subprocess.Popen(["cat", "-", "/dev/null"], stdin=subprocess.PIPE)
+cat = started("cat", "-", "/dev/null", stdin=subprocess.PIPE)
 describe(cat.pid)
 print("there:", os.path.isdir(f"/proc/{cat.pid}"), listed(cat.pid), {"cmdline", "stat"} <= set(os.listdir(f"/proc/{cat.pid}")))
 os.kill(cat.pid, signal.SIGSTOP)
@@ -72,7 +81,7 @@ os.waitpid(pid, 0)
 print("ours:", listed(os.getpid()), os.listdir("/proc/self/task") == [str(os.getpid())],
       int(stat("self")[1][1]) == os.getppid())
 # procps' way to find processes, by hand.
-child = subprocess.Popen(["sleep", "100"])
+child = started("sleep", "100")
 mine = []
 for name in os.listdir("/proc"):
     if name.isdigit():
