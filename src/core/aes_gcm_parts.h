@@ -1,4 +1,5 @@
-/* What core/aes_gcm.c and aes_gcm_wide.c share; each is compiled for its own CPUs. Private to them. */
+/* What core/aes_gcm.c and aes_gcm_wide.c share; each is compiled for its own CPUs. Private to them.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -36,7 +37,7 @@ static inline v2l product_reduce(struct product p)
     return p.high ^ __builtin_ia32_pclmulqdq128(poly, p.middle, 0x01);
 }
 
-/* The bulk where the CPU has VAES, VPCLMULQDQ and AVX2. count blocks, a multiple of AES_GCM_POWERS and not zero; *counter
- * is the next block's, reversed. */
-void aes_gcm_bulk_wide(const struct aes_gcm *gcm, v2l *counter, v2l *sum, const uint8_t *from, uint8_t *to,
-                       uint64_t count, bool opening);
+/* The bulk where the CPU has VAES, VPCLMULQDQ and AVX2. count blocks, a multiple of AES_GCM_POWERS
+ * and not zero; *counter is the next block's, reversed. */
+void aes_gcm_bulk_wide(const struct aes_gcm *gcm, v2l *counter, v2l *sum, const uint8_t *from,
+                       uint8_t *to, uint64_t count, bool opening);

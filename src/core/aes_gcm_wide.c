@@ -1,7 +1,7 @@
 /*
- * The bulk of AES-256-GCM with vectors of two blocks. Built with -mvaes -mvpclmulqdq -mavx2: clobbers the
- * whole of the vector state but what AVX-512 adds above ymm15 (and what lies above ymm0-ymm15 becomes zero). Same
- * method as aes_gcm.c, sixteen blocks a turn.
+ * The bulk of AES-256-GCM with vectors of two blocks. Built with -mvaes -mvpclmulqdq -mavx2:
+ * clobbers the whole of the vector state but what AVX-512 adds above ymm15 (and what lies above
+ * ymm0-ymm15 becomes zero). Same method as aes_gcm.c, sixteen blocks a turn.
  */
 #include "core/aes_gcm_parts.h"
 
@@ -74,13 +74,14 @@ static inline v4l first_block(v2l a)
 #define EACH(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7)
 
 /* As turn() in aes_gcm.c. */
-static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm, v4l *counter, v2l *sum,
-                                                       v4l text[static WIDE], const uint8_t *from,
-                                                       uint8_t *to, bool opening, bool hashing)
+static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm, v4l *counter,
+                                                       v2l *sum, v4l text[static WIDE],
+                                                       const uint8_t *from, uint8_t *to,
+                                                       bool opening, bool hashing)
 {
     v4l k = key(gcm, 0);
-#define START(n)                                                                     \
-    v8u add##n = { 2 * (n), 0, 0, 0, 2 * (n), 0, 0, 0 };                             \
+#define START(n)                                         \
+    v8u add##n = { 2 * (n), 0, 0, 0, 2 * (n), 0, 0, 0 }; \
     v4l s##n = swap((v4l)((v8u)*counter + add##n)) ^ k;
     EACH(START)
     const v8u next = { 2 * WIDE, 0, 0, 0, 2 * WIDE, 0, 0, 0 };
@@ -93,17 +94,17 @@ static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm
         k = key(gcm, round); \
         EACH(ROUND_ONE)      \
     } while (0)
-#define ROUND_HASH(round, n)                           \
-    do {                                               \
-        if (opening)                                   \
-            text[n] = load(from + (n)*2 * BLOCK);      \
-        ROUND(round);                                  \
-        if (hashing) {                                 \
-            v4l two = swap(text[n]);                   \
-            if ((n) == 0)                              \
-                two ^= first_block(*sum);              \
-            product2_add(&p, gcm, two, 2 * (n));       \
-        }                                              \
+#define ROUND_HASH(round, n)                      \
+    do {                                          \
+        if (opening)                              \
+            text[n] = load(from + (n)*2 * BLOCK); \
+        ROUND(round);                             \
+        if (hashing) {                            \
+            v4l two = swap(text[n]);              \
+            if ((n) == 0)                         \
+                two ^= first_block(*sum);         \
+            product2_add(&p, gcm, two, 2 * (n));  \
+        }                                         \
     } while (0)
     ROUND_HASH(1, 0);
     ROUND_HASH(2, 1);
@@ -121,18 +122,18 @@ static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm
     ROUND(12);
     ROUND(13);
     k = key(gcm, ROUNDS);
-#define FINISH(n)                                                           \
-    s##n = (v4l)__builtin_ia32_vaesenclast_v32qi((v32b)s##n, (v32b)k);      \
-    s##n ^= opening ? text[n] : load(from + (n)*2 * BLOCK);                 \
-    if (!opening)                                                           \
-        text[n] = s##n;                                                     \
+#define FINISH(n)                                                      \
+    s##n = (v4l)__builtin_ia32_vaesenclast_v32qi((v32b)s##n, (v32b)k); \
+    s##n ^= opening ? text[n] : load(from + (n)*2 * BLOCK);            \
+    if (!opening)                                                      \
+        text[n] = s##n;                                                \
     *(v4l_any *)(to + (n)*2 * BLOCK) = s##n;
     EACH(FINISH)
 }
 
-static inline __attribute__((always_inline)) void bulk(const struct aes_gcm *gcm, v2l *counter, v2l *sum,
-                                                       const uint8_t *from, uint8_t *to, uint64_t count,
-                                                       bool opening)
+static inline __attribute__((always_inline)) void bulk(const struct aes_gcm *gcm, v2l *counter,
+                                                       v2l *sum, const uint8_t *from, uint8_t *to,
+                                                       uint64_t count, bool opening)
 {
     const uint64_t step = 2 * WIDE;
     v4l text[WIDE];
@@ -157,8 +158,8 @@ static inline __attribute__((always_inline)) void bulk(const struct aes_gcm *gcm
     *sum = hashed;
 }
 
-void aes_gcm_bulk_wide(const struct aes_gcm *gcm, v2l *counter, v2l *sum, const uint8_t *from, uint8_t *to,
-                       uint64_t count, bool opening)
+void aes_gcm_bulk_wide(const struct aes_gcm *gcm, v2l *counter, v2l *sum, const uint8_t *from,
+                       uint8_t *to, uint64_t count, bool opening)
 {
     if (opening)
         bulk(gcm, counter, sum, from, to, count, true);

@@ -9,9 +9,9 @@
 
 /* One CPUID takes 5 to 9 us in a virtual machine: each is asked once a process (core/cpu.c). */
 struct cpu_features {
-    uint32_t basic;          /* ECX of leaf 1 */
+    uint32_t basic;            /* ECX of leaf 1 */
     uint32_t seven_b, seven_c; /* of leaf 7, 0 */
-    uint64_t xcr0;           /* 0: no XSAVE */
+    uint64_t xcr0;             /* 0: no XSAVE */
 };
 const struct cpu_features *cpu_features(void);
 

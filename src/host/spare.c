@@ -160,8 +160,8 @@ bool tree_spare_ended(struct tree *tree, uint32_t pid)
     return state != TAKEN;
 }
 
-/* How many threads of the machine run or could run now, this one among them (proc(5), loadavg). The averages beside that
- * tell of the last minute, and of our own start. */
+/* How many threads of the machine run or could run now, this one among them (proc(5), loadavg). The
+ * averages beside that tell of the last minute, and of our own start. */
 static unsigned running(void)
 {
     char text[128];

@@ -18,8 +18,8 @@
 #define HUGE_PAGES 512u /* a huge page */
 
 /* How far pages_fill looks: enough that a big heap costs few faults, little enough to be quick. */
-#define FILL_BACK  (512u)
-#define FILL_AHEAD (65536u)
+#define FILL_BACK      (512u)
+#define FILL_AHEAD     (65536u)
 /* How many of them are made at once. */
 #define POPULATE_AHEAD (512u)
 #ifndef MADV_POPULATE_WRITE
@@ -58,7 +58,8 @@ int elrange_reserve(struct softsgx *s, struct err *err)
      * again, which keeps the process below the kernel's limit of mappings. */
     *(volatile char *)p = 0;
     (void)madvise(p, 1u << 21, MADV_DONTNEED);
-    /* Where programs, libraries and their data go, huge pages cost less than the faults they save. */
+    /* Where programs, libraries and their data go, huge pages cost less than the faults they save.
+     */
     size_t low = length < LAYOUT_FILES_END ? length : LAYOUT_FILES_END;
     (void)madvise(p, low, MADV_HUGEPAGE);
     (void)mprotect(p, length, PROT_NONE);

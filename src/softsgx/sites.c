@@ -101,7 +101,8 @@ static void copy_make_atomic(greg_t *r, uint64_t rip, uint64_t from_r11)
                     (rip >= at(soft_copy_count) && rip < at(soft_copy_refused));
     if (happened && rip <= at(soft_copy_count))
         g_soft_stage_count++;
-    if (rip == at(soft_copy_locked) ? zf : rip < at(soft_copy_released) || rip == at(soft_copy_refused))
+    if (rip == at(soft_copy_locked) ? zf
+                                    : rip < at(soft_copy_released) || rip == at(soft_copy_refused))
         atomic_store(&g_soft_lock, 0);
     if (happened)
         done(r, g_soft_sites[from_r11 >> SOFT_LEAF_SHIFT] + SOFT_SITE_SIZE, true);

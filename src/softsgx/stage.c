@@ -1,8 +1,9 @@
 /*
- * The stage: EACCEPTCOPY's thunk leaves a page's bytes here, and the EPCM has its entry at once; what is left for
- * later is to put them where the page tables find them, many by one system call. Nobody can tell: a page in the
- * stage was pending, so the page tables forbid every access, and whoever takes the device's lock to open them (or to
- * look at memory in any other way) empties the stage first. Tier: hosted, untrusted; runs in signal handlers.
+ * The stage: EACCEPTCOPY's thunk leaves a page's bytes here, and the EPCM has its entry at once;
+ * what is left for later is to put them where the page tables find them, many by one system call.
+ * Nobody can tell: a page in the stage was pending, so the page tables forbid every access, and
+ * whoever takes the device's lock to open them (or to look at memory in any other way) empties the
+ * stage first. Tier: hosted, untrusted; runs in signal handlers.
  */
 #include "softsgx/state.h"
 
@@ -23,8 +24,8 @@ uint8_t *g_soft_stage;
 uint64_t g_soft_stage_to[SOFT_STAGE_PAGES];
 volatile uint32_t g_soft_stage_count;
 
-/* A page made by userfaultfd is not cleared before it is written. Registered for write protection, of which there is
- * none: other faults are as before. */
+/* A page made by userfaultfd is not cleared before it is written. Registered for write protection,
+ * of which there is none: other faults are as before. */
 static int uffd_open(const struct softsgx *s)
 {
     int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
@@ -71,7 +72,8 @@ static void put(struct softsgx *s, uint64_t to, const uint8_t *from, uint64_t si
     }
     while (done < size) { /* no userfaultfd, or a page is there already */
         long n = syscall(SYS_pwrite64, s->mem_fd, from + done, size - done, to + done);
-        if (n <= 0 && force_open(s, true, to + done, (void *)(uintptr_t)(from + done), size - done) == 0)
+        if (n <= 0 &&
+            force_open(s, true, to + done, (void *)(uintptr_t)(from + done), size - done) == 0)
             return;
         if (n <= 0) {
             static const char text[] = "software SGX device: no memory for accepted pages\n";

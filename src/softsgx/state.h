@@ -2,10 +2,12 @@
  * The device's state: SECS, TCS, threads, and who may touch them. Tier: hosted, untrusted; private
  * to src/softsgx.
  *
- * Locks: g_soft_lock guards EPCM changes that narrow, host page protections and the TCS table. It is
- * held with all signals blocked only (in a handler they are), so that a handler can take it. EPCM
- * bytes that widen (EACCEPT, EMODPE) change by compare-and-swap without it. Invariant: the host's
- * page protection of a page is never wider than its EPCM entry, but while the lock is held.
+ * Locks: g_soft_lock guards EPCM changes that narrow, host page protections and the TCS table. It
+ * is held with all signals blocked only (in a handler they are), so that a handler can take it.
+ * EPCM bytes that widen (EACCEPT, EMODPE) change by compare-and-swap without it. The thunk of
+ * EACCEPTCOPY takes it with signals open, if it is free: thunk_make_atomic() lets go. Invariant:
+ * the host's page protection of a page is never wider than its EPCM entry, but while the lock is
+ * held.
  */
 #pragma once
 
@@ -20,7 +22,7 @@
 #define SOFT_ELRANGE_MAX (1ull << 46)
 #define SOFT_TCS_MAX     2048
 /* The state components that this device's enclaves may have: "CPUID leaf 12H" */
-#define SOFT_XFRM (SGX_XFRM_LEGACY | SGX_XFRM_AVX | SGX_XFRM_AVX512 | SGX_XFRM_PKRU)
+#define SOFT_XFRM        (SGX_XFRM_LEGACY | SGX_XFRM_AVX | SGX_XFRM_AVX512 | SGX_XFRM_PKRU)
 
 /* One byte of EPCM a page: the low six bits as in SECINFO.FLAGS (R W X PENDING MODIFIED PR), the
  * two upper ones the type. No entry can be EPCM_LOCKED by itself: PT_TRIM has no permissions. */
@@ -141,7 +143,7 @@ struct softsgx {
     } xcomp[64];         /* CPUID leaf 0DH: standard XSAVE format */
     uint32_t xsave_size; /* for SECS.ATTRIBUTES.XFRM */
 
-    _Atomic uint8_t *epcm; /* size / 4096 bytes, lazily backed */
+    _Atomic uint8_t *epcm;       /* size / 4096 bytes, lazily backed */
     _Atomic uint64_t narrowings; /* grows whenever a page that may be an SSA's loses permissions */
     uint64_t ssa_low, ssa_high;  /* all SSAs lie between; set before EENTER knows of the TCS */
     int mem_fd;                  /* /proc/self/mem, to write what the enclave cannot */
@@ -175,8 +177,8 @@ extern uint64_t g_soft_sites[SOFT_SITES_MAX];
 
 extern _Atomic uint32_t g_soft_lock;
 
-/* stage.c: what EACCEPTCOPY's thunk took and the page tables do not have yet, at g_soft_stage; where each page
- * belongs. All with the lock held. */
+/* stage.c: what EACCEPTCOPY's thunk took and the page tables do not have yet, at g_soft_stage;
+ * where each page belongs. All with the lock held. */
 extern uint8_t *g_soft_stage;
 extern uint64_t g_soft_stage_to[SOFT_STAGE_PAGES];
 extern volatile uint32_t g_soft_stage_count;
@@ -223,12 +225,14 @@ void soft_unlock(struct softsgx *s);
 MUST_CHECK int pages_fill(struct softsgx *s, uint64_t address);
 /* After the EPCM lost permissions: takes them from the host's page tables too, eagerly. */
 MUST_CHECK int pages_narrow(struct softsgx *s, uint64_t address, uint64_t page_count);
-/* Reads or writes whatever the page tables say, where the kernel was built or started without forced
- * writes through /proc/self/mem: the pages are opened for a moment. */
-MUST_CHECK int force_open(struct softsgx *s, bool write, uint64_t address, void *buffer, size_t size);
+/* Reads or writes whatever the page tables say, where the kernel was built or started without
+ * forced writes through /proc/self/mem: the pages are opened for a moment. */
+MUST_CHECK int force_open(struct softsgx *s, bool write, uint64_t address, void *buffer,
+                          size_t size);
 /* The driver's page fault: EAUG of an absent page. The EPCM entry then. */
 uint8_t page_demand(struct softsgx *s, uint64_t address);
-/* Writable pages that will be written are made now, in one call: a fault each costs half as much again. */
+/* Writable pages that will be written are made now, in one call: a fault each costs half as much
+ * again. */
 void pages_populate(uint64_t address, uint64_t page_count);
 /* Copies between a buffer and enclave memory that one page holds; no lock needed. False: the EPCM
  * forbids it. */

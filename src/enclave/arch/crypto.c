@@ -109,8 +109,8 @@ void island_cmac(const uint8_t key[static 16], const void *data, uint64_t size,
     xmm_load(&save);
 }
 
-void island_cmac_last(const uint8_t key[static 16], const void *data, uint64_t size, const uint8_t mac[static 16],
-                      uint8_t ret_last[static 16])
+void island_cmac_last(const uint8_t key[static 16], const void *data, uint64_t size,
+                      const uint8_t mac[static 16], uint8_t ret_last[static 16])
 {
     struct xmm_save save;
     xmm_save(&save);

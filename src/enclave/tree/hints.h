@@ -1,8 +1,8 @@
 /*
- * Which pages of trusted files forked children needed first: the next child gets them with its memory, instead of
- * reading and verifying a whole chunk for each. Kept in the tree's region, one list for all processes of a
- * measurement. The host may write there what it likes (it sees the faults anyway): all that follows is which pages
- * are sent. Tier: enclave.
+ * Which pages of trusted files forked children needed first: the next child gets them with its
+ * memory, instead of reading and verifying a whole chunk for each. Kept in the tree's region, one
+ * list for all processes of a measurement. The host may write there what it likes (it sees the
+ * faults anyway): all that follows is which pages are sent. Tier: enclave.
  */
 #pragma once
 

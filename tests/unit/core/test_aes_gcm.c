@@ -177,7 +177,7 @@ static void test_damage(void **state UNUSED)
                       { "associated data", aad, sizeof(aad) },
                       { "nonce", nonce, sizeof(nonce) } };
         for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
-            for (size_t bit = 0; bit < parts[p].size * 8; bit += parts[p].size > 1000 ? 61 : 1) {
+            for (size_t bit = 0; bit<parts[p].size * 8; bit += parts[p].size> 1000 ? 61 : 1) {
                 parts[p].at[bit / 8] ^= (uint8_t)(1u << bit % 8);
                 memset(g_opened, 0xee, size);
                 int r = aes_gcm_open(&gcm, nonce, aad, sizeof(aad), g_cipher, size, tag, g_opened);
@@ -257,7 +257,8 @@ static void test_outside_is_touched_once(void **state UNUSED)
                 fail_msg("%zu bytes, opening %d: %u unaligned accesses", sizes[i], opening,
                          g_unaligned);
             /* Of a long text what sixteen blocks divide, by vectors of two. */
-            size_t wide = aes_gcm_uses_wide() && sizes[i] >= AES_GCM_WIDE_MIN ? sizes[i] / 256 * 256 : 0;
+            size_t wide =
+                aes_gcm_uses_wide() && sizes[i] >= AES_GCM_WIDE_MIN ? sizes[i] / 256 * 256 : 0;
             for (size_t at = 0; at < GUARDED; at += 16)
                 if (g_touched[at] != (at < sizes[i] && !(at < wide && at % 32)))
                     fail_msg("%zu bytes, opening %d: %u accesses at %zu", sizes[i], opening,

@@ -78,8 +78,8 @@ GENERAL static void cmac_last(void)
 #define EACH(op)                                                                                   \
     op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) \
         op(15)
-#define LOAD(n)  "movups 16*" #n "(%0), %%xmm" #n "\n"
-#define STORE(n) "movups %%xmm" #n ", 16*" #n "(%0)\n"
+#define LOAD(n)       "movups 16*" #n "(%0), %%xmm" #n "\n"
+#define STORE(n)      "movups %%xmm" #n ", 16*" #n "(%0)\n"
 #define LOAD_WIDE(n)  "vmovups 32*" #n "(%0), %%ymm" #n "\n"
 #define STORE_WIDE(n) "vmovups %%ymm" #n ", 32*" #n "(%0)\n"
 
@@ -101,7 +101,9 @@ static void test_registers(void **state UNUSED)
     static const struct {
         const char *name;
         void (*call)(void);
-    } islands[] = { /* first those that long texts come to; the C library under the others here has AVX of its own */
+    } islands[] = {
+        /* first those that long texts come to; the C library under the others here has AVX of its
+           own */
         { "gcm_init", init },       { "gcm_seal", seal },
         { "gcm_open", open_again }, { "gcm_seal_out", seal_out },
         { "gcm_open_in", open_in }, { "sha256", hash },

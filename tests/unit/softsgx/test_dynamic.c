@@ -367,8 +367,8 @@ static void test_no_force(void **state UNUSED)
     }
 }
 
-/* More pages than the stage holds, in runs and alone; from a page that is itself in it; into one that is there
- * already for the kernel; and pages that go before they are looked at. */
+/* More pages than the stage holds, in runs and alone; from a page that is itself in it; into one
+ * that is there already for the kernel; and pages that go before they are looked at. */
 static void test_stage(void **state UNUSED)
 {
     enum { COUNT = 3 * SOFT_STAGE_PAGES + 5 };
