@@ -278,3 +278,12 @@ def test_terminal(sgxpy, tmp_path, keys, code):
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code, shown
     assert_usable(sgxpy, tmp_path)
+
+
+def test_a_bundle_is_not_traced(sgxpy, tmp_path):
+    assert sgxpy("trace", "-o", "t", "--", "/bin/true", cwd=tmp_path).returncode == 0
+    for arguments in (["manifest", "t", "-o", "j"], ["sign", "j", "--key", sgxpy.key, "-o", "b.sgx"]):
+        assert sgxpy(*arguments, cwd=tmp_path).returncode == 0
+    done = sgxpy("run", "--for", "1s", "b.sgx", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--for go with a command" in done.stderr
