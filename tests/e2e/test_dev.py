@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-VERBS = ["demo", "check", "build", "bench", "suites", "fuzz", "format", "lint", "clean"]
+VERBS = ["demo", "check", "build", "bench", "soak", "suites", "fuzz", "format", "lint", "clean"]
 
 
 def dev(*words, path=None, **more):
