@@ -412,3 +412,20 @@ def test_signal_from_outside(sgxpy, work):
         time.sleep(0.2)
         running.terminate()
         assert running.wait(30) == 42
+
+
+@pytest.mark.parametrize("command", ["exec {py} -c '{code}'", "{py} -c '{code}' & true"], ids=["exec", "left behind"])
+def test_signal_from_outside_reaches_what_the_root_left(sgxpy, work, command):
+    """A start script that ends with exec, or leaves the program behind: its enclave is only the hub then."""
+    code = ("import os, signal, sys; signal.signal(15, lambda *a: (print(\"got it\", flush=True), os._exit(42))); "
+            "print(\"ready\", flush=True); sys.stdin.read()")
+    (work / "start.sh").write_text("exec 3<&0\n" + command.format(py=PYTHON, code=code).replace(
+        " &", " <&3 &") + "\n")
+    run = ["run", "--", "/bin/sh", "start.sh"]
+    assert sgxpy(*run, cwd=work).returncode == 0
+    with subprocess.Popen([sgxpy.path, *run], cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as running:
+        assert running.stdout.readline() == b"ready\n"
+        running.terminate()
+        assert running.stdout.readline() == b"got it\n"
+        assert running.wait(30) == (42 if "exec" in command else 0)

@@ -265,7 +265,7 @@ static NORETURN void end(int32_t wait, bool replaced)
 {
     if (__atomic_exchange_n(&g_ending, 1, __ATOMIC_ACQ_REL))
         for (;;) /* another thread is at it */
-            thread_park_hard();
+            thread_park_ended();
     if (!replaced)
         process_leaves();
     vfs_exit();

@@ -601,16 +601,19 @@ static void from_host(uint64_t came)
     }
 }
 
+void signal_pass_on(void)
+{
+    if (hub_is_here() && signal_host_any())
+        from_host(signal_host_take() & HOST_ALLOWED & process_node()->async_signals);
+}
+
 /* Does what signal_collect_host() only noted. No locks are held. */
 static void collect(void)
 {
-    if (signal_host_any()) {
-        uint64_t came = signal_host_take();
-        if (hub_is_here())
-            from_host(came & HOST_ALLOWED & process_node()->async_signals);
-        else if (came & SIGNAL_BIT(SIGURG)) /* from elsewhere in the tree: the hub says what */
-            hub_events_fetch();
-    }
+    if (hub_is_here())
+        signal_pass_on();
+    else if (signal_host_any() && signal_host_take() & SIGNAL_BIT(SIGURG))
+        hub_events_fetch(); /* from elsewhere in the tree: the hub says what */
     if (timer_due())
         timer_run();
 }

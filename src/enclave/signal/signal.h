@@ -36,6 +36,8 @@ void signal_send_process(const struct signal_info *info);
  * rest, keeping of block->signals of the main thread only what the manifest's async_signals allows.
  */
 void signal_collect_host(void);
+/* This enclave's program has ended: what the host has goes to the tree. Call it without locks, in any thread. */
+void signal_pass_on(void);
 /* Anything unblocked pending for this thread? Asked by the thread itself, without locks, it first
  * takes over what the host and due timers have. */
 bool signal_deliverable(const struct thread *thread);

@@ -218,8 +218,8 @@ static NORETURN void main_stays(void)
 {
     __atomic_and_fetch(&current()->work, ~(uint64_t)THREAD_WORK_EXIT, __ATOMIC_SEQ_CST);
     for (;;) {
-        if (process_ending())
-            thread_park_hard();
+        while (process_ending())
+            thread_park_ended();
         signal_park_stopped();
         (void)!thread_park(OCALL_NEVER);
     }

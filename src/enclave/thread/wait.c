@@ -265,6 +265,18 @@ void thread_park_once(void)
     signal_collect_host();
 }
 
+void thread_park_ended(void)
+{
+    struct thread *thread = current();
+
+    __atomic_store_n(&thread->parked, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&thread->wake, __ATOMIC_SEQ_CST))
+        border_call1(OCALL_PARK, 0, OCALL_NEVER);
+    end_sleep(thread);
+    __atomic_store_n(&thread->wake, 0, __ATOMIC_SEQ_CST);
+    signal_pass_on();
+}
+
 void thread_park_serve(void)
 {
     struct thread *thread = current();

@@ -53,6 +53,9 @@ void thread_wait_end(void);
 void thread_park_hard(void);
 /* Waits until anything at all happens; look again. Of signals only the end of the process matters. */
 void thread_park_once(void);
+/* A thread of a program that has ended, or is another enclave's now: waits until anything at all happens. The
+ * host's signals, which still arrive here, go on to the tree. */
+void thread_park_ended(void);
 /* The hub's thread: as thread_park_hard, and the host's bell ends it too (OCALL_TREE_SERVE). */
 void thread_park_serve(void);
 void thread_unpark(struct thread *thread);

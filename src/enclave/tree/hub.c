@@ -597,11 +597,9 @@ bool hub_host_signal(int number)
     struct signal_info info = { .number = number, .code = SI_KERNEL };
     bool terminal = number == SIGINT || number == SIGQUIT || number == SIGHUP || number == SIGWINCH;
     if (terminal)
-        (void)!ptable_kill(PTABLE_ROOT_PID, -ptable_tty_pgrp(), &info);
-    else if (process_ending() && !__atomic_load_n(&g_hub.root_replaced, __ATOMIC_SEQ_CST))
-        (void)!ptable_kill(PTABLE_ROOT_PID, -1, &info);
-    else
-        ptable_tell(PTABLE_ROOT_PID, &info);
+        (void)!ptable_kill(PTABLE_OUTSIDE, -ptable_tty_pgrp(), &info);
+    else if (ptable_kill(PTABLE_OUTSIDE, PTABLE_ROOT_PID, &info) < 0)
+        (void)!ptable_kill(PTABLE_OUTSIDE, -1, &info);
     return true;
 }
 
@@ -624,7 +622,7 @@ void hub_end(int32_t status, bool replaced)
         waitq_add(&g_hub.ended, &waiter);
         bool left = peers_left();
         if (left)
-            thread_park_hard();
+            thread_park_ended();
         waitq_remove(&waiter);
         if (!left)
             break;

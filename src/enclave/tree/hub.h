@@ -155,7 +155,8 @@ bool hub_memory_has(int32_t pid);
  * the root): applied at once. */
 void hub_tell(int32_t pid, const struct hub_event *event);
 /* A signal from outside, to the root's host process: the terminal's go to its foreground group, others to the
- * root's program. false: there is no tree, the program takes it as ever. */
+ * root's pid, wherever that is now, or if it has ended to all that are left. false: there is no tree, the program
+ * takes it as ever. */
 bool hub_host_signal(int number);
 /* The root's program has ended (or gone on elsewhere, with process_replaced): gives up what it holds, waits
  * for the processes that are left, then ends the host process with what its pid ended with. No return. */

@@ -629,14 +629,14 @@ static bool is_target(const struct entry *e, const struct entry *self, int32_t p
 
 int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info)
 {
-    if (pid == INT32_MIN)
+    if (pid == INT32_MIN || (pid == 0 && self == PTABLE_OUTSIDE))
         return -ESRCH;
     struct tells tells = { .count = 0 };
     int ret = -ESRCH;
     lock_take(&g_ptable.lock);
     ptable_ready();
     const struct entry *me = ptable_find(self);
-    for (struct entry *e = me ? ptable_first() : NULL; e; e = ptable_after(e)) {
+    for (struct entry *e = me || self == PTABLE_OUTSIDE ? ptable_first() : NULL; e; e = ptable_after(e)) {
         if (!is_target(e, me, pid))
             continue;
         if (ret == -ESRCH)

@@ -70,7 +70,9 @@ enum ptable_life ptable_life(int32_t pid, uint64_t born);
 /* Woken when this process ends (and others do). */
 struct waitq *ptable_end_queue(int32_t pid);
 
-/* kill(2) by process `self` with info (pid, uid, number, code set); number 0 only looks. Permission is
+/* Nobody of the tree: who may signal all of it. */
+#define PTABLE_OUTSIDE 0
+/* kill(2) by process `self` (or PTABLE_OUTSIDE) with info (pid, uid, number, code set); number 0 only looks. Permission is
  * always there: one identity. Each target gets ptable_tell. */
 MUST_CHECK int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info);
 int ptable_setpgid(int32_t self, int32_t pid, int32_t pgid);

@@ -202,7 +202,7 @@ void mutex_take(struct mutex *mutex UNUSED) {}
 void mutex_drop(struct mutex *mutex UNUSED) {}
 void thread_unpark(struct thread *thread UNUSED) {}
 void thread_park_serve(void) {}
-void thread_park_hard(void) {}
+void thread_park_ended(void) {}
 int thread_start_service(void (*service)(void) UNUSED, struct thread **ret UNUSED)
 {
     return 0;

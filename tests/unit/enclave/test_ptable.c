@@ -536,6 +536,11 @@ static void test_kill(void **state UNUSED)
         { "group of nobody", c, -b, SIGHUP, -ESRCH, { 0 } },
         { "everybody else", a, -1, SIGTERM, 0, { ROOT, b, c } },
         { "no number", ROOT, INT32_MIN, SIGTERM, -ESRCH, { 0 } },
+        { "one, from outside", PTABLE_OUTSIDE, b, SIGTERM, 0, { b } },
+        { "group, from outside", PTABLE_OUTSIDE, -a, SIGINT, 0, { a, b } },
+        { "everybody, from outside", PTABLE_OUTSIDE, -1, SIGTERM, 0, { ROOT, a, b, c } },
+        { "group of who is outside", PTABLE_OUTSIDE, 0, SIGTERM, -ESRCH, { 0 } },
+        { "nobody, from outside", PTABLE_OUTSIDE, dead + 1, SIGTERM, -ESRCH, { 0 } },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         g_told_count = 0;

@@ -48,6 +48,10 @@ void signal_collect_host(void)
 {
 }
 
+void signal_pass_on(void)
+{
+}
+
 uint64_t timer_next(void)
 {
     return OCALL_NEVER;
