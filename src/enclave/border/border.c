@@ -186,6 +186,24 @@ int border_prefault_pieces(const struct iovec *iov, uint64_t count, uint64_t ski
     return r;
 }
 
+int64_t border_prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size,
+                             uint64_t least)
+{
+    struct piece p;
+    uint64_t done = 0;
+    while (next_piece(&iov, &count, &skip, &size, &p)) {
+        uint64_t must = done >= least ? 0 : least - done < p.size ? least - done : p.size;
+        int r = user_prefault(p.user, must, true);
+        if (r < 0)
+            return r;
+        uint64_t here = must + user_ready(p.user + must, p.size - must);
+        done += here;
+        if (here < p.size)
+            break;
+    }
+    return (int64_t)done;
+}
+
 /* Whole words of the window only, as above. */
 static int piece_out(uint64_t at, const uint8_t *user, uint64_t size)
 {

@@ -45,6 +45,10 @@ MUST_CHECK int border_get_user(void *user, uint64_t offset, uint64_t size);
 struct iovec;
 MUST_CHECK int border_prefault_pieces(const struct iovec *iov, uint64_t count, uint64_t skip,
                                       uint64_t size, bool write);
+/* To be written to: brings in the first least bytes, and counts what is there already after them: what an answer
+ * may have that is mostly shorter than the room for it. -EFAULT only if not even those are to be had. */
+MUST_CHECK int64_t border_prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip,
+                                        uint64_t size, uint64_t least);
 MUST_CHECK int border_put_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size);
 MUST_CHECK int border_get_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size);
 

@@ -41,6 +41,18 @@ int user_prefault(const void *user, uint64_t size, bool write)
     return 0;
 }
 
+uint64_t user_ready(const void *user, uint64_t size)
+{
+    if (is_ours())
+        return size;
+    uint64_t at = (uint64_t)user, end = at + size;
+    if (!user_range_ok(user, size))
+        return 0;
+    while (at < end && page_state(at & ~(LAYOUT_PAGE - 1)) & SGX_SECINFO_W)
+        at = (at & ~(LAYOUT_PAGE - 1)) + LAYOUT_PAGE;
+    return (at < end ? at : end) - (uint64_t)user;
+}
+
 int copy_from_user(void *dst, const void *user, uint64_t size)
 {
     if (is_ours()) {

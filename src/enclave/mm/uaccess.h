@@ -19,6 +19,8 @@ MUST_CHECK int clear_user(void *user, uint64_t size);
 MUST_CHECK int64_t strncpy_from_user(char *dst, const char *user, uint64_t max);
 /* Brings every page of the range in, for reading or writing. */
 MUST_CHECK int user_prefault(const void *user, uint64_t size, bool write);
+/* How much from there on is in already, and can be written. */
+uint64_t user_ready(const void *user, uint64_t size);
 /* The checking half alone: is the range the program's to name? No page is touched. */
 bool user_range_ok(const void *user, uint64_t size);
 /* Atomic operations on an aligned 32-bit word of the program (futex): -EFAULT. */

@@ -29,6 +29,7 @@
 #define HANDLE_MAX   0x7fffffff
 #define DATAGRAM_MAX 65535 /* with MSG_TRUNC; also of several joined (UDP_GRO) */
 #define PREFAULT_MIN 4096u
+#define STREAM_LEAST 16384u
 #define ERRNO_MAX    133 /* EHWPOISON */
 
 #define EXTRA_HEAD offsetof(struct ocall_net, address)
@@ -226,15 +227,21 @@ static void take_extra(struct net_extra *extra, uint8_t family, uint32_t control
     }
 }
 
-/* How much of the program's buffer can be had: one longer than what is mapped is fine, as long as the data are not. */
-static int64_t prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size)
+/*
+ * How much of the program's buffer is to be filled. Of a stream the first pages, and those after them that are there: a
+ * buffer of 256 KiB for an answer of a hundred bytes is common, and fresh pages are dear. A datagram must have all its
+ * room. A buffer longer than what is mapped is fine, as long as the data are not.
+ */
+static int64_t prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size, bool stream)
 {
-    int status = border_prefault_pieces(iov, count, skip, size, true);
-    while (status == -EFAULT && size > PREFAULT_MIN) {
+    uint64_t least = !stream || size < STREAM_LEAST ? size : STREAM_LEAST;
+    int64_t n = border_prefault_some(iov, count, skip, size, least);
+    while (n == -EFAULT && size > PREFAULT_MIN) {
         size /= 2;
-        status = border_prefault_pieces(iov, count, skip, size, true);
+        least = size < least ? size : least;
+        n = border_prefault_some(iov, count, skip, size, least);
     }
-    return status < 0 ? status : (int64_t)size;
+    return n;
 }
 
 static int64_t receive_once(const struct net_socket *socket, const struct iovec *iov, uint64_t count,
@@ -242,7 +249,7 @@ static int64_t receive_once(const struct net_socket *socket, const struct iovec 
                             uint32_t control_room, struct net_extra *extra)
 {
     bool stream = socket->type == NET_STREAM;
-    int64_t room = prefault_some(iov, count, skip, at_most(size));
+    int64_t room = prefault_some(iov, count, skip, at_most(size), stream);
     if (room < 0)
         return room;
     struct turn turn = {

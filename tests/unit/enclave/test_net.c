@@ -83,6 +83,12 @@ int border_prefault_pieces(const struct iovec *iov UNUSED, uint64_t count UNUSED
     return 0;
 }
 
+int64_t border_prefault_some(const struct iovec *iov UNUSED, uint64_t count UNUSED, uint64_t skip UNUSED,
+                             uint64_t size, uint64_t least UNUSED)
+{
+    return (int64_t)size;
+}
+
 /* One piece, or none. */
 int border_put_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size)
 {

@@ -111,6 +111,13 @@ int border_prefault_pieces(const struct iovec *iov, uint64_t count, uint64_t ski
     return pieces(iov, count, skip, size, 0);
 }
 
+int64_t border_prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size,
+                             uint64_t least UNUSED)
+{
+    int r = pieces(iov, count, skip, size, 0);
+    return r < 0 ? r : (int64_t)size;
+}
+
 int border_put_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size)
 {
     return pieces(iov, count, skip, size, 1);
