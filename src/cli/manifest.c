@@ -25,7 +25,7 @@ static int propose(const struct verb *verb, const struct options *options)
     if (options->output && proposal_store(p, options->output, &err) < 0)
         return cli_fail(&err);
     if (options->output)
-        cli_note("%zu rule%s in '%s', for review; then: sgxpy manifest TRACE... --rules '%s'", count,
+        cli_note("%zu rule%s in '%s', for review; then: --rules '%s' with manifest, or with run -- COMMAND", count,
                  count == 1 ? "" : "s", options->output, options->output);
     return cli_finish_output();
 }

@@ -82,8 +82,9 @@ void host_finish(struct host *host, int code)
     if (host->tree)
         absent += __atomic_load_n(&host->tree->region->absent_count, __ATOMIC_RELAXED);
     if (code != 0 && absent != 0)
-        log_line("%llu path%s not in the manifest; %s lists them", (unsigned long long)absent,
-                 absent == 1 ? "" : "s", host->audit_path ? host->audit_path : "--audit FILE");
+        log_line("%llu path%s not in the manifest; %s lists them for `sgxpy manifest --from-audit`",
+                 (unsigned long long)absent, absent == 1 ? "" : "s",
+                 host->audit_path ? host->audit_path : "--audit FILE");
     audit_exit(host->audit, code);
     _exit(code);
 }
