@@ -61,8 +61,8 @@ static inline v2l key(const struct aes_gcm *gcm, unsigned round)
         v4i help = (v4i)__builtin_ia32_aeskeygenassist128(k[(at)-1], (constant));              \
         v2l spread = (v2l)__builtin_shufflevector(help, help, (lane), (lane), (lane), (lane)); \
         v2l word = k[(at)-2];                                                                  \
-        word ^= (v2l)__builtin_ia32_pslldqi128(word, 32);                                      \
-        word ^= (v2l)__builtin_ia32_pslldqi128(word, 64);                                      \
+        word ^= (v2l)__builtin_shufflevector((v4i){ 0 }, (v4i)word, 0, 4, 5, 6);               \
+        word ^= __builtin_shufflevector((v2l){ 0 }, word, 0, 2);                               \
         k[at] = word ^ spread;                                                                 \
     } while (0)
 

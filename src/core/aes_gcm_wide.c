@@ -18,6 +18,17 @@ static inline v4l load(const void *from)
     return *(const volatile v4l_any *)from;
 }
 
+/* Two blocks at a time, as gcc and clang call them. */
+#ifdef __clang__
+#define AESENC_WIDE(a, k)     ((v4l)__builtin_ia32_aesenc256((a), (k)))
+#define AESENCLAST_WIDE(a, k) ((v4l)__builtin_ia32_aesenclast256((a), (k)))
+#define CLMUL_WIDE(a, b, n)   ((v4l)__builtin_ia32_pclmulqdq256((a), (b), (n)))
+#else
+#define AESENC_WIDE(a, k)     ((v4l)__builtin_ia32_vaesenc_v32qi((v32b)(a), (v32b)(k)))
+#define AESENCLAST_WIDE(a, k) ((v4l)__builtin_ia32_vaesenclast_v32qi((v32b)(a), (v32b)(k)))
+#define CLMUL_WIDE(a, b, n)   ((v4l)__builtin_ia32_vpclmulqdq_v4di((a), (b), (n)))
+#endif
+
 static inline v4l twice(v2l a)
 {
     return __builtin_shufflevector(a, a, 0, 1, 0, 1);
@@ -37,7 +48,7 @@ static inline v4l key(const struct aes_gcm *gcm, unsigned round)
 
 static inline v4l enc(v4l a, v4l k)
 {
-    return (v4l)__builtin_ia32_vaesenc_v32qi((v32b)a, (v32b)k);
+    return AESENC_WIDE(a, k);
 }
 
 struct product2 {
@@ -49,9 +60,9 @@ static inline void product2_add(struct product2 *p, const struct aes_gcm *gcm, v
 {
     v4l whole = load(gcm->powers[n]), folded = load(gcm->folded[n]);
     v4l other = __builtin_shufflevector(a, a, 1, 0, 3, 2);
-    p->low ^= __builtin_ia32_vpclmulqdq_v4di(a, whole, 0x00);
-    p->high ^= __builtin_ia32_vpclmulqdq_v4di(a, whole, 0x11);
-    p->middle ^= __builtin_ia32_vpclmulqdq_v4di(a ^ other, folded, 0x00);
+    p->low ^= CLMUL_WIDE(a, whole, 0x00);
+    p->high ^= CLMUL_WIDE(a, whole, 0x11);
+    p->middle ^= CLMUL_WIDE(a ^ other, folded, 0x00);
 }
 
 static inline v2l halves_sum(v4l a)
@@ -123,7 +134,7 @@ static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm
     ROUND(13);
     k = key(gcm, ROUNDS);
 #define FINISH(n)                                                      \
-    s##n = (v4l)__builtin_ia32_vaesenclast_v32qi((v32b)s##n, (v32b)k); \
+    s##n = AESENCLAST_WIDE(s##n, k); \
     s##n ^= opening ? text[n] : load(from + (n)*2 * BLOCK);            \
     if (!opening)                                                      \
         text[n] = s##n;                                                \
