@@ -641,6 +641,8 @@ static int find_node(const struct show_nodes *all, const char *name, size_t *ret
             at = i;
         }
     }
+    if (!found && access(name, F_OK) == 0)
+        return err_set(err, -EINVAL, "'%s': one bundle, cascade or trace at a time", name);
     if (found != 1)
         return err_set(err, -ENOENT, "'%s': %s; a label or a number from 0 to %zu is wanted", name,
                        found ? "several nodes are called so" : "no node is called so",
