@@ -1,4 +1,5 @@
 /* How programs start: exec, shebang chains, PT_INTERP, forks; what a process had mapped. */
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -369,6 +370,25 @@ static char *exe_interpreter(pid_t tid)
     return found ? strdup(text) : NULL;
 }
 
+/* Files that the new program has open to read, as `wc < file` in a shell: that it reads them is not seen, no path
+ * is named any more. What it may also write is no dependency by itself. */
+static void inherited_files(struct recorder *r, struct task *t)
+{
+    char folder[64], name[PATH_MAX];
+    snprintf(folder, sizeof(folder), "/proc/%d/fd", (int)t->tid);
+    CLEANUP(closedir_p) DIR *dir = opendir(folder);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct stat link, st;
+        if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &link, AT_SYMLINK_NOFOLLOW) < 0 ||
+            (link.st_mode & (S_IRUSR | S_IWUSR)) != S_IRUSR || fstatat(dirfd(dir), e->d_name, &st, 0) < 0 ||
+            !S_ISREG(st.st_mode) || st.st_nlink == 0)
+            continue;
+        if (tracee_fd(t->tid, atoi(e->d_name), name, sizeof(name)) == 0 && name[0] == '/' &&
+            strncmp(name, "/memfd:", 7) != 0 && strncmp(name, "/proc/", 6) != 0)
+            known_touch(r, t->process, known_name(r, t->process->tgid, name), TRACE_READ);
+    }
+}
+
 void exec_done(struct recorder *r, struct task *t)
 {
     struct pending *c = &t->pending;
@@ -422,6 +442,8 @@ void exec_done(struct recorder *r, struct task *t)
     log_end(&r->log);
     p->index = r->process_count++;
     chain_walk(r, t, &s);
+    if (old != TRACE_NO_PROCESS) /* what the first program was given comes from outside */
+        inherited_files(r, t);
     if (!strings.argv || !strings.env)
         known_note(r, p, true, "arguments or environment of process %d could not be read",
                    (int)p->tgid);

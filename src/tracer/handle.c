@@ -384,12 +384,6 @@ static void fchdir_result(struct recorder *r, struct task *t, int64_t result)
 
 /* ---- listings ---- */
 
-static void closedir_p(DIR **dir)
-{
-    if (*dir)
-        closedir(*dir);
-}
-
 /* The trace itself is nothing the program depends on. */
 static bool is_log(const struct recorder *r, DIR *dir, const struct dirent *entry)
 {

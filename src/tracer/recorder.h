@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -139,6 +140,11 @@ MUST_CHECK int tracee_link(pid_t tid, const char *name, char *buf, size_t size);
 MUST_CHECK int tracee_fd(pid_t tid, int fd, char *buf, size_t size);
 /* A copy of a descriptor of the process (pidfd_getfd(2): Linux 5.6, and whoever may ptrace it); -errno. */
 MUST_CHECK int tracee_take_fd(pid_t tgid, int fd);
+static inline void closedir_p(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+}
 /* The whole of /proc/TID/NAME, NUL-terminated past ret_size; NULL on failure. free() it. */
 char *tracee_file(pid_t tid, const char *name, size_t *ret_size);
 uint64_t tracee_start_time(pid_t tid);
