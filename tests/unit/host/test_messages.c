@@ -256,7 +256,7 @@ static void test_messages(void **state UNUSED)
                     .error = ENOENT,
                     .path_size = 2 },
                   "/q" };
-#define HINT "sgxpy: 1 path not in the manifest; --audit FILE lists them\n"
+#define HINT "sgxpy: 1 path not in the manifest; --audit FILE lists them for `sgxpy manifest --from-audit`\n"
     assert_int_equal(message_of(OCALL_REFUSE, &refused, sizeof(refused),
                                 sizeof(struct ocall_refusal) + 2, 0, false, text, sizeof(text)),
                      3);
