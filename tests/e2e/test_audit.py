@@ -209,9 +209,9 @@ many = open("mode").read().strip() == "many"
 name = "extra.txt" if len(sys.argv) == 1 else "child.txt"
 if many:
     try:
-        print(name, open(name).read())
+        print(name, open(name).read(), flush=True)
     except OSError as e:
-        print(name, e.strerror)
+        print(name, e.strerror, flush=True)
 if len(sys.argv) == 1:
     subprocess.run([sys.executable, "child.py", "x"])
 """

@@ -182,6 +182,7 @@ def waiting():
 
     def work():
         def leave(*_):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             raise SystemExit
         signal.signal(signal.SIGTERM, leave)
         try:

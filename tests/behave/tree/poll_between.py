@@ -106,7 +106,10 @@ async def asynchronous():
     process = await asyncio.create_subprocess_shell("read x; exit 5", stdin=asyncio.subprocess.PIPE)
     process.stdin.close()
     print(await process.wait())
-    process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE,
+                                                   stdout=asyncio.subprocess.PIPE)
+    process.stdin.write(b"it runs\n")
+    print(await process.stdout.readline())
     process.kill()
     print(await process.wait())
 

@@ -432,7 +432,8 @@ void audit(enum ocall_audit_event event, int error UNUSED, uint64_t value UNUSED
 {
     g_fake_audits++;
     g_fake_audit_event = event;
-    memcpy(g_fake_audit_path, path, path_size);
+    if (path_size)
+        memcpy(g_fake_audit_path, path, path_size);
     g_fake_audit_path[path_size] = '\0';
 }
 
