@@ -250,7 +250,8 @@ static uint64_t find_mov(uint64_t site, uint64_t nr)
     static const uint8_t last_argument[JUMP_SIZE] = { 0x4c, 0x8b, 0x4c, 0x24, 0x08 };
     if (memcmp((const void *)(site - JUMP_SIZE), last_argument, JUMP_SIZE) == 0)
         return site - JUMP_SIZE;
-    for (uint64_t mov = site - JUMP_SIZE; mov >= site - JUMP_SIZE - BETWEEN_MAX; mov--) {
+    uint64_t page = site & ~(uint64_t)(SGX_PAGE_SIZE - 1);
+    for (uint64_t mov = site - JUMP_SIZE; mov > page && mov >= site - JUMP_SIZE - BETWEEN_MAX; mov--) {
         const uint8_t *code = (const uint8_t *)mov;
         if (code[0] == 0xb8 && load_le32(code + 1) == (uint32_t)nr && (code[-1] & 0xf0) != 0x40 &&
             between(code + JUMP_SIZE, (const uint8_t *)site, NULL))
@@ -268,7 +269,7 @@ void stub_patch(uint64_t site, uint64_t nr)
         return;
     }
     /* All that is looked at lies in the site's page: a site at its beginning traps. */
-    if (site % SGX_PAGE_SIZE < JUMP_SIZE + BETWEEN_MAX + 1)
+    if (site % SGX_PAGE_SIZE <= JUMP_SIZE)
         return;
     /* Most sites that cannot be patched show it here, without two changes of the page's permissions at
      * each of their traps. */
