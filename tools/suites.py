@@ -1,12 +1,10 @@
 #!/usr/bin/python3
 """Runs NumPy's and CPython's own tests natively and in the enclave, and compares them test by test.
 
-Prints a table of counts, and every test whose result differs. Exit code 0 only if none does but those
-whose traceback in the enclave shows that they wanted another process.
+Prints a table of counts, and every test whose result differs. Exit code 0 only if none does.
 
-The modules about processes (--only processes) and about servers (--only servers) run one by one, each with all
-its processes in enclaves: one node for every Python, whatever it runs, and one for each other program that the
-trace saw.
+All processes that a suite starts run in enclaves: one node for every Python, whatever it runs, and one for each other
+program that the trace saw. The modules about processes (--only processes) and about servers (--only servers) run one by one.
 """
 
 import argparse
@@ -35,9 +33,7 @@ SERVERS = ["test_socket", "test_ssl", "test_selectors", "test_epoll", "test_poll
 SAMPLE_NUMPY = ["numpy.core.tests.test_numeric"]
 SAMPLE_CPYTHON = ["test_dict", "test_float", "test_struct", "test_queue"]
 
-# What a traceback holds where the test wanted another process, which there is none of in the enclave.
-OTHER_PROCESS = re.compile(r"\bfork_exec\b|\bos\.fork(pty)?\(|\bposix_spawn\b|\bos\.exec[lv]|popen_fork|_execute_child")
-REASON = "starts another process"
+ONE_PYTHON = ["--merge", "python3.11", "--processes", "256"]
 
 
 class Suite:
@@ -57,20 +53,18 @@ def module_suite(module, group):
     # It starts shell scripts that it has just written, under random names.
     scripts = ["--merge", "dash"] if module == "test_subprocess" else []
     return Suite(module, [PYTHON, "-m", "test", "-v", *ignored, module], {},
-                 ["--merge", "python3.11", *scripts, "--processes", "256", "--threads", "48", "--heap", "1G", *network],
-                 parse_cpython_alone, group)
+                 [*ONE_PYTHON, *scripts, "--threads", "48", "--heap", "1G", *network], parse_cpython, group)
 
 
 def suites(options):
     numpy = SAMPLE_NUMPY if options.sample else NUMPY
     cpython = SAMPLE_CPYTHON if options.sample else CPYTHON
-    alone = ["--exec", "deny", "--heap", "4G"]
     found = [
         Suite("NumPy", [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", "--tb=native",
                         "--pyargs", *numpy],
-              {"NPY_AVAILABLE_MEM": "1GB"}, [*alone, "--threads", "16"], parse_pytest),
-        Suite("CPython", [PYTHON, "-m", "test", "-v", *cpython], {}, [*alone, "--threads", "256"],
-              parse_cpython),
+              {"NPY_AVAILABLE_MEM": "1GB"}, [*ONE_PYTHON, "--heap", "4G", "--threads", "16"], parse_pytest),
+        Suite("CPython", [PYTHON, "-m", "test", "-v", *cpython], {},
+              [*ONE_PYTHON, "--heap", "4G", "--threads", "256"], parse_cpython),
     ]
     if not options.sample:
         for group, modules in (("processes", PROCESSES), ("servers", SERVERS)):
@@ -92,13 +86,7 @@ def parse_pytest(output):
     counts = re.findall(r"(\d+) (passed|failed|skipped|error|errors|xfailed|xpassed)\b",
                         output.splitlines()[-1] if output.strip() else "")
     counts = {name.rstrip("s") if name == "errors" else name: int(n) for n, name in counts}
-    sections = re.split(r"^_{3,} (?:ERROR at \w+ of )?(.+?) _{3,}$", output, flags=re.M)
-    wanting = {name for name, text in zip(sections[1::2], sections[2::2]) if OTHER_PROCESS.search(text)}
-    excused = {t for t in results if t.partition("::")[2].replace("::", ".") in wanting}
-    # Skips are told by file and line; a test that skips itself for want of fork is one by its file.
-    for number, path in re.findall(r"^SKIPPED \[(\d+)\] (\S+?):\d+: .*\bfork\b.*$", output, flags=re.M):
-        excused |= {f"{path} {n}" for n in range(int(number))}
-    return results, counts, excused
+    return results, counts
 
 
 def parse_cpython(output):
@@ -123,17 +111,7 @@ def parse_cpython(output):
             if results[pending].startswith("skipped"):
                 results[pending] = "skipped"
             pending = None
-    counts = dict(collections.Counter(results.values()))
-    sections = re.split(r"^(?:ERROR|FAIL): \w+ \(([\w.<>]+)\).*$", output, flags=re.M)
-    wanting = {name for name, text in zip(sections[1::2], sections[2::2])
-               if OTHER_PROCESS.search(text.split("\n=====")[0])}
-    return results, counts, {t for t in results if t.partition(": ")[2] in wanting}
-
-
-def parse_cpython_alone(output):
-    """As parse_cpython, with no excuse for wanting another process."""
-    results, counts, _ = parse_cpython(output)
-    return results, counts, set()
+    return results, dict(collections.Counter(results.values()))
 
 
 def default_signals():
@@ -234,29 +212,18 @@ class Runner:
 class Comparison:
     def __init__(self, name, native, enclave, native_code, enclave_code):
         self.name = name
-        self.native, self.native_counts, _ = native
-        self.enclave, self.enclave_counts, self.excused = enclave
+        self.native, self.native_counts = native
+        self.enclave, self.enclave_counts = enclave
         self.codes = native_code, enclave_code
         self.found = self.differences()
 
-    def reason(self, test, enclave):
-        """Why a difference is none of the enclave's; None if it is."""
-        if test in self.excused:
-            return REASON
-        file = test.partition("::")[0]
-        skips = [e for e in self.excused if file and e.rpartition(" ")[0].endswith(file)]
-        if enclave == "not run" and skips:
-            self.excused.discard(skips[0])
-            return "skips itself where it cannot fork"
-        return None
-
     def differences(self):
-        """(test, native, enclave, reason or None) of each test that differs."""
+        """(test, native, enclave) of each test that differs."""
         found = []
         for test in sorted(self.native.keys() | self.enclave.keys()):
             a, b = self.native.get(test, "not run"), self.enclave.get(test, "not run")
             if a != b:
-                found.append((test, a, b, self.reason(test, b)))
+                found.append((test, a, b))
         return found
 
     def print(self):
@@ -267,13 +234,13 @@ class Comparison:
         for kind in kinds:
             print(f"  {kind:24}{self.native_counts.get(kind, 0):8}{self.enclave_counts.get(kind, 0):9}")
         print(f"  {'compared':24}{len(self.native):8}{len(self.enclave):9}")
-        for test, a, b, reason in self.found:
-            print(f"  differs: {test}: {a}, in the enclave {b}" + (f" ({reason})" if reason else ""))
+        for test, a, b in self.found:
+            print(f"  differs: {test}: {a}, in the enclave {b}")
 
     def bad(self):
         if not self.native or not self.enclave:
             return 1
-        return sum(reason is None for *_, reason in self.found)
+        return len(self.found)
 
 
 GOOD = ("ok", "passed", "expected failure", "xfailed", "xfail")
@@ -289,10 +256,10 @@ def markdown(comparisons):
     for c in comparisons:
         lines.append(f"| {c.name} | {counts(c.native, c.codes[0] is not None)} | "
                      f"{counts(c.enclave, c.codes[1] is not None)} | {len(c.found)} |")
-    lines += ["", "| module | test | native | in the enclave | reason |", "| --- | --- | --- | --- | --- |"]
+    lines += ["", "| module | test | native | in the enclave |", "| --- | --- | --- | --- |"]
     for c in comparisons:
-        for test, a, b, reason in c.found:
-            lines.append(f"| {c.name} | {test.partition(': ')[2] or test} | {a} | {b} | {reason or ''} |")
+        for test, a, b in c.found:
+            lines.append(f"| {c.name} | {test.partition(': ')[2] or test} | {a} | {b} |")
     return "\n".join(lines) + "\n"
 
 
@@ -324,7 +291,7 @@ def main():
             if options.markdown:  # after each, so that nothing is lost
                 options.markdown.write_text(markdown(comparisons))
     bad = sum(c.bad() for c in comparisons)
-    print(f"\n{bad} unexplained differences")
+    print(f"\n{bad} differences")
     return 1 if bad else 0
 
 
