@@ -18,6 +18,7 @@
 #include "net/rules.h"
 #include "net/socket.h"
 #include "signal/signal.h"
+#include "sys/message.h"
 #include "thread/clock.h"
 
 #define SOCK_TYPE_MASK 0xfu
@@ -30,20 +31,6 @@
 #define PROTOCOL_TCP     6u
 #define PROTOCOL_UDP     17u
 #define PROTOCOL_UDPLITE 136u
-
-struct kmsghdr { /* struct user_msghdr of x86-64 */
-    uint64_t name;
-    int32_t name_size, pad;
-    uint64_t iov, iov_count;
-    uint64_t control, control_size;
-    uint32_t flags, pad2;
-};
-static_assert(sizeof(struct kmsghdr) == 56, "msghdr");
-
-static void *user_ptr(uint64_t arg)
-{
-    return (void *)(uintptr_t)arg;
-}
 
 /* --- what the manifest allows -------------------------------------------------------------------- */
 

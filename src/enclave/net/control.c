@@ -1,19 +1,12 @@
 #include "net/control.h"
 
 #include <asm/errno.h>
-#include <assert.h>
 
 #include "arch/string.h"
 #include "border/border.h"
 #include "mm/uaccess.h"
+#include "sys/message.h"
 
-struct kcmsg { /* struct cmsghdr of x86-64 */
-    uint64_t size;
-    int32_t level, type;
-};
-static_assert(sizeof(struct kcmsg) == 16, "cmsghdr");
-
-#define CMSG_ALIGNED(size) (((size) + 7) & ~7ull)
 #define SOL_SOCKET_LEVEL 1
 
 enum direction { SEND = 1, RECEIVE = 2, BOTH = 3 };

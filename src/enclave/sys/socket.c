@@ -16,6 +16,7 @@
 #include "process/process.h"
 #include "sys/sys.h"
 #include "sys/files.h"
+#include "sys/message.h"
 #include "thread/threads.h"
 #include "vfs/linux.h"
 #include "vfs/remote/remote.h"
@@ -49,20 +50,6 @@
 sys_fn sys_socket, sys_socketpair, sys_connect, sys_accept, sys_accept4, sys_bind, sys_listen,
     sys_sendto, sys_recvfrom, sys_sendmsg, sys_recvmsg, sys_sendmmsg, sys_recvmmsg, sys_shutdown,
     sys_getsockname, sys_getpeername, sys_setsockopt, sys_getsockopt;
-
-struct kmsghdr { /* struct user_msghdr of x86-64 */
-    uint64_t name;
-    int32_t name_size, pad;
-    uint64_t iov, iov_count;
-    uint64_t control, control_size;
-    uint32_t flags, pad2;
-};
-static_assert(sizeof(struct kmsghdr) == 56, "msghdr");
-
-static void *user_ptr(uint64_t arg)
-{
-    return (void *)(uintptr_t)arg;
-}
 
 /* A reference to a socket of ours; *ret_error says why there is none. */
 static struct file *get_socket(uint64_t fd, int *ret_error)
@@ -479,24 +466,23 @@ static int get_message(uint64_t user, struct kmsghdr *ret, struct iovec iov[stat
 
 /* --- control messages -------------------------------------------------------------------------- */
 
-struct kcmsg { /* struct cmsghdr of x86-64 */
-    uint64_t size;
-    int32_t level, type;
-};
-
-#define CMSG_ALIGNED(size) (((size) + 7) & ~7ull)
 #define CONTROL_MAX        4096u
 
+/* Several messages are as one with all descriptors (__scm_send); on failure *ret is what there is so far. */
 static int add_rights(const uint8_t *data, uint64_t size, struct stream_rights **ret)
 {
-    uint32_t count = (uint32_t)(size / sizeof(int32_t));
-    if (*ret || size % sizeof(int32_t))
+    uint32_t have = *ret ? (*ret)->count : 0, count = (uint32_t)(size / sizeof(int32_t));
+    if (count > UNIX_RIGHTS_MAX - have)
         return -EINVAL;
-    if (count > UNIX_RIGHTS_MAX)
-        return -EINVAL;
-    struct stream_rights *rights = stream_rights_new(count);
+    struct stream_rights *rights = stream_rights_new(have + count);
     if (!rights)
         return -ENOMEM;
+    if (have) {
+        memcpy(rights->files, (*ret)->files, have * sizeof(rights->files[0]));
+        rights->count = have;
+        (*ret)->count = 0;
+    }
+    stream_rights_drop(*ret);
     *ret = rights;
     for (uint32_t i = 0; i < count; i++) {
         int32_t fd;
@@ -509,7 +495,7 @@ static int add_rights(const uint8_t *data, uint64_t size, struct stream_rights *
     return 0;
 }
 
-/* What sendmsg brings besides bytes: SCM_RIGHTS once; SCM_CREDENTIALS says what is known anyway. */
+/* What sendmsg brings besides bytes: SCM_RIGHTS; SCM_CREDENTIALS says what is known anyway. */
 static int get_control(const struct kmsghdr *message, struct stream_rights **ret)
 {
     uint8_t buf[CONTROL_MAX];
