@@ -2,11 +2,14 @@
 
 import os
 import pathlib
-import subprocess
-
 import pytest
+import processes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+KEPT = ("SGXPY_BUILD", "SGXPY_CHECK")
+DROPPED = ("SOURCE_DATE_EPOCH", "LD_PRELOAD", "LD_LIBRARY_PATH", "COLUMNS", "LINES", "ENV", "BASH_ENV", "CDPATH", "GREP_OPTIONS",
+           "TMPDIR", "MAKEFLAGS", "NO_COLOR", "MALLOC_PERTURB_")
+processes.heed_signals()
 
 
 class Sgxpy:
@@ -18,13 +21,9 @@ class Sgxpy:
         self.libos = build / "src/enclave/sgxpy-libos.elf"
         self.key = key
 
-    def __call__(self, *arguments, timeout=120, **options):
+    def __call__(self, *arguments, **options):
         """Runs it, stdin empty unless given; stdout and stderr come back as text."""
-        if "input" not in options:
-            options.setdefault("stdin", subprocess.DEVNULL)
-        return subprocess.run([self.path, *map(str, arguments)], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=timeout, encoding="utf-8",
-                              errors="surrogateescape", **options)
+        return processes.run([self.path, *arguments], encoding="utf-8", errors="surrogateescape", **options)
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +36,27 @@ def build():
 @pytest.fixture(scope="session")
 def signing_key(build, tmp_path_factory):
     path = tmp_path_factory.mktemp("key") / "key.pem"
-    subprocess.run([build / "sgxpy", "keygen", "-o", path], check=True, stdout=subprocess.DEVNULL)
+    processes.run([build / "sgxpy", "keygen", "-o", path], check=True)
     return path
 
 
 @pytest.fixture(scope="session")
 def sgxpy(build, signing_key):
     return Sgxpy(build, signing_key)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_environment():
+    """The same for all who run the tests: their settings of Python, language and terminal are no matter."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("PYTHON", "LC_", "LANG", "XDG_", "SGXPY_")) and name not in KEPT or name in DROPPED:
+                patch.delenv(name)
+        patch.setenv("LANG", "C.UTF-8")
+        patch.setenv("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+        patch.setenv("TERM", "dumb")
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -53,5 +66,3 @@ def private_homes(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)

@@ -7,6 +7,8 @@ A build that fails counts as one failed test, so that it cannot pass unnoticed.
 
 import argparse
 import concurrent.futures
+import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -19,6 +21,8 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 START = time.monotonic()
+LIMITS = {"build": 3000, "unit": 1800, "pytest": 1500, "test": 300}  # seconds; a whole check takes far less than their sum
+MARK = f"SGXPY_CHECK={os.getpid()}"  # in the environment of all that is started
 
 
 class Tally:
@@ -34,6 +38,58 @@ def say(text):
     print(f"check: {time.monotonic() - START:5.0f} s  {text}", flush=True)
 
 
+def mine(mark):
+    """Pids of the processes whose environment holds this mark."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def end_all(mark):
+    """Kills what is left of a run. Several rounds: who is killed may just have started another."""
+    for _ in range(100):
+        pids = mine(mark)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not pids:
+            return
+        time.sleep(0.05)
+
+
+def run(command, limit, environment=None):
+    """Exit code, and output. After limit seconds the code is None, and the output ends with the processes there were.
+    Nothing that it started is left. The output goes to a file: a pipe would be waited for as long as anyone holds it.
+    """
+    run.count += 1
+    mark = f"{MARK}-{run.count}"
+    name, value = mark.split("=")
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env={**(environment or os.environ), name: value},
+                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        try:
+            code, hung = process.wait(limit), ""
+        except subprocess.TimeoutExpired:
+            code = None
+            hung = f"\nno end within {limit} s; these processes were there:\n" + subprocess.run(
+                ["ps", "-ww", "-o", "pid,ppid,sid,stat,etimes,wchan:20,args", "--forest", "-p",
+                 ",".join(map(str, mine(mark) or [process.pid]))], stdout=subprocess.PIPE, encoding="utf-8", errors="replace").stdout
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            end_all(mark)
+            process.wait()
+        out.seek(0)
+        return code, out.read().decode(errors="replace") + hung
+
+
+run.count = 0
+
+
 def build(folder, options, tally, what):
     """Configures and builds; False, and one failure counted, if that does not work."""
     say(what)
@@ -42,9 +98,9 @@ def build(folder, options, tally, what):
         commands.append(["meson", "setup", str(folder), *options])
     commands.append(["ninja", "-C", str(folder), "--quiet"])
     for command in commands:
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode != 0:
-            sys.stdout.write(done.stdout.decode(errors="replace"))
+        code, output = run(command, LIMITS["build"])
+        if code != 0:
+            sys.stdout.write(output)
             tally.fail(f"{what}: {' '.join(command)}")
             return False
     return True
@@ -56,9 +112,13 @@ def unit_tests(folder, tally, label, environment):
     log = logs / "testlog.json"
     if log.exists():
         log.unlink()
-    subprocess.run(
-        ["meson", "test", "-C", str(folder), "--no-rebuild", "--quiet", "--print-errorlogs"],
-        cwd=ROOT, env={**os.environ, **environment})
+    # The limits in meson.build are those of a machine with nothing else to do.
+    code, output = run(["meson", "test", "-C", str(folder), "--no-rebuild", "--quiet", "--print-errorlogs",
+                        "--timeout-multiplier", "4"], LIMITS["unit"], {**os.environ, **environment})
+    if code != 0:
+        sys.stdout.write(output)
+    if code is None:
+        tally.fail(f"{label}: did not end")
     if not log.exists():
         tally.fail(f"{label}: no test ran")
         return
@@ -85,18 +145,17 @@ def test_files(arguments):
 
 
 def run_pytest(path, number, scratch, environment):
-    """One file in one process; its output comes at its end. The report's path, None without one."""
+    """One file in one process; its output comes at its end. Whether it ended, and the report's path, None without one."""
     report = scratch / f"{number}.xml"
-    done = subprocess.run(
-        ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
-         f"--junitxml={report}", f"--basetemp={scratch}/pytest-{number}", str(path)],
-        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
-    lines = done.stdout.decode(errors="replace").splitlines()
-    shown = lines if done.returncode else lines[-1:]
+    limit = [f"--timeout={LIMITS['test']}"] if importlib.util.find_spec("pytest_timeout") else []
+    code, output = run(
+        ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short", *limit,
+         f"--junitxml={report}", f"--basetemp={scratch}/pytest-{number}", path], LIMITS["pytest"], environment)
+    lines = output.splitlines()
+    shown = lines if code != 0 else lines[-1:]
     name = path.relative_to(ROOT) if isinstance(path, pathlib.Path) else path
     say("\n".join([f"pytest {name}", *shown]))
-    return report if report.exists() else None
+    return code is not None, report if report.exists() else None
 
 
 def pytest(folder, tally, arguments):
@@ -109,8 +168,11 @@ def pytest(folder, tally, arguments):
         os.chmod(scratch, 0o755)  # some tests become another user
         reports = pool.map(lambda item: run_pytest(item[1], item[0], pathlib.Path(scratch), environment),
                            enumerate(files))
-        for path, report in zip(files, reports):
-            count_report(path, report, tally)
+        for path, (ended, report) in zip(files, reports):
+            if not ended:
+                tally.fail(f"pytest {path}: did not end")
+            else:
+                count_report(path, report, tally)
 
 
 def count_report(path, report, tally):

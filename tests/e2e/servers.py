@@ -6,13 +6,11 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
-import time
 
 import pytest
+from processes import WAIT, Background, run
 
 PYTHON = "/usr/bin/python3"
-WAIT = 60  # seconds, for what comes in much less
 
 
 def need(*programs):
@@ -23,80 +21,28 @@ def need(*programs):
 
 
 def need_module(name):
-    if subprocess.run([PYTHON, "-c", f"import {name}"], stderr=subprocess.DEVNULL).returncode != 0:
+    if run([PYTHON, "-c", f"import {name}"]).returncode != 0:
         pytest.skip(f"NOT TESTED: {PYTHON} has no module {name} (./dev check installs it)")
 
 
-def take_interrupts():
-    """In the child: a shell's background jobs ignore SIGINT, and so would all that they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-class Server:
-    """A running server. Its output is read all the time; the port is what the pattern finds first."""
+class Server(Background):
+    """A running server. The port is what the pattern finds first."""
 
     def __init__(self, command, folder, pattern, env=None):
-        self.lines, self.port = [], None
-        self.found = threading.Event()
-        self.pattern = re.compile(pattern)
-        self.process = subprocess.Popen(list(map(str, command)), cwd=folder, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-                                        errors="replace", env=env, preexec_fn=take_interrupts)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(line)
-            found = self.pattern.search(line)
-            if found and self.port is None:
-                self.port = int(found[1])
-                self.found.set()
-        self.found.set()
-
-    @property
-    def output(self):
-        return "".join(self.lines)
-
-    def ready(self):
-        if not self.found.wait(WAIT) or self.port is None:
-            self.stop(signal.SIGKILL)
-            pytest.fail(f"the server did not come up:\n{self.output}")
-        return self
-
-    def wait(self):
-        """Its exit code; killed if it does not end."""
-        try:
-            code = self.process.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(WAIT)
-            pytest.fail(f"the server did not end:\n{self.output}")
-        self.reader.join(WAIT)
-        return code
+        super().__init__(command, folder, env=env)
+        self.port, self.pattern = None, pattern
 
     def stop(self, number=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        self.signal(number)
         return self.wait()
 
     def __enter__(self):
         try:
-            return self.ready()
+            self.port = int(re.search(self.pattern, self.line(self.pattern))[1])
+            return self
         except BaseException:
             self.__exit__()
             raise
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(WAIT)
-        self.reader.join(10)
-        self.process.stdout.close()
 
     # ---- requests ----
 
@@ -152,27 +98,15 @@ class Example:
 def wrk(port, path="/", connections=8, seconds=2, threads=1):
     """Requests a second; fails on errors and on answers other than 2xx and 3xx."""
     need("wrk")
-    done = subprocess.run(["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s",
-                           f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=WAIT + seconds)
-    assert done.returncode == 0, done.stdout
+    done = run(["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s",
+                f"http://127.0.0.1:{port}{path}"], WAIT + seconds, stderr=subprocess.STDOUT, text=True, check=True)
     assert "Non-2xx" not in done.stdout and "Socket errors" not in done.stdout, done.stdout
     return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1])
 
 
 def ab(port, path="/", requests=200, connections=8):
     need("ab")
-    done = subprocess.run(["ab", "-q", "-n", str(requests), "-c", str(connections),
-                           f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=WAIT)
-    assert done.returncode == 0, done.stdout
+    done = run(["ab", "-q", "-n", str(requests), "-c", str(connections), f"http://127.0.0.1:{port}{path}"],
+               stderr=subprocess.STDOUT, text=True, check=True)
     assert re.search(rf"Complete requests:\s*{requests}\b", done.stdout), done.stdout
     assert re.search(r"Failed requests:\s*0\b", done.stdout) and "Non-2xx" not in done.stdout, done.stdout
-
-
-def eventually(condition, what):
-    end = time.monotonic() + WAIT
-    while not condition():
-        if time.monotonic() > end:
-            pytest.fail(f"never: {what}")
-        time.sleep(0.02)

@@ -7,7 +7,8 @@ import struct
 import threading
 
 import pytest
-from servers import PYTHON, WAIT, Example, eventually
+from processes import WAIT, eventually
+from servers import PYTHON, Example
 
 # Threads; /slow answers when a file that the test makes is there; /big sends 64 MB.
 SERVER = """
@@ -21,6 +22,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     timeout = 600
     def do_GET(self):
         if self.path == "/slow":
+            print("slow", flush=True)
             while not os.path.exists("go/now"):
                 time.sleep(0.02)
         body = bytes(64 << 20) if self.path == "/big" else b"fine\\n"
@@ -105,9 +107,10 @@ def test_bad_clients_hurt_nobody_else(example, mode):
 def test_sigterm_lets_requests_end(example, tmp_path):
     with example.build(drive, "--allow", "go/").enclave() as server:
         answer = []
-        slow = threading.Thread(target=lambda: answer.append(server.get("/slow")))
+        slow = threading.Thread(target=lambda: answer.append(server.get("/slow")), daemon=True)
         slow.start()
-        eventually(lambda: server.get("/") == (200, b"fine\n"), "an answer beside the slow one")
+        server.line("^slow$")
+        assert server.get("/") == (200, b"fine\n")
         server.process.send_signal(signal.SIGTERM)
 
         def refused():

@@ -1,18 +1,20 @@
 """The servers of examples/server, each traced by real requests and then run in the enclave, under load."""
 
+import contextlib
 import json
 import pathlib
+import random
 import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
 import pytest
 from conftest import ROOT
-from servers import PYTHON, WAIT, Example, ab, eventually, need, need_module, wrk
+from processes import WAIT, Background, eventually, run
+from servers import PYTHON, Example, ab, need, need_module, wrk
 
 SOURCE = ROOT / "examples/server"
 GUNICORN = r"Listening at: http://127\.0\.0\.1:(\d+)"
@@ -27,19 +29,21 @@ def together(count, work):
     """work(i) in threads; the first failure is raised."""
     failed = []
 
-    def run(i):
+    def work_on(i):
         try:
             work(i)
         except BaseException as e:
             failed.append(e)
 
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    threads = [threading.Thread(target=work_on, args=(i,), daemon=True) for i in range(count)]
     for t in threads:
         t.start()
+    end = time.monotonic() + 2 * WAIT
     for t in threads:
-        t.join(WAIT)
+        t.join(max(0, end - time.monotonic()))
     if failed:
         raise failed[0]
+    assert not any(t.is_alive() for t in threads), "some do not end"
 
 
 # ---- Flask under gunicorn ------------------------------------------------------------------------
@@ -130,10 +134,13 @@ def test_aiohttp(sgxpy, tmp_path, mode):
 
 
 def free_port():
-    """aiohttp says "port 0" of port 0, so it gets one that was free just now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return str(s.getsockname()[1])
+    """aiohttp says "port 0" of port 0, so it gets one that is free, and that none who asks for port 0 is given."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(10_000, max(first, 11_000)), 100):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return str(port)
+    pytest.fail("no free port")
 
 
 # ---- TLS -----------------------------------------------------------------------------------------
@@ -141,12 +148,12 @@ def free_port():
 def test_tls(sgxpy, tmp_path):
     need("openssl")
     copy(tmp_path, "tls_server.py")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout",
-                    "key.pem", "-out", "cert.pem"], cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
-    context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem",
+         "-out", "cert.pem"], cwd=tmp_path, check=True)
 
     def get(server, version=ssl.TLSVersion.TLSv1_3):
+        context = ssl.create_default_context(cafile=tmp_path / "cert.pem")  # of its own: several threads are here
         context.minimum_version = context.maximum_version = version
         with socket.create_connection(("127.0.0.1", server.port), WAIT) as s, \
                 context.wrap_socket(s, server_hostname="localhost") as t:
@@ -200,9 +207,8 @@ def test_sqlite(sgxpy, tmp_path, where):
         assert sorted(kept) == (sorted(expected) if where == "allowed" else [])
         assert server.stop(signal.SIGINT) == 0, server.output
     if where == "allowed":
-        integrity = subprocess.run([PYTHON, "-c", "import sqlite3, sys; print(sqlite3.connect(sys.argv[1])"
-                                    ".execute('PRAGMA integrity_check').fetchall())", database],
-                                   stdout=subprocess.PIPE, text=True)
+        integrity = run([PYTHON, "-c", "import sqlite3, sys; print(sqlite3.connect(sys.argv[1])"
+                         ".execute('PRAGMA integrity_check').fetchall())", database], text=True)
         assert integrity.stdout == "[('ok',)]\n"
     else:
         assert not pathlib.Path(database).exists()
@@ -217,22 +223,21 @@ class RedisServer:
         need("redis-check-rdb")
         for _ in range(5):
             self.port = int(free_port())
-            self.process = subprocess.Popen(["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save",
-                                             "", "--appendonly", "no", "--dir", str(folder)],
-                                            executable=shutil.which("redis-check-rdb"), stdin=subprocess.DEVNULL,
-                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            if any("Ready to accept connections" in line for line in self.process.stdout):
+            self.process = Background(["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "",
+                                       "--appendonly", "no", "--dir", folder], folder,
+                                      executable=shutil.which("redis-check-rdb"))
+            try:
+                self.process.line("Ready to accept connections")
                 return
-            self.process.wait(WAIT)
-        pytest.fail("Redis does not start")
+            except pytest.fail.Exception:  # another one was faster
+                self.__exit__()
+        pytest.fail(f"Redis does not start:\n{self.process.output}")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait(WAIT)
-        self.process.stdout.close()
+        self.process.__exit__()
 
 
 def test_redis(sgxpy, tmp_path):

@@ -1,21 +1,17 @@
 """docs/howto-server.md as a new user reads it: each command at a terminal, requests, ^C, requests to the enclave, ^C."""
 
 import os
-import pty
 import re
-import select
 import shlex
 import shutil
 import signal
-
 import ssl
-import subprocess
-import time
 import urllib.request
 
 import pytest
 from conftest import ROOT
-from servers import PYTHON, WAIT, need, need_module, take_interrupts
+from processes import WAIT, Terminal, run
+from servers import PYTHON, need, need_module
 from test_server_examples import RedisServer, free_port
 
 TEXT = (ROOT / "docs/howto-server.md").read_text()
@@ -24,57 +20,6 @@ EXAMPLES = re.search(r"## The examples\n\n((?:    .*\n)+)", TEXT)[1]
 COMMANDS = [SHORT] + [line.partition("#")[0].strip() for line in EXAMPLES.splitlines()]
 NEEDS = {"gunicorn": "flask", "aiohttp_app.py": "aiohttp"}
 
-class Terminal:
-    """A command at a terminal of its own, and all that it shows."""
-
-    def __init__(self, command, folder, environment):
-        self.shown = b""
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            try:
-                take_interrupts()
-                os.chdir(folder)
-                os.execvpe(command[0], command, environment)
-            finally:
-                os._exit(99)
-        self.code = None
-
-    def text(self):
-        while select.select([self.fd], [], [], 0)[0]:
-            try:
-                block = os.read(self.fd, 65536)
-            except OSError:  # EIO: the last one closed it
-                break
-            if not block:
-                break
-            self.shown += block
-        return self.shown.decode(errors="replace").replace("\r\n", "\n")
-
-    def until(self, condition, what):
-        end = time.monotonic() + WAIT
-        while not condition(self.text()):
-            if time.monotonic() > end or (self.ended() and not condition(self.text())):
-                pytest.fail(f"never: {what}\n{self.text()}")
-            time.sleep(0.02)
-
-    def interrupt(self):
-        os.write(self.fd, b"\x03")
-
-    def ended(self):
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code is not None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if not self.ended():
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.fd)
 
 def ask(port, tls):
     context = ssl._create_unverified_context() if tls else None
@@ -82,12 +27,14 @@ def ask(port, tls):
         assert answer.status == 200
         return answer.read()
 
+
 def answers(port, tls):
     try:
         ask(port, tls)
         return True
     except (OSError, ConnectionError):
         return False
+
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(sgxpy, tmp_path, command):
@@ -104,7 +51,7 @@ def test_command(sgxpy, tmp_path, command):
     if tls:
         need("openssl")
         made = re.search(r"openssl req .*\\\n.*$", (folder / "tls_server.py").read_text(), re.M)[0]
-        subprocess.run(["sh", "-c", made], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+        run(["sh", "-c", made], cwd=folder, check=True)
     redis = RedisServer(tmp_path) if "counter.py" in words else None
     database = f"/tmp/sgxpy-howto-{port}.db"
     swap = {"8080": port, "8443": port, "127.0.0.1:8080": f"127.0.0.1:{port}", "/tmp/notes.db": database,
@@ -129,14 +76,14 @@ def test_command(sgxpy, tmp_path, command):
             for _ in range(20):
                 ask(port, tls)
             t.interrupt()
-            t.until(lambda text: t.ended(), "the end")
-            assert t.code in (0, 128 + signal.SIGINT), t.text()
+            assert t.wait() in (0, 128 + signal.SIGINT), t.text()
             assert "refused" not in t.text()
     finally:
         if redis:
             redis.__exit__()
         if os.path.exists(database):
             os.unlink(database)
+
 
 def test_names_of_the_page():
     """What the page names is there."""
