@@ -122,6 +122,12 @@ enum ocall_nr {
     OCALL_TREE_FREE,    /* (slot): not used any more; its memory may go. All counters become 0 */
     OCALL_TREE_BYE,     /* (): a child's program has ended, its status is with the hub: this host process
                            ends silently, exit code 0. No return. Also exec in place */
+    /* Handles between the host processes of a tree (SCM_RIGHTS of the programs in them), through the root's. key: a
+     * random number, which the enclaves tell each other over their channels. */
+    OCALL_TREE_GIVE,    /* (handle, key): a child: to the root, which TAKEs it; the root: to the child that ASKed.
+                           The handle stays open here. -ENOENT: nobody asked; -ETOOMANYREFS */
+    OCALL_TREE_ASK,     /* (key): a child: what the root GIVEs under key is for this process; then TAKE, always */
+    OCALL_TREE_TAKE,    /* (key) -> handle. -ENOENT: nothing was given; -EMFILE */
 
     /* --- scratch files larger than memory ---------------------------------------------------- */
     OCALL_SPILL_OPEN,   /* (): an empty file without a name, for this process alone -> handle */

@@ -30,9 +30,10 @@ static bool number(const char **at, uint32_t max, char ends, uint32_t *ret)
 
 static bool parse_numbers(const char *text, struct tree_child *c, struct host_options *o)
 {
-    uint32_t region, log, out, in, device;
+    uint32_t region, log, out, in, pass, device;
     if (!number(&text, INT_MAX, ',', &region) || !number(&text, INT_MAX, ',', &log) ||
         !number(&text, INT_MAX, ',', &out) || !number(&text, INT_MAX, ',', &in) ||
+        !number(&text, INT_MAX, ',', &pass) ||
         !number(&text, TREE_SLOTS - 1, ',', &c->spawn_slot) ||
         !number(&text, TREE_SLOTS - 1, ',', &c->control_slot) ||
         !number(&text, DEVICE_SOFT, '\0', &device))
@@ -41,6 +42,7 @@ static bool parse_numbers(const char *text, struct tree_child *c, struct host_op
     c->log_fd = (int)log;
     c->spare_out = (int)out;
     c->spare_in = (int)in;
+    c->pass_out = (int)pass;
     o->device = (enum device_kind)device;
     return true;
 }

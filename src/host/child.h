@@ -1,11 +1,11 @@
 /*
  * Where a further host process of a tree begins: the command line that spawn.c made,
  *
- *   sgxpy --tree-child REGION,LOG,OUT,IN,SPAWN,CONTROL,DEVICE FLAGS HANDLES IMAGE BUNDLE NODE AUDIT
+ *   sgxpy --tree-child REGION,LOG,OUT,IN,PASS,SPAWN,CONTROL,DEVICE FLAGS HANDLES IMAGE BUNDLE NODE AUDIT
  * HOSTILE PROGRAM
  *
- * REGION, LOG, OUT and IN are descriptors (the shared region; where messages go; the sockets of
- * spare.c), SPAWN and CONTROL slots, DEVICE enum device_kind. FLAGS: p poison, q quiet, s strace,
+ * REGION, LOG, OUT, IN and PASS are descriptors (the shared region; where messages go; the sockets of
+ * spare.c; that of pass.c), SPAWN and CONTROL slots, DEVICE enum device_kind. FLAGS: p poison, q quiet, s strace,
  * t stats, 1 single step, r made in advance, a always so (spare.c). HANDLES: the
  * inherited ones, "0,1,2", or "-". NODE: folder below BUNDLE. The last three may be "". Not for
  * people: nothing but a process of the tree can use it. Tier: hosted, untrusted.

@@ -39,7 +39,7 @@ ocall_fn ocall_epoll_create, ocall_epoll_change, ocall_epoll_wait, ocall_dup;
 ocall_fn ocall_restrict, ocall_modify_type, ocall_remove;
 ocall_fn ocall_tree_open, ocall_tree_spawn, ocall_tree_post, ocall_tree_taken, ocall_tree_wait,
     ocall_tree_room, ocall_tree_call, ocall_tree_serve, ocall_tree_nudge, ocall_tree_kill,
-    ocall_tree_free, ocall_tree_bye;
+    ocall_tree_free, ocall_tree_bye, ocall_tree_give, ocall_tree_ask, ocall_tree_take;
 
 /*
  * The path of size bytes at data[at], NUL-terminated in place (the byte after it is overwritten),

@@ -141,6 +141,25 @@ int64_t ocall_tree_free(struct host_thread *t, const uint64_t args[6])
     return 0;
 }
 
+int64_t ocall_tree_give(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    if (!tree_of(t))
+        return -EINVAL;
+    return fd < 0 ? fd : tree_pass_give(tree_of(t), fd, args[1]);
+}
+
+int64_t ocall_tree_ask(struct host_thread *t, const uint64_t args[6])
+{
+    return tree_of(t) ? tree_pass_ask(tree_of(t), args[0]) : -EINVAL;
+}
+
+int64_t ocall_tree_take(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = tree_of(t) ? tree_pass_take(tree_of(t), args[0]) : -EINVAL;
+    return fd < 0 ? fd : handle_add(fd);
+}
+
 int64_t ocall_tree_bye(struct host_thread *t, const uint64_t args[6] UNUSED)
 {
     if (!t->host->child)

@@ -73,6 +73,7 @@ static void *reap(void *arg)
         bool unasked = tree_spare_ended(host->tree, (uint32_t)info.si_pid);
         if (!unasked)
             judge(host, &info); /* before its parent learns of it and goes on */
+        tree_pass_gone(host->tree, (uint32_t)info.si_pid);
         tree_mark_dead(host->tree, (uint32_t)info.si_pid);
         waitid(P_PID, (id_t)info.si_pid, &info, WEXITED);
         tree_reaper_unlock();

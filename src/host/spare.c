@@ -273,6 +273,8 @@ int tree_spare_prepare(struct tree_child *child)
         r = move_up(&child->spare_out);
     if (r == 0)
         r = move_up(&child->spare_in);
+    if (r == 0)
+        r = move_up(&child->pass_out);
     /* Whatever is opened from here on finds these numbers taken. */
     for (int fd = r == 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1; r == 0 && fd < OWN_FDS;) {
         fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);

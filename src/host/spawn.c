@@ -72,7 +72,7 @@ static int child_main(void *arg)
         sigaction(from_terminal[i], &ignore, NULL);
     bool failed = syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ||
                   keep(s->tree->fd) < 0 || keep(s->log_fd) < 0 || keep(s->tree->spare_out) < 0 ||
-                  keep(s->tree->spare_in) < 0;
+                  keep(s->tree->spare_in) < 0 || keep(s->tree->pass_out) < 0;
     for (size_t i = 0; i < s->handle_count; i++)
         failed |= keep(s->handles[i]) < 0;
     if (!failed) {
@@ -195,8 +195,8 @@ static int start(struct host *host, struct spawn *s, const char *folder, const c
              o->spare_always ? "a" : "", more_flags);
     if (o->audit_path)
         sprintf(audit, "%" PRIu64 ",%" PRIu32 ",%s", o->audit_size, o->audit_keep, o->audit_path);
-    snprintf(numbers, sizeof(numbers), "%d,%d,%d,%d,%u,%u,%d", tree->fd, log_fd(), tree->spare_out,
-             tree->spare_in, spawn_slot, control_slot, (int)o->device);
+    snprintf(numbers, sizeof(numbers), "%d,%d,%d,%d,%d,%u,%u,%d", tree->fd, log_fd(), tree->spare_out,
+             tree->spare_in, tree->pass_out, spawn_slot, control_slot, (int)o->device);
     char *const argv[] = {
         (char[]){ "sgxpy" },
         (char[]){ TREE_CHILD_VERB },

@@ -62,7 +62,7 @@ static struct tree *tree_new(void)
     if (!tree)
         return NULL;
     cpu_set_t cpus;
-    tree->fd = tree->spare_out = tree->spare_in = -1;
+    tree->fd = tree->spare_out = tree->spare_in = tree->pass_out = tree->pass_in = -1;
     tree->pid = (uint32_t)getpid();
     tree->cpu_count = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
     tree->spins = tree->cpu_count > 1;
@@ -113,6 +113,8 @@ int tree_open(struct host *host)
         r = tree_reaper_start(host);
     if (r == 0)
         r = tree_spare_start(host);
+    if (r == 0)
+        r = tree_pass_start(host->tree);
     if (r < 0)
         host->tree = NULL;
     return r;
@@ -129,6 +131,7 @@ int tree_attach(struct host *host, const struct tree_child *child, struct err *e
     tree->control_slot = child->control_slot;
     tree->spare_out = child->spare_out;
     tree->spare_in = child->spare_in;
+    tree->pass_out = child->pass_out;
     int r = fstat(tree->fd, &st) < 0 ? -errno : 0;
     if (r == 0 && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != TREE_REGION_SIZE))
         r = -EBADMSG;

@@ -2,8 +2,8 @@
  * This host process's part in a tree of them: the shared region (abi/tree.h), waiting and waking
  * across processes, starting further ones and learning of their end. Tier: hosted, untrusted.
  * Internal to src/host. The files: tree.c (region, waits, wakes), spawn.c (new host processes),
- * spare.c (one made in advance), reaper.c (their end), child.c (the new one's beginning),
- * ocalls_tree.c.
+ * spare.c (one made in advance), reaper.c (their end), child.c (the new one's beginning), pass.c
+ * (descriptors between them), ocalls_tree.c.
  *
  * Nothing here is lost, by the rule of thread.h: the sender writes and then looks whether somebody
  * sleeps; the sleeper says that it sleeps and then looks at the word. A wait on a slot is case C
@@ -45,12 +45,13 @@ struct tree {
     bool spins;                        /* more than one CPU */
     uint32_t quiet_waits;              /* tree_spin: so many without yields */
     int spare_out, spare_in;           /* sockets, see spare.c; -1: none */
+    int pass_out, pass_in;             /* see pass.c; -1: none; pass_in is the root's */
     uint32_t spawn_slot, control_slot; /* a child's */
 };
 
 /* What a child's command line says (child.c). */
 struct tree_child {
-    int region_fd, log_fd, spare_out, spare_in;
+    int region_fd, log_fd, spare_out, spare_in, pass_out;
     uint32_t spawn_slot, control_slot;
     uint32_t node; /* its number in the bundle */
     int32_t *handles;
@@ -117,6 +118,15 @@ bool tree_spare_ended(struct tree *tree, uint32_t pid);
 /* The spare one's: its own descriptors out of the way; then until it is asked for. */
 MUST_CHECK int tree_spare_prepare(struct tree_child *child);
 MUST_CHECK int tree_spare_wait(struct host *host, struct err *err);
+
+/* pass.c. The OCALLs TREE_GIVE, TREE_ASK, TREE_TAKE on descriptors, and the end of a process. -ENOENT: nothing under this
+ * key; -ETOOMANYREFS: the root's queue is full; -EMFILE. */
+MUST_CHECK int tree_pass_start(struct tree *tree);
+MUST_CHECK int tree_pass_give(struct tree *tree, int fd, uint64_t key);
+MUST_CHECK int tree_pass_ask(struct tree *tree, uint64_t key);
+/* A descriptor, the caller's. */
+MUST_CHECK int tree_pass_take(struct tree *tree, uint64_t key);
+void tree_pass_gone(struct tree *tree, uint32_t pid);
 
 /* reaper.c. */
 MUST_CHECK int tree_reaper_start(struct host *host);

@@ -55,7 +55,7 @@ static bool any_port(const struct net_address *address)
 
 /* --- making ----------------------------------------------------------------------------------- */
 
-static int check_kind(uint32_t type, uint32_t protocol)
+int net_check_kind(uint32_t type, uint32_t protocol)
 {
     switch (type) {
     case NET_STREAM: return !protocol || protocol == PROTOCOL_TCP ? 0 : -EPROTONOSUPPORT;
@@ -77,7 +77,7 @@ int64_t net_socket(const struct sysargs *args)
     struct file *file;
     if (flags & ~(ANON_NONBLOCK | ANON_CLOEXEC))
         return -EINVAL;
-    int status = check_kind(type, kind.protocol);
+    int status = net_check_kind(type, kind.protocol);
     if (status == -EPERM)
         audit(OCALL_AUDIT_NET, EPERM, args->a[0], NULL, 0);
     if (status < 0)
@@ -123,14 +123,21 @@ int64_t net_bind(struct file *file, const struct sysargs *args)
     return 0;
 }
 
+/* Not bound, or by another process, whose rules are not ours. */
+static int check_listen(const struct net_socket *socket)
+{
+    struct net_address own, any = { .size = socket->family == AF_INET_FAMILY ? ADDRESS_IN : ADDRESS_IN6,
+                                    .bytes = { socket->family } };
+    bool named = socket->stranger && net_name_of(socket, false, &own) == 0 && !any_port(&own);
+    return check_rule(NET_LISTEN, named ? &own : &any, socket);
+}
+
 int64_t net_listen(struct file *file, const struct sysargs *args)
 {
     struct net_socket *socket = net_of(file);
-    struct net_address any = { .size = socket->family == AF_INET_FAMILY ? ADDRESS_IN : ADDRESS_IN6,
-                               .bytes = { socket->family } };
     if (socket->type != NET_STREAM)
         return -EOPNOTSUPP;
-    int64_t status = socket->bound ? 0 : check_rule(NET_LISTEN, &any, socket);
+    int64_t status = socket->bound ? 0 : check_listen(socket);
     if (status < 0)
         return status;
     status = border_call2(OCALL_NET_LISTEN, 0, (uint64_t)socket->handle, (uint64_t)(int32_t)args->a[1]);

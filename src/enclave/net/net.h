@@ -46,3 +46,8 @@ struct net_share {
 void net_share(struct file *file, struct net_share *ret);
 /* -ENOMEM */
 MUST_CHECK int net_arrive(const struct net_share *from, uint32_t flags, struct file **ret);
+/* The same from any process of the tree (SCM_RIGHTS): the rules of this one bind what it does with it from now on, and
+ * what cannot be is -EINVAL. Takes the handle over also on failure. */
+MUST_CHECK int net_arrive_stranger(const struct net_share *from, uint32_t flags, struct file **ret);
+/* The kinds of sockets that there are: -EPERM (raw), -EPROTONOSUPPORT, -ESOCKTNOSUPPORT. protocol 0: any. */
+MUST_CHECK int net_check_kind(uint32_t type, uint32_t protocol);

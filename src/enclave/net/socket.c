@@ -22,6 +22,7 @@
 #include "mm/uaccess.h"
 #include "net/address.h"
 #include "net/net.h"
+#include "net/rules.h"
 #include "signal/signal.h"
 #include "thread/wait.h"
 #include "vfs/linux.h"
@@ -462,5 +463,32 @@ int net_arrive(const struct net_share *from, uint32_t flags, struct file **ret)
                                .protocol = from->protocol,
                                .receive_timeout = from->receive_timeout,
                                .send_timeout = from->send_timeout };
+    return net_wrap(from->handle, &kind, flags, ret);
+}
+
+/* As set_timeout() lets a program set them. */
+static bool timeout_ok(uint64_t ns)
+{
+    return ns <= INT64_MAX;
+}
+
+int net_arrive_stranger(const struct net_share *from, uint32_t flags, struct file **ret)
+{
+    struct net_address own;
+    struct net_socket kind = { .handle = from->handle,
+                               .family = from->family,
+                               .type = from->type,
+                               .shared = true,
+                               .stranger = true,
+                               .protocol = from->protocol,
+                               .receive_timeout = from->receive_timeout,
+                               .send_timeout = from->send_timeout };
+    if (!net_family(from->family) || net_check_kind(from->type, from->protocol) < 0 ||
+        !timeout_ok(from->receive_timeout) || !timeout_ok(from->send_timeout)) {
+        border_call1(OCALL_CLOSE, 0, (uint64_t)from->handle);
+        return -EINVAL;
+    }
+    kind.answers = from->answers && from->type == NET_DATAGRAMS && net_name_of(&kind, false, &own) == 0 &&
+                   net_rule_answers(own.bytes, own.size);
     return net_wrap(from->handle, &kind, flags, ret);
 }

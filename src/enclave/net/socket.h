@@ -33,6 +33,7 @@ struct net_socket {
     bool bound;  /* bind() went well */
     bool answers; /* a datagram socket that may send to anyone (net_rule_answers) */
     bool shared; /* another process has it too */
+    bool stranger; /* it came from one that is not this one's parent; bound and answers are our own */
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout; /* ns; 0: none */
     uint64_t ino;

@@ -8,6 +8,11 @@ struct file *net_get(uint64_t fd UNUSED)
     return NULL;
 }
 
+bool net_is(const struct file *file UNUSED)
+{
+    return false;
+}
+
 bool net_family(int family UNUSED)
 {
     return false;
@@ -49,6 +54,11 @@ NONE(net_shutdown)
 void net_share(struct file *file UNUSED, struct net_share *ret)
 {
     *ret = (struct net_share){ .handle = -1 };
+}
+
+int net_arrive_stranger(const struct net_share *from UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+{
+    return -ENOMEM;
 }
 
 int net_arrive(const struct net_share *from UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)

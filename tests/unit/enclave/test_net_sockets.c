@@ -33,19 +33,22 @@
 
 static int g_rule;         /* answer of net_rule_check */
 static int g_rules_asked;
+static uint16_t g_rule_port;  /* of the last question */
+static bool g_answers;        /* of net_rule_answers */
 static int g_wait[8], g_wait_count; /* answers of thread_wait_begin, then 0 */
 
 int net_rule_check(enum net_rule_action action, const void *address, size_t size, int type)
 {
-    (void)action, (void)address, (void)size, (void)type;
+    (void)action, (void)size, (void)type;
     g_rules_asked++;
+    g_rule_port = ntohs(((const struct sockaddr_in *)address)->sin_port);
     return g_rule;
 }
 
 bool net_rule_answers(const void *local, size_t size)
 {
     (void)local, (void)size;
-    return false;
+    return g_answers;
 }
 
 void net_rule_given(const void *local, size_t size, int type)
@@ -530,6 +533,75 @@ static void rules(void)
     CHECK_EQ(g_rules_asked, 6, "questions");
 }
 
+/* From another process, which may say what it likes. */
+static void strangers(void)
+{
+    static const struct {
+        const char *name;
+        struct net_share net;
+        int want;
+    } rows[] = {
+        { "IPv4", { .family = AF_INET, .type = SOCK_STREAM, .protocol = IPPROTO_TCP }, 0 },
+        { "IPv6", { .family = AF_INET6, .type = SOCK_DGRAM, .protocol = IPPROTO_UDP }, 0 },
+        { "AF_UNIX", { .family = AF_UNIX, .type = SOCK_STREAM }, -EINVAL },
+        { "no family", { .type = SOCK_STREAM }, -EINVAL },
+        { "raw", { .family = AF_INET, .type = SOCK_RAW }, -EINVAL },
+        { "no type", { .family = AF_INET }, -EINVAL },
+        { "another protocol", { .family = AF_INET, .type = SOCK_STREAM, .protocol = 17 }, -EINVAL },
+        { "waits for ever", { .family = AF_INET, .type = SOCK_STREAM, .receive_timeout = UINT64_MAX }, -EINVAL },
+        { "sends for ever", { .family = AF_INET, .type = SOCK_STREAM, .send_timeout = UINT64_MAX }, -EINVAL },
+    };
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(80) };
+    uint8_t byte = 0;
+    struct file *file;
+    make(AF_INET, SOCK_STREAM);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct net_share net = rows[i].net;
+        net.handle = 9;
+        host_says(OCALL_CLOSE, 0);
+        int status = net_arrive_stranger(&net, 2, &file);
+        CHECK_EQ(status, rows[i].want, "%s", rows[i].name);
+        CHECK_EQ(g_host.calls, status < 0, "%s: closed", rows[i].name);
+        if (status == 0)
+            file_unref(file);
+    }
+    /* Bound, it says: what rules there are here counts, for the address that it has. */
+    static const struct {
+        const char *name;
+        uint8_t type;
+        bool says, we_say; /* that it answers */
+        uint16_t port;
+        bool asked; /* when it sends */
+    } answers[] = {
+        { "bound, here not to answer", SOCK_DGRAM, true, false, 53, true },
+        { "bound, here too", SOCK_DGRAM, true, true, 53, false },
+        { "that does not say so", SOCK_DGRAM, false, true, 53, true },
+        { "a stream that answers", SOCK_STREAM, true, true, 53, true },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+        struct net_share net = { .handle = 9, .family = AF_INET, .type = answers[i].type, .bound = 1,
+                                 .answers = answers[i].says };
+        struct sockaddr_in own = { .sin_family = AF_INET, .sin_port = htons(answers[i].port) };
+        g_rule = -EACCES;
+        g_answers = answers[i].we_say;
+        g_rules_asked = 0;
+        host_says(OCALL_NET_NAME, 0);
+        g_host.net.address_size = sizeof(own);
+        memcpy(g_host.net.address, &own, sizeof(own));
+        CHECK_EQ(net_arrive_stranger(&net, 2, &file), 0, "%s", answers[i].name);
+        int fd = fd_install(file, 0, false);
+        CHECK(fd >= 0, "%s", answers[i].name);
+        int64_t n = CALL(net_sendto, fd, ADDRESS(&byte), 1, 0, ADDRESS(&to), sizeof(to));
+        CHECK_EQ(n == -EACCES, answers[i].asked, "%s: %ld", answers[i].name, (long)n);
+        CHECK_EQ(g_rules_asked, answers[i].asked, "%s", answers[i].name);
+        if (answers[i].type == SOCK_STREAM) {
+            CHECK_EQ(CALL(net_listen, fd, 5), -EACCES, "%s: listen", answers[i].name);
+            CHECK_EQ(g_rule_port, answers[i].port, "%s: its own address", answers[i].name);
+            CHECK_EQ(CALL(net_connect, fd, ADDRESS(&to), sizeof(to)), -EACCES, "%s: connect", answers[i].name);
+        }
+    }
+}
+
 static void lots(void)
 {
     static uint8_t big[3u << 20];
@@ -561,6 +633,7 @@ TEST(options)
 TEST(control_out)
 TEST(control_in)
 TEST(rules)
+TEST(strangers)
 TEST(lots)
 
 int main(void)
@@ -570,7 +643,8 @@ int main(void)
         cmocka_unit_test(test_addresses_out), cmocka_unit_test(test_results),
         cmocka_unit_test(test_waiting),      cmocka_unit_test(test_options),
         cmocka_unit_test(test_control_out),  cmocka_unit_test(test_control_in),
-        cmocka_unit_test(test_rules),        cmocka_unit_test(test_lots),
+        cmocka_unit_test(test_rules),        cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_lots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,11 +23,13 @@
 #include "ipc/pipe.h"
 #include "ipc/poll.h"
 #include "ipc/pty.h"
+#include "net/net.h"
 #include "mm/vma.h"
 #include "process/process.h"
 #include "tree/attest.h"
 #include "tree/links.h"
 #include "vfs/fd.h"
+#include "vfs/host/host.h"
 #include "vfs/node.h"
 #include "vfs/remote/remote.h"
 #include "vfs/share.h"
@@ -631,7 +633,8 @@ static void send_path(const char *path, uint32_t flags)
     struct {
         uint64_t pos;
         struct kstat st;
-        uint32_t flags, reserved;
+        uint32_t flags, kind;
+        struct net_share net;
         char path[64];
     } wire = { .flags = flags };
     uint32_t handle;
@@ -688,6 +691,120 @@ static void deputy_body(void)
     CHECK_EQ(WRITE(receive_fd(g_fds[0], "x"), "four"), 4, "/dev/null is the same everywhere");
     CHECK_EQ(SYS(lseek, U(fd), 0, SEEK_SET), 0, "lseek");
     SAYS(READ(fd, 100), "secret");
+}
+
+/* The host, as far as it passes descriptors on: both processes are this one. */
+static struct passed {
+    uint64_t key;
+    int fd;
+    bool asked;
+} g_passed[8];
+
+static struct passed *passed(uint64_t key)
+{
+    for (size_t i = 0; i < sizeof(g_passed) / sizeof(g_passed[0]); i++)
+        if (g_passed[i].key == key)
+            return &g_passed[i];
+    return NULL;
+}
+
+static bool pass_on(enum ocall_nr nr, const uint64_t args[6], int64_t *ret)
+{
+    struct passed *p = passed(nr == OCALL_TREE_GIVE ? args[1] : args[0]);
+    switch ((int)nr) {
+    case OCALL_TREE_ASK:
+        CHECK(!p && !hub_is_here(), "asked twice, or by the root");
+        *passed(0) = (struct passed){ .key = args[0], .fd = -1, .asked = true };
+        *ret = 0;
+        return true;
+    case OCALL_TREE_GIVE:
+        *ret = hub_is_here() && (!p || !p->asked) ? -ENOENT : 0;
+        if (*ret == 0) {
+            p = p ? p : passed(0);
+            *p = (struct passed){ .key = args[1], .fd = dup((int)args[0]), .asked = p->asked };
+        }
+        return true;
+    case OCALL_TREE_TAKE:
+        *ret = p && p->fd >= 0 ? p->fd : -ENOENT;
+        if (p)
+            *p = (struct passed){ 0 };
+        return true;
+    default: return false;
+    }
+}
+
+/* What is a host's descriptor: there, back, and gone when all have closed it. */
+static void passed_body(void)
+{
+    static const struct {
+        const char *name;
+        uint32_t kind, size; /* size: more than the struct */
+        uint64_t key;
+        int64_t want;
+    } bad[] = {
+        { "no such kind", 3, 0, 1, -EINVAL },         { "a socket with a path", 1, 4, 1, -EINVAL },
+        { "a path that is none", 0, 0, 1, -EINVAL },  { "a socket that was not given", 1, 0, 1, -EIO },
+        { "a stream that was not given", 2, 0, 1, -EIO },
+    };
+    struct {
+        uint64_t pos;
+        struct kstat st;
+        uint32_t flags, kind;
+        struct net_share net;
+        char path[4];
+    } wire = { .flags = O_RDWR, .path = "/tmp" };
+    int host[2];
+    struct file *file;
+    start(0);
+    g_fake_hook = pass_on;
+    CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
+    start_b(0, true);
+    as(2);
+    CHECK_EQ(pipe2(host, O_NONBLOCK), 0, "pipe");
+    CHECK_EQ(host_stream(dup(host[1]), O_WRONLY, &file), 0, "stream");
+    int64_t fd = fd_install(file, 0, false);
+    CHECK_EQ(send_fd(g_fds[1], "out", fd), 3, "send");
+    as(0);
+    int64_t here = receive_fd(g_fds[0], "out");
+    CHECK_EQ(WRITE(here, "root"), 4, "write");
+    CHECK_EQ(read(host[0], g_buf, 100), 4, "read");
+    CHECK_EQ(send_fd(g_fds[0], "back", here), 4, "send");
+    as(2);
+    int64_t again = receive_fd(g_fds[1], "back");
+    CHECK_EQ(WRITE(again, "child"), 5, "write");
+    CHECK_EQ(read(host[0], g_buf, 100), 5, "read");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        wire.kind = bad[i].kind;
+        CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+                                            .args = { ADOPT_CARRIED, UINT64_MAX, bad[i].key },
+                                            .data = &wire,
+                                            .size = (uint32_t)offsetof(__typeof__(wire), path) + bad[i].size }),
+                 bad[i].want, bad[i].name);
+    }
+    /* One that nobody receives; and unpacked by who did not ask the host. */
+    CHECK_EQ(send_fd(g_fds[1], "lost", again), 4, "send");
+    wire.kind = 2;
+    *passed(0) = (struct passed){ .key = 77, .fd = dup(host[1]) };
+    int64_t handle = hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+                                                .args = { ADOPT_CARRIED, UINT64_MAX, 77 },
+                                                .data = &wire,
+                                                .size = (uint32_t)offsetof(__typeof__(wire), path) });
+    CHECK(handle >= 0, "adopt: %lld", (long long)handle);
+    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_UNPACK, .args = { (uint64_t)handle, 78 } }), -EIO,
+             "not asked");
+    CHECK(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_READ, .args = { (uint64_t)handle, 1, UINT64_MAX } }) < 0,
+          "read by the hub");
+    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE, .args = { (uint64_t)handle } }), 0, "close");
+    CHECK_EQ(SYS(close, U(again)), 0, "close");
+    CHECK_EQ(SYS(close, U(g_fds[0])), 0, "close");
+    CHECK_EQ(SYS(close, U(g_fds[1])), 0, "close");
+    as(0);
+    CHECK_EQ(SYS(close, U(here)), 0, "close");
+    CHECK_EQ(SYS(close, U(g_fds[0])), 0, "close");
+    CHECK_EQ(SYS(close, U(g_fds[1])), 0, "close");
+    close(host[1]);
+    close(host_handle_of(file)); /* as a standard stream it is not closed with its file */
+    CHECK_EQ(read(host[0], g_buf, 100), 0, "open somewhere still");
 }
 
 /* Two pairs, each on its way in the other: there is no first one to move. */
@@ -1449,6 +1566,7 @@ BODY(modes)
 BODY(readonly)
 BODY(close)
 BODY(sparse)
+BODY(passed)
 
 int main(void)
 {
@@ -1467,7 +1585,7 @@ int main(void)
         cmocka_unit_test(test_grant),         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_sizes),         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_readonly),      cmocka_unit_test(test_close),
-        cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_sparse),        cmocka_unit_test(test_passed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

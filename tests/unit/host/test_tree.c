@@ -18,6 +18,7 @@
 #include "fake_device.h"
 #include "host/audit.h"
 #include "host/child.h"
+#include "host/handle.h"
 #include "host/tree.h"
 
 #define ROUNDS 20000
@@ -445,6 +446,92 @@ static void test_events(void **state UNUSED)
     run("an event and a message", event_and_message);
 }
 
+/* --- descriptors between processes --------------------------------------------------------------
+ */
+
+static int g_pass_pipe[2], g_turn[2], g_turn_back[2]; /* a pipe to pass on; who is next */
+
+static uint64_t pass_out(void)
+{
+    return (uint64_t)(int64_t)handle_add(dup(g_pass_pipe[1]));
+}
+
+static bool next(const int turn[2])
+{
+    return write(turn[1], "x", 1) == 1;
+}
+
+static bool my_turn(const int turn[2])
+{
+    char c;
+    return read(turn[0], &c, 1) == 1;
+}
+
+/* Gives 5; asks for 9; leaves 11 and 12 behind. */
+static int passing_child(void)
+{
+    uint64_t handle = pass_out();
+    if (handle >= HANDLE_MAX || CALL(GIVE, HANDLE_MAX, 5) != -EBADF || CALL(GIVE, 700, 5) != -EBADF || CALL(GIVE, handle, 5) != 0)
+        return 40;
+    if (CALL(TAKE, 5) != -ENOENT || CALL(ASK, 9) != 0 || !next(g_turn) || !my_turn(g_turn_back))
+        return 41;
+    int64_t got = CALL(TAKE, 9);
+    if (got < 0 || CALL(TAKE, 9) != -ENOENT || CALL(GIVE, handle, 11) != 0 || CALL(ASK, 12) != 0 || CALL(ASK, 13) != 0)
+        return 42;
+    if (CALL(TAKE, 13) != -ENOENT) /* nobody gave it; it is forgotten */
+        return 43;
+    return write((int)got, "child", 5) == 5 ? 0 : 44;
+}
+
+static int passing(void)
+{
+    char text[16];
+    if (tree_pass_start(g_host.tree) < 0 || pipe(g_pass_pipe) || pipe(g_turn) || pipe(g_turn_back))
+        return 45;
+    pid_t pid = other(passing_child);
+    if (!my_turn(g_turn) || CALL(TAKE, 6) != -ENOENT || CALL(ASK, 6) != -EPERM)
+        return 46;
+    uint64_t handle = (uint64_t)CALL(TAKE, 5);
+    if (handle >= HANDLE_MAX || CALL(TAKE, 5) != -ENOENT || write((int)handle, "root", 4) != 4 || read(g_pass_pipe[0], text, 16) != 4)
+        return 47;
+    if (CALL(GIVE, handle, 10) != -ENOENT || CALL(GIVE, handle, 9) != 0 || CALL(GIVE, handle, 9) != -ENOENT ||
+        !next(g_turn_back))
+        return 48;
+    int r = result_of(pid);
+    if (r != 0 || read(g_pass_pipe[0], text, 16) != 5)
+        return r ? r : 49;
+    tree_pass_gone(g_host.tree, (uint32_t)pid);
+    if (CALL(TAKE, 11) != -ENOENT || CALL(GIVE, handle, 12) != -ENOENT)
+        return 50;
+    /* And nobody has it any more. */
+    if (handle_close(handle) < 0 || close(g_pass_pipe[1]) < 0)
+        return 51;
+    return read(g_pass_pipe[0], text, 16) == 0 ? 0 : 52;
+}
+
+/* More than the queue holds, while nobody looks. */
+static int passing_too_many(void)
+{
+    if (tree_pass_start(g_host.tree) < 0 || pipe(g_pass_pipe))
+        return 53;
+    g_host.tree->is_root = false;
+    uint64_t handle = pass_out();
+    int64_t r = 0;
+    for (uint64_t key = 1; key < 100000 && r == 0; key++)
+        r = CALL(GIVE, handle, key);
+    g_host.tree->is_root = true;
+    if (r != -ETOOMANYREFS || CALL(TAKE, 1) < 0)
+        return 54;
+    g_host.tree->is_root = false;
+    return CALL(GIVE, handle, 1) == 0 ? 0 : 55;
+}
+
+static void test_passing(void **state UNUSED)
+{
+    run("descriptors", passing);
+    run("too many descriptors", passing_too_many);
+}
+
 /* --- the command line of a further process -----------------------------------------------------
  */
 
@@ -454,20 +541,20 @@ static void test_command_line(void **state UNUSED)
         const char *numbers, *flags, *handles, *node;
         int want;
     } cases[] = {
-        { "5,3,7,8,2,4095,2", "", "-", "nodes/0", 0 },
-        { "5,3,7,8,2,3,2", "pqst1", "0,1,700", "nodes/4095", 0 },
-        { "5,3,7,8,2,4096,2", "", "-", "nodes/0", -EINVAL },
-        { "5,3,7,8,2,3,3", "", "-", "nodes/0", -EINVAL },
-        { "5,3,7,8,2,3", "", "-", "nodes/0", -EINVAL },
-        { "5,3,7,8,2,3,2,", "", "-", "nodes/0", -EINVAL },
-        { "-5,3,7,8,2,3,2", "", "-", "nodes/0", -EINVAL },
-        { "5,3,7,8,2,3,2", "x", "-", "nodes/0", -EINVAL },
-        { "5,3,7,8,2,3,2", "", "", "nodes/0", -EINVAL },
-        { "5,3,7,8,2,3,2", "", "1,", "nodes/0", -EINVAL },
-        { "5,3,7,8,2,3,2", "", "1,99999999999", "nodes/0", -EINVAL },
-        { "5,3,7,8,2,3,2", "", "-", "nodes/4096", -EINVAL },
-        { "5,3,7,8,2,3,2", "", "-", "../x", -EINVAL },
-        { "5,3,7,8,2,3,2", "", "-", "nodes/0/..", -EINVAL },
+        { "5,3,7,8,9,2,4095,2", "", "-", "nodes/0", 0 },
+        { "5,3,7,8,9,2,3,2", "pqst1", "0,1,700", "nodes/4095", 0 },
+        { "5,3,7,8,9,2,4096,2", "", "-", "nodes/0", -EINVAL },
+        { "5,3,7,8,9,2,3,3", "", "-", "nodes/0", -EINVAL },
+        { "5,3,7,8,9,2,3", "", "-", "nodes/0", -EINVAL },
+        { "5,3,7,8,9,2,3,2,", "", "-", "nodes/0", -EINVAL },
+        { "-5,3,7,8,9,2,3,2", "", "-", "nodes/0", -EINVAL },
+        { "5,3,7,8,9,2,3,2", "x", "-", "nodes/0", -EINVAL },
+        { "5,3,7,8,9,2,3,2", "", "", "nodes/0", -EINVAL },
+        { "5,3,7,8,9,2,3,2", "", "1,", "nodes/0", -EINVAL },
+        { "5,3,7,8,9,2,3,2", "", "1,99999999999", "nodes/0", -EINVAL },
+        { "5,3,7,8,9,2,3,2", "", "-", "nodes/4096", -EINVAL },
+        { "5,3,7,8,9,2,3,2", "", "-", "../x", -EINVAL },
+        { "5,3,7,8,9,2,3,2", "", "-", "nodes/0/..", -EINVAL },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char *argv[] = { "sgxpy",
@@ -508,7 +595,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments),    cmocka_unit_test(test_messages),
         cmocka_unit_test(test_death),        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_command_line),
+        cmocka_unit_test(test_passing),      cmocka_unit_test(test_command_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,8 @@ enum remote_op {
     REMOTE_POSITION, /* (handle, enum remote_position, ...) */
     REMOTE_SCRATCH,  /* (enum remote_scratch, ...): scratch by path, see there */
     REMOTE_LOCK,     /* blocking: (handle, enum lock_kind, F_RDLCK..., start, last); kind with LOCK_ flags below */
-    REMOTE_UNPACK,   /* (handle): a REMOTE_CARRIED -> its offset's handle, -ENOENT: none; data: carry.c's struct wire, path */
+    REMOTE_UNPACK,   /* (handle, key): a REMOTE_CARRIED -> its offset's handle, -ENOENT: none; data: carry.c's struct wire,
+                        path. key: where what lives on a host's descriptor is given (OCALL_TREE_GIVE) */
     REMOTE_OPENED,   /* blocking: (handle, give up: 0/1): a FIFO whose open waits for the other end: until that has come.
                         1: -EINTR if it has not; the handle is good for nothing then */
     REMOTE_SOCKET,   /* blocking: (handle, enum remote_socket, ...) */
@@ -54,7 +55,7 @@ enum remote_kind {
     REMOTE_REGULAR,    /* a scratch file: never blocks */
     REMOTE_OFFSET,     /* position.h */
     REMOTE_TERMINAL,   /* dev: the number in /dev/pts */
-    REMOTE_CARRIED,    /* carry.h: REMOTE_UNPACK, then the path is opened again */
+    REMOTE_CARRIED,    /* carry.h; dev: how */
     REMOTE_PIDFD,      /* ipc/pidfd.h: dev is the pid, ino its birth */
 };
 /* What a handle is. */
@@ -70,7 +71,8 @@ enum remote_adopt {
     ADOPT_PIPE = 1, /* (., size, reader's flags, writer's flags): an empty pipe of that size; ret reads, out[3] writes */
     ADOPT_PAIR,     /* (., flags a, flags b, type) */
     ADOPT_EVENTFD,  /* (., count, flags, semaphore) */
-    ADOPT_CARRIED,  /* (., its offset's handle or -1); data: carry.c's struct wire, path: nothing moves */
+    ADOPT_CARRIED,  /* (., its offset's handle or -1, key); data: carry.c's struct wire, path: nothing moves, but what was
+                       given under the key is taken */
     ADOPT_PIDFD,    /* (., pid, flags): nothing moves, it is made there */
     ADOPT_MEMORY,   /* (., mode, flags, sealable): an empty file without a name (memfd_create, O_TMPFILE) */
 };

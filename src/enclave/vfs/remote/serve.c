@@ -239,6 +239,7 @@ void serve_info(struct file *file, struct remote_info *ret)
                                                       : REMOTE_UNIX_DATAGRAMS;
     } else if (carry_is(file)) {
         ret->kind = REMOTE_CARRIED;
+        ret->dev = carry_kind(file);
     } else if (pidfd_target(file, &target)) {
         ret->kind = REMOTE_PIDFD;
         ret->dev = (uint32_t)target.pid;
@@ -526,7 +527,7 @@ static int adopt_carried(struct hub_job *job, struct file **ret)
     struct file *position = handle == UINT64_MAX ? NULL : serve_file(job->peer, handle);
     if (handle != UINT64_MAX && !position)
         return -EBADF;
-    int status = carry_new(job->data, job->request.size, position, ret);
+    int status = carry_new(job->data, job->request.size, job->request.args[2], position, ret);
     file_unref(position);
     return status;
 }

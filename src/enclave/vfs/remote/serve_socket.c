@@ -6,6 +6,7 @@
 #include "ipc/pipe.h"
 #include "ipc/unix.h"
 #include "vfs/linux.h"
+#include "vfs/remote/carry.h"
 #include "vfs/remote/serve.h"
 
 /* The name in the request's data; ret_path: what follows, in buf. */
@@ -154,11 +155,16 @@ static uint32_t put_rights(struct hub_job *job, struct stream_rights *rights, ui
     for (; rights && done < rights->count && done < most; done++) {
         struct file *file = rights->files[done];
         struct remote_info info;
-        if (file->ops->host_handle) { /* reading it would stop the hub */
-            log_note("a standard stream sent to another process (SCM_RIGHTS) does not arrive");
+        if (file->ops->host_handle && !carry_on_host(file)) {
+            log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not supported",
+                     file->ops->name);
             break;
         }
-        int32_t handle = serve_add(job->peer, file_ref(file));
+        if (!carry_on_host(file)) /* whose reads would stop the hub */
+            file_ref(file);
+        else if (carry_hold(file, &file) < 0)
+            break;
+        int32_t handle = serve_add(job->peer, file);
         if (handle < 0) {
             file_unref(file);
             break;
