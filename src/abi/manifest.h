@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define MANIFEST_MAGIC      0x31464d5950584753ull /* "SGXPYMF1" */
-#define MANIFEST_VERSION    3
+#define MANIFEST_VERSION    4
 #define MANIFEST_CHUNK_SIZE 65536u
 #define MANIFEST_HASH_SIZE  32
 #define MANIFEST_SIZE_MAX   (64u << 20)
@@ -31,7 +31,8 @@ enum manifest_section_type {
     MANIFEST_CHILDREN = 10, /* struct manifest_child */
     MANIFEST_GRANTS = 11,   /* struct manifest_grant */
     MANIFEST_NET = 12,      /* struct manifest_net */
-    MANIFEST_SECTION_TYPES = 12,
+    MANIFEST_GIVEN = 13,    /* struct manifest_given */
+    MANIFEST_SECTION_TYPES = 13,
 };
 
 struct manifest_section {
@@ -178,12 +179,37 @@ struct manifest_net {
     uint32_t reserved;   /* 0x24: 0 */
 };
 
+/*
+ * What decides which code runs and a node takes from a parent that is another node, as its traces had it
+ * (core/given.h). Sorted by (what, name bytes, value bytes), none twice. Roots have none: theirs is pinned. A node
+ * that may be started in any way by an interpreter (PROGRAM_ANY) takes all, and has none either.
+ */
+enum manifest_given_what {
+    MANIFEST_GIVEN_VARIABLE = 1, /* this variable with this value */
+    MANIFEST_GIVEN_UNSET = 2,    /* this variable may be missing. Without it, one that has a value here is put in */
+    MANIFEST_GIVEN_HOST = 3,     /* with any value: it is the host's by --env */
+    MANIFEST_GIVEN_INSECURE = 4, /* with any value: --insecure_given */
+    MANIFEST_GIVEN_FOLDER = 5,   /* value: may start in this folder and all below that is scratch, allowed or built in.
+                                    Trusted folders need none */
+    MANIFEST_GIVEN_OPTIONS = 6,  /* value: an interpreter's options (given_options) */
+    MANIFEST_GIVEN_NAME = 7,     /* value: argv[0] or the name given to exec. One that leads only through what is
+                                    measured, or is no path, needs none */
+};
+
+struct manifest_given {
+    struct manifest_str name;  /* 0x00: variables; else empty */
+    struct manifest_str value; /* 0x08: empty where there is none */
+    uint32_t what;             /* 0x10: enum manifest_given_what */
+    uint32_t reserved;         /* 0x14: 0 */
+};
+
 enum manifest_node_flags {
     MANIFEST_ROOT = 1u << 0,
     MANIFEST_EXEC_DENY = 1u << 1,     /* exec is EACCES, fork ENOSYS, each with an audit line */
     MANIFEST_ARGS_HOST = 1u << 2,     /* arguments after the pinned ones come from the host */
     MANIFEST_INSECURE_DEBUG = 1u << 3, /* signed with DEBUG: --strace may show buffers */
     MANIFEST_FORKS = 1u << 4,          /* the trace saw it fork without exec */
+    MANIFEST_INSECURE_GIVEN = 1u << 5, /* takes variables, folder, options from its parent as they come */
 };
 
 struct manifest_node {
@@ -207,7 +233,7 @@ struct manifest_node {
 };
 
 static_assert(sizeof(struct manifest_section) == 0x18, "section");
-static_assert(sizeof(struct manifest_header) == 0x18 + 12 * 0x18, "header");
+static_assert(sizeof(struct manifest_header) == 0x18 + 13 * 0x18, "header");
 static_assert(sizeof(struct manifest_file) == 0x80, "file");
 static_assert(sizeof(struct manifest_dirent) == 0x10, "dirent");
 static_assert(sizeof(struct manifest_env) == 0x18, "env");
@@ -215,6 +241,7 @@ static_assert(sizeof(struct manifest_entry) == 0x38, "entry");
 static_assert(sizeof(struct manifest_child) == 0x58, "child");
 static_assert(sizeof(struct manifest_grant) == 0x28, "grant");
 static_assert(sizeof(struct manifest_net) == 0x28, "net");
+static_assert(sizeof(struct manifest_given) == 0x18, "given");
 static_assert(sizeof(struct manifest_node) == 0x90, "node");
 
 /*

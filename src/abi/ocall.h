@@ -276,6 +276,14 @@ enum ocall_audit_event {
     OCALL_AUDIT_NET,          /* network use refused: the address, value = action | type << 8 (MANIFEST_NET_*); or no
                                  address, and a family or call that is not there in value */
     OCALL_AUDIT_CHILD,        /* a child was not admitted: what it proved is not what the manifest names */
+    OCALL_AUDIT_GIVEN,        /* a child did not take what its parent gave it: the variable's name or the folder,
+                                 value = enum ocall_given */
+};
+
+enum ocall_given {
+    OCALL_GIVEN_DROPPED = 1, /* a variable's value that no trace had */
+    OCALL_GIVEN_PUT_IN,      /* a variable that all traces had */
+    OCALL_GIVEN_FOLDER,      /* it starts in the traced one */
 };
 
 struct ocall_audit {

@@ -29,6 +29,7 @@ enum option_id {
     ID_THREADS,
     ID_PROCESSES,
     ID_MERGE,
+    ID_INSECURE_GIVEN,
     ID_LISTEN,
     ID_CONNECT,
     ID_RULES,
@@ -95,6 +96,8 @@ static const struct option_spec {
       "pin this variable, or (without VALUE) take it from the host at run time" },
     { ID_ARGS, "args", "host|pinned", OPTIONS_MANIFEST,
       "whether more arguments may follow the script at run time (pinned)" },
+    { ID_INSECURE_GIVEN, "insecure_given", "NAME|all", OPTIONS_MANIFEST,
+      "insecure: programs take this variable from their parents with any value; all: folder and options too" },
     { ID_DEBUG, "debug", NULL, OPTIONS_MANIFEST,
       "insecure: an enclave that the host may look into (for --strace)" },
     { ID_KEY, "key", "FILE", OPTIONS_SIGN, "RSA-3072 key that signs, made with `sgxpy keygen`" },
@@ -344,6 +347,10 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
         o->processes = (uint32_t)number;
         return r;
     case ID_MERGE: return take_list(verb, "merge", &o->merge, value);
+    case ID_INSECURE_GIVEN:
+        if (!value[0] || strchr(value, '='))
+            return cli_usage(verb, "--insecure_given '%s': a variable's name, or all, is wanted", value);
+        return take_list(verb, "insecure_given", &o->insecure_given, value);
     case ID_LISTEN: return take_list(verb, "listen", &o->listen, value);
     case ID_RULES: return take_list(verb, "rules", &o->rules, value);
     case ID_FROM_AUDIT: return take_list(verb, "from-audit", &o->from_audit, value);
@@ -442,6 +449,7 @@ void options_done(struct options *options)
     free(options->package.items);
     free(options->env.items);
     free(options->merge.items);
+    free(options->insecure_given.items);
     free(options->listen.items);
     free(options->connect.items);
     free(options->rules.items);
@@ -477,6 +485,7 @@ char *options_fingerprint(const struct options *options)
         { "trust", &options->trust },     { "allow", &options->allow }, { "deny", &options->deny },
         { "package", &options->package }, { "env", &options->env },     { "merge", &options->merge },
         { "listen", &options->listen },   { "connect", &options->connect },
+        { "insecure_given", &options->insecure_given },
     };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         for (size_t k = 0; k < lists[i].list->count; k++)

@@ -98,6 +98,26 @@ static const char *argument_at(const struct show_node *n, size_t i)
     return n->cascade ? n->cascade->args[i] : manifest_str_ptr(n->view, n->view->args[i]);
 }
 
+static size_t given_count(const struct show_node *n)
+{
+    return n->cascade ? n->cascade->given_count : n->view->given_count;
+}
+
+/* Its strings are the node's. */
+static struct cascade_given given_at(const struct show_node *n, size_t i)
+{
+    if (n->cascade)
+        return n->cascade->given[i];
+    const struct manifest_given *g = &n->view->given[i];
+    struct cascade_given ret = { .what = g->what };
+    bool named = g->what <= MANIFEST_GIVEN_INSECURE;
+    if (named)
+        ret.name = (char *)(uintptr_t)manifest_str_ptr(n->view, g->name);
+    if (!named || g->what == MANIFEST_GIVEN_VARIABLE)
+        ret.value = (char *)(uintptr_t)manifest_str_ptr(n->view, g->value);
+    return ret;
+}
+
 static size_t net_count(const struct show_node *n)
 {
     return n->cascade ? n->cascade->net_count : n->view->net_count;
@@ -159,6 +179,25 @@ static void print_field(const char *name, const char *text)
     printf("  %-14s ", name);
     show_text(text);
     putchar('\n');
+}
+
+/* What its parents may give it and decides what runs. */
+static void print_given(const struct show_node *n)
+{
+    if (n->flags & MANIFEST_INSECURE_GIVEN)
+        print_field("given", "insecure: variables, folder and options are taken as they come");
+    for (size_t i = 0; i < given_count(n); i++) {
+        struct cascade_given g = given_at(n, i);
+        printf("  %-14s %s ", i ? "" : "given", cascade_given_word(g.what));
+        show_text(g.name ? g.name : "");
+        if (g.value) {
+            putchar(g.name ? '=' : '\'');
+            show_text(g.value);
+            if (!g.name)
+                putchar('\'');
+        }
+        putchar('\n');
+    }
 }
 
 static void print_sigstruct(const struct sgx_sigstruct *s)
@@ -273,6 +312,7 @@ static void print_node(const struct show_node *n, const struct show_nodes *all, 
         char text[NET_TEXT_MAX];
         print_field(i ? "" : "network", net_at(n, i, text));
     }
+    print_given(n);
     if (files)
         print_files(n);
 }
@@ -410,6 +450,19 @@ static json_t *json_node(const struct show_node *n, bool files)
         json_array_append_new(net, json_string(net_at(n, i, text)));
     }
     json_object_set_new(o, "net", net);
+    json_t *given = json_array();
+    for (size_t i = 0; i < given_count(n); i++) {
+        struct cascade_given g = given_at(n, i);
+        json_t *one = json_object();
+        json_object_set_new(one, "what", json_string(cascade_given_word(g.what)));
+        if (g.name)
+            put_text(one, "name", g.name);
+        if (g.value)
+            put_text(one, "value", g.value);
+        json_array_append_new(given, one);
+    }
+    json_object_set_new(o, "given", given);
+    json_object_set_new(o, "insecure_given", json_boolean(n->flags & MANIFEST_INSECURE_GIVEN));
     struct counts c = count(n);
     json_object_set_new(
         o, "counts",

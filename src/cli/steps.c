@@ -297,6 +297,8 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
         .own_count = own_count,
         .merge = options->merge.items,
         .merge_count = options->merge.count,
+        .insecure_given = options->insecure_given.items,
+        .insecure_given_count = options->insecure_given.count,
         .listen = extra.listen,
         .listen_count = extra.listen_count,
         .connect = extra.connect,

@@ -17,7 +17,8 @@
 #define FILE_FLAGS \
     (MANIFEST_DENY | MANIFEST_SUBTREE | MANIFEST_OUTPUT | MANIFEST_EXEC | MANIFEST_LISTED)
 #define NODE_FLAGS \
-    (MANIFEST_ROOT | MANIFEST_EXEC_DENY | MANIFEST_ARGS_HOST | MANIFEST_INSECURE_DEBUG | MANIFEST_FORKS)
+    (MANIFEST_ROOT | MANIFEST_EXEC_DENY | MANIFEST_ARGS_HOST | MANIFEST_INSECURE_DEBUG | MANIFEST_FORKS | \
+     MANIFEST_INSECURE_GIVEN)
 
 static const struct {
     uint32_t entry_size;
@@ -35,6 +36,7 @@ static const struct {
     [MANIFEST_CHILDREN - 1] = { sizeof(struct manifest_child), 0, MANIFEST_FILES_MAX },
     [MANIFEST_GRANTS - 1] = { sizeof(struct manifest_grant), 0, MANIFEST_FILES_MAX },
     [MANIFEST_NET - 1] = { sizeof(struct manifest_net), 0, MANIFEST_NET_MAX },
+    [MANIFEST_GIVEN - 1] = { sizeof(struct manifest_given), 0, MANIFEST_GIVEN_MAX },
 };
 
 /* memcmp would be the library OS's plain byte loop; paths are compared a few times each. */
@@ -195,6 +197,8 @@ static const char *check_header(const uint8_t *base, uint64_t size, struct manif
     v->grant_count = COUNT(MANIFEST_GRANTS);
     v->net = SECTION(MANIFEST_NET);
     v->net_count = COUNT(MANIFEST_NET);
+    v->given = SECTION(MANIFEST_GIVEN);
+    v->given_count = COUNT(MANIFEST_GIVEN);
 #undef SECTION
 #undef COUNT
     return NULL;
@@ -388,6 +392,14 @@ static const char *check_index(const struct manifest_view *v)
     return NULL;
 }
 
+static bool holds_equals(const struct manifest_view *v, struct manifest_str name)
+{
+    for (uint32_t k = 0; k < name.length; k++)
+        if (manifest_str_ptr(v, name)[k] == '=')
+            return true;
+    return false;
+}
+
 static const char *check_env(const struct manifest_view *v)
 {
     for (uint32_t i = 0; i < v->env_count; i++) {
@@ -396,9 +408,8 @@ static const char *check_env(const struct manifest_view *v)
             e->reserved != 0)
             return "a variable has a bad string";
         const char *name = manifest_str_ptr(v, e->name);
-        for (uint32_t k = 0; k < e->name.length; k++)
-            if (name[k] == '=')
-                return "a variable's name holds '='";
+        if (holds_equals(v, e->name))
+            return "a variable's name holds '='";
         if (e->policy != MANIFEST_ENV_PINNED && e->policy != MANIFEST_ENV_HOST)
             return "a variable has an unknown policy";
         if (e->policy == MANIFEST_ENV_HOST && e->value.length != 0)
@@ -518,6 +529,39 @@ static const char *check_net(const struct manifest_view *v)
     return NULL;
 }
 
+static int compare_given(const struct manifest_view *v, const struct manifest_given *a, const struct manifest_given *b)
+{
+    if (a->what != b->what)
+        return a->what < b->what ? -1 : 1;
+    int r = compare_bytes(manifest_str_ptr(v, a->name), a->name.length, manifest_str_ptr(v, b->name), b->name.length);
+    return r ? r
+             : compare_bytes(manifest_str_ptr(v, a->value), a->value.length, manifest_str_ptr(v, b->value),
+                             b->value.length);
+}
+
+static const char *check_given(const struct manifest_view *v)
+{
+    if (v->given_count && (v->node->flags & MANIFEST_ROOT))
+        return "a root is given nothing";
+    for (uint32_t i = 0; i < v->given_count; i++) {
+        const struct manifest_given *g = &v->given[i];
+        if (g->what < MANIFEST_GIVEN_VARIABLE || g->what > MANIFEST_GIVEN_NAME || g->reserved != 0)
+            return "what a node is given is of an unknown kind";
+        if (!str_valid(v, g->name) || !str_valid(v, g->value))
+            return "what a node is given has a bad string";
+        bool named = g->what <= MANIFEST_GIVEN_INSECURE;
+        if (named != (g->name.length != 0) || holds_equals(v, g->name))
+            return "a variable that a node is given has no name, or what is none has one";
+        if (g->value.length && named && g->what != MANIFEST_GIVEN_VARIABLE)
+            return "a variable that a node is given has a value that nobody reads";
+        if (g->what == MANIFEST_GIVEN_FOLDER && !path_valid(manifest_str_ptr(v, g->value), g->value.length))
+            return "a folder that a node starts in is no canonical absolute path";
+        if (i && compare_given(v, g - 1, g) >= 0)
+            return "what a node is given is out of order or repeated";
+    }
+    return NULL;
+}
+
 static int refuse(const char **ret_reason, const char *reason, int code)
 {
     if (ret_reason)
@@ -544,7 +588,8 @@ int manifest_view_open(const void *data, uint64_t size, struct manifest_view *re
     const char *reason;
     if ((reason = check_header(data, size, &v)) || (reason = check_node(&v)) ||
         (reason = check_files(&v)) || (reason = check_index(&v)) || (reason = check_env(&v)) ||
-        (reason = check_start(&v)) || (reason = check_tree(&v)) || (reason = check_net(&v)))
+        (reason = check_start(&v)) || (reason = check_tree(&v)) || (reason = check_net(&v)) ||
+        (reason = check_given(&v)))
         return refuse(ret_reason, reason, -EBADMSG);
     *ret = v;
     return 0;

@@ -16,6 +16,7 @@
  *  - a dirent's record has that directory as parent, and is neither ABSENT nor an OUTPUT nor
  *    temporary (scratch with nlink 0: not there until the program creates it in its tmpfs);
  *  - net rules are sorted and none stands twice; what net_rule_wrong (core/net_rule.h) finds wrong is not there;
+ *  - given is sorted and none stands twice; names and values are there where `what` has them, folders are canonical;
  *  - entries[0].executable is trusted, regular and MANIFEST_EXEC, and so is its interpreter.
  * The limits below hold as well.
  */
@@ -32,6 +33,7 @@
 #define MANIFEST_ENV_MAX     65536u
 #define MANIFEST_HEAP_MAX    (1ull << 43)
 #define MANIFEST_NET_MAX     16384u
+#define MANIFEST_GIVEN_MAX   65536u
 #define MANIFEST_PROCESSES_MAX 2048u /* half of TREE_SLOTS: a process has one, its threads need others */
 
 /* Caller allocates; nothing to free. Read the fields as you like, never write them. */
@@ -49,10 +51,11 @@ struct manifest_view {
     const struct manifest_child *children;
     const struct manifest_grant *grants;
     const struct manifest_net *net;
+    const struct manifest_given *given;
     uint64_t size; /* bytes of the whole manifest */
     uint64_t string_size;
     uint32_t file_count, index_count, leaf_count, dirent_count;
-    uint32_t arg_count, env_count, entry_count, child_count, grant_count, net_count;
+    uint32_t arg_count, env_count, entry_count, child_count, grant_count, net_count, given_count;
 };
 
 /*

@@ -13,16 +13,17 @@ struct interpreter {
     /* The command is not the option's value but the first operand: sh -c -e TEXT. Options may begin with
      * "+" too, and a lone "-" ends them. */
     bool shell;
+    bool goes_on; /* options may follow the command */
 };
 static const struct interpreter interpreters[] = {
     { .prefix = "python", .commands = "c", .modules = "m", .values = "WXQ" },
     { .prefix = "pypy", .commands = "c", .modules = "m", .values = "WX" },
-    { .prefix = "perl", .commands = "eE", .values = "IMm", .attached = "CDFdix" },
-    { .prefix = "ruby", .commands = "e", .values = "IrEC", .attached = "FKTWix" },
+    { .prefix = "perl", .commands = "eE", .values = "IMm", .attached = "CDFdix", .goes_on = true },
+    { .prefix = "ruby", .commands = "e", .values = "IrEC", .attached = "FKTWix", .goes_on = true },
     { .prefix = "bash", .commands = "c", .inputs = "s", .values = "oO", .shell = true },
     { .prefix = "dash", .commands = "c", .inputs = "s", .values = "o", .shell = true },
     { .prefix = "sh", .commands = "c", .inputs = "s", .values = "o", .shell = true },
-    { .prefix = "node", .commands = "ep", .inputs = "i", .values = "r" },
+    { .prefix = "node", .commands = "ep", .inputs = "i", .values = "r", .goes_on = true },
 };
 
 /* Long options that are more than a flag, of whichever interpreter. */
@@ -200,6 +201,27 @@ size_t program_text(struct program_start start, const char *text, size_t size, c
         i += skip;
     }
     return out;
+}
+
+bool program_text_same(const char *a, const char *b)
+{
+    size_t a_size = length_of(a), b_size = length_of(b), i = 0, k = 0;
+    while (i < a_size && k < b_size) {
+        const char *a_instead = NULL, *b_instead = NULL;
+        size_t a_skip = varying(a + i, a_size - i, &a_instead);
+        size_t b_skip = varying(b + k, b_size - k, &b_instead);
+        if (!a_skip != !b_skip || (a_skip ? !same(a_instead, b_instead) : a[i] != b[k]))
+            return false;
+        i += a_skip ? a_skip : 1;
+        k += b_skip ? b_skip : 1;
+    }
+    return i == a_size && k == b_size;
+}
+
+bool program_options_go_on(const char *executable)
+{
+    const struct interpreter *in = find_interpreter(executable);
+    return in && in->goes_on;
 }
 
 static void hash_command(struct sha256 *h, const char *text, size_t size)

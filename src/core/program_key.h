@@ -50,3 +50,8 @@ void program_key(struct program_start start, const char *text, size_t size,
 /* The normalized text, into ret (size bytes are enough); its size. Normalizing it again changes nothing, so
  * it has the same key. */
 size_t program_text(struct program_start start, const char *text, size_t size, char *ret);
+
+/* Whether two texts (with NUL) are the same but for what differs from run to run, as in a COMMAND. */
+bool program_text_same(const char *a, const char *b);
+/* Whether this executable's interpreter reads options behind a command too (perl -e A -e B runs both). */
+bool program_options_go_on(const char *executable);

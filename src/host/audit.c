@@ -410,6 +410,22 @@ static void fill_net(json_t *line, const struct named_event *e)
     }
 }
 
+static void fill_given(json_t *line, const struct named_event *e)
+{
+    static const char *const actions[] = {
+        [OCALL_GIVEN_DROPPED] = "dropped", [OCALL_GIVEN_PUT_IN] = "put-in", [OCALL_GIVEN_FOLDER] = "traced-folder"
+    };
+    bool folder = e->event->value == OCALL_GIVEN_FOLDER;
+    put_text(line, folder ? "path" : "variable", e->path, e->path_size);
+    if (e->event->value < ARRAY_SIZE(actions) && actions[e->event->value])
+        json_object_set_new(line, "action", json_string(actions[e->event->value]));
+    char *option = NULL;
+    if (asprintf(&option, "--insecure_given %.*s", folder ? 3 : (int)e->path_size, folder ? "all" : e->path) >= 0) {
+        put_text(line, "option", option, strlen(option));
+        free(option);
+    }
+}
+
 static void fill_event(json_t *line, const void *arg)
 {
     const struct named_event *e = arg;
@@ -417,6 +433,8 @@ static void fill_event(json_t *line, const void *arg)
     put_number(line, "tid", e->event->tid);
     if (e->event->event == OCALL_AUDIT_NET)
         fill_net(line, e);
+    else if (e->event->event == OCALL_AUDIT_GIVEN)
+        fill_given(line, e);
     else if (e->path_size)
         put_text(line, "path", e->path, e->path_size);
     if (e->event->error)
@@ -433,7 +451,7 @@ void audit_event(struct audit *audit, const struct ocall_audit *event, const cha
         [OCALL_AUDIT_EXEC] = "exec",       [OCALL_AUDIT_FORK] = "fork",
         [OCALL_AUDIT_LISTING] = "listing", [OCALL_AUDIT_SYSCALL] = "syscall",
         [OCALL_AUDIT_WRITE] = "write",     [OCALL_AUDIT_NET] = "net",
-        [OCALL_AUDIT_CHILD] = "child",
+        [OCALL_AUDIT_CHILD] = "child",     [OCALL_AUDIT_GIVEN] = "given",
     };
     const struct named_event e = { event, path, path_size };
     if (event->event == OCALL_AUDIT_ABSENT)

@@ -160,6 +160,24 @@ static int build_enclave(const struct host_options *o, struct host *host, struct
     return 0;
 }
 
+static void announce_given(const struct manifest_view *view)
+{
+    CLEANUP(free_p) char *label = malloc(QUOTE_SIZE(view->node->label.length)), *name = NULL;
+    if (!label)
+        return;
+    quote(manifest_str_ptr(view, view->node->label), view->node->label.length, label);
+    if (view->node->flags & MANIFEST_INSECURE_GIVEN)
+        log_line("insecure: %s takes variables, folder and options from its parent as they come", label);
+    for (uint32_t i = 0; i < view->given_count; i++) {
+        const struct manifest_given *g = &view->given[i];
+        if (g->what == MANIFEST_GIVEN_INSECURE && (name = malloc(QUOTE_SIZE(g->name.length)))) {
+            quote(manifest_str_ptr(view, g->name), g->name.length, name);
+            log_line("insecure: %s takes the variable %s from its parent with any value", label, name);
+            free(TAKE_PTR(name));
+        }
+    }
+}
+
 /* What the user must know before the program runs. */
 static void announce(const struct host_options *o, const struct host *host, const struct loaded *l)
 {
@@ -170,6 +188,7 @@ static void announce(const struct host_options *o, const struct host *host, cons
         log_line("insecure: a DEBUG enclave, which the host may look into");
     if (o->child && !tree_announces(host->tree, o->child->node))
         return;
+    announce_given(&l->view);
     for (uint32_t i = 0; i < l->view.file_count; i++) {
         const struct manifest_file *f = &l->view.files[i];
         if (f->class != MANIFEST_ALLOWED || (f->flags & MANIFEST_OUTPUT))

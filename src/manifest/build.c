@@ -922,6 +922,8 @@ static int build_node(struct table *t, const struct plan *plan, struct cascade *
     if (r == 0)
         r = make_records(t, node);
     if (r == 0)
+        r = given_fill(node, &c->nodes[0], &plan->tree, index, plan->traces, t->rules, t->err);
+    if (r == 0)
         note_python_server(t, node);
     return r < 0 ? r : hash_files(c, index, t->err);
 }

@@ -43,6 +43,9 @@ struct manifest_rules {
     size_t listen_count;
     const char *const *connect;
     size_t connect_count;
+    /* Variables that a node takes from its parent with any value; "all": folder and options too. */
+    const char *const *insecure_given;
+    size_t insecure_given_count;
     bool exec_deny;
     bool debug;
     bool args_host;        /* arguments after the script come from whoever runs it */

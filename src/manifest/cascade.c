@@ -31,6 +31,7 @@ static const struct json_word node_flag_words[] = {
     { "exec-deny", MANIFEST_EXEC_DENY },
     { "forks", MANIFEST_FORKS },
     { "insecure-debug", MANIFEST_INSECURE_DEBUG },
+    { "insecure-given", MANIFEST_INSECURE_GIVEN },
     { "root", MANIFEST_ROOT },
     { NULL, 0 },
 };
@@ -38,6 +39,12 @@ static const struct json_word policy_words[] = {
     { "pinned", MANIFEST_ENV_PINNED },
     { "host", MANIFEST_ENV_HOST },
     { NULL, 0 },
+};
+static const struct json_word given_words[] = {
+    { "folder", MANIFEST_GIVEN_FOLDER },     { "host", MANIFEST_GIVEN_HOST },
+    { "insecure", MANIFEST_GIVEN_INSECURE }, { "name", MANIFEST_GIVEN_NAME },
+    { "options", MANIFEST_GIVEN_OPTIONS },   { "unset", MANIFEST_GIVEN_UNSET },
+    { "variable", MANIFEST_GIVEN_VARIABLE }, { NULL, 0 },
 };
 static const struct json_word kind_words[] = {
     { "any", PROGRAM_ANY },       { "command", PROGRAM_COMMAND }, { "module", PROGRAM_MODULE },
@@ -94,6 +101,12 @@ static const struct json_field child_fields[] = {
     FIELD(cascade_child, "kind", JSON_WORD, start.kind, .words = kind_words),
     FIELD(cascade_child, "text", JSON_BYTES, start.text, .optional = true),
     FIELD(cascade_child, "node", JSON_U32, node, .max = CASCADE_NODES_MAX - 1),
+};
+
+static const struct json_field given_fields[] = {
+    FIELD(cascade_given, "what", JSON_WORD, what, .words = given_words),
+    FIELD(cascade_given, "name", JSON_BYTES, name, .optional = true),
+    FIELD(cascade_given, "value", JSON_BYTES, value, .optional = true),
 };
 
 static const struct json_field node_fields[] = {
@@ -157,6 +170,11 @@ static void node_done(struct cascade_node *n)
     for (size_t i = 0; i < n->child_count; i++)
         cascade_start_done(&n->children[i].start);
     free(n->children);
+    for (size_t i = 0; i < n->given_count; i++) {
+        free(n->given[i].name);
+        free(n->given[i].value);
+    }
+    free(n->given);
     strings_free(n->args, n->arg_count);
     strings_free(n->net, n->net_count);
     strings_free(n->sockets, n->socket_count);
@@ -202,6 +220,14 @@ void cascade_free_p(struct cascade **c)
 }
 
 /* ---- starts ---- */
+
+int cascade_given_compare(const struct cascade_given *a, const struct cascade_given *b)
+{
+    if (a->what != b->what)
+        return a->what < b->what ? -1 : 1;
+    int r = strcmp(a->name ? a->name : "", b->name ? b->name : "");
+    return r ? r : strcmp(a->value ? a->value : "", b->value ? b->value : "");
+}
 
 int cascade_start_compare(const struct cascade_start *a, const struct cascade_start *b)
 {
@@ -304,6 +330,14 @@ const char *cascade_class_name(uint32_t class)
     return "?";
 }
 
+const char *cascade_given_word(uint32_t what)
+{
+    for (const struct json_word *w = given_words; w->word; w++)
+        if (w->value == what)
+            return w->word;
+    return "?";
+}
+
 /* ---- writing ---- */
 
 struct text {
@@ -360,7 +394,7 @@ static int compare_keys(const void *a, const void *b)
 }
 
 /* The lists of a node, a row each. */
-enum { LIST_CHILDREN, LIST_ENTRIES, LIST_ENV, LIST_FILES, LISTS };
+enum { LIST_CHILDREN, LIST_ENTRIES, LIST_ENV, LIST_FILES, LIST_GIVEN, LISTS };
 static const struct list {
     const char *key;
     const struct json_field *fields;
@@ -378,6 +412,7 @@ static const struct list {
     [LIST_ENTRIES] = LIST("entries", entry_fields, entries, entry_count),
     [LIST_ENV] = LIST("env", env_fields, env, env_count),
     [LIST_FILES] = LIST("files", file_fields, files, file_count),
+    [LIST_GIVEN] = LIST("given", given_fields, given, given_count, .optional = true),
 };
 
 static const void *list_rows(const struct list *l, const struct cascade_node *n, size_t *ret_count)
@@ -521,6 +556,22 @@ static int check_child(const struct json_place *at, struct cascade_node *n, size
     return check_start(at, &c->start);
 }
 
+static int check_given(const struct json_place *at, struct cascade_node *n, size_t i)
+{
+    const struct cascade_given *g = &n->given[i];
+    bool named = g->what <= MANIFEST_GIVEN_INSECURE;
+    if (named != (g->name != NULL) || (g->name && (!g->name[0] || strchr(g->name, '='))))
+        return json_refuse(at, "name", "goes with variables, and is a variable's");
+    if ((g->value != NULL) == (named && g->what != MANIFEST_GIVEN_VARIABLE))
+        return json_refuse(at, "value", g->value ? "a variable that may be missing, or have any value, has none here"
+                                                 : "is missing");
+    if (g->what == MANIFEST_GIVEN_FOLDER && !cascade_path_valid(g->value))
+        return json_refuse(at, "value", "must be absolute, without '.', '..' or '//'");
+    if (i > 0 && cascade_given_compare(g - 1, g) >= 0)
+        return json_refuse(at, "what", "out of order or repeated");
+    return 0;
+}
+
 static int check_file(const struct json_place *at, struct cascade_node *n, size_t i)
 {
     const struct cascade_file *f = &n->files[i];
@@ -609,6 +660,8 @@ static int read_node(struct json_place *at, json_t *object, struct cascade_node 
         r = read_list(at, object, &lists[LIST_ENV], MANIFEST_ENV_MAX, check_env, n);
     if (r == 0)
         r = read_list(at, object, &lists[LIST_FILES], MANIFEST_FILES_MAX, check_file, n);
+    if (r == 0)
+        r = read_list(at, object, &lists[LIST_GIVEN], MANIFEST_GIVEN_MAX, check_given, n);
     return r;
 }
 
@@ -628,6 +681,8 @@ static int check_tree(struct json_place *at, const struct cascade *c)
         snprintf(at->text, sizeof(at->text), "nodes[%zu]", i);
         if (i > 0 && (n->flags & MANIFEST_ROOT))
             return json_refuse(at, "flags", "the first node is the root, no other");
+        if (i == 0 && n->given_count)
+            return json_refuse(at, "given", "the root is given nothing");
         if (i > 0 && n->process_limit)
             return json_refuse(at, "processes", "is the root's");
         for (size_t k = 0; k < n->child_count; k++) {

@@ -1,6 +1,6 @@
 /*
  * The cascade: the process nodes of one command with their files, in memory and as JSON (format
- * "sgxpy-cascade", version 3; docs/manifest.md). Tier: hosted. Not thread-safe per object.
+ * "sgxpy-cascade", version 4; docs/manifest.md). Tier: hosted. Not thread-safe per object.
  *
  * The JSON is meant to be read in review and kept in git: keys sorted, one file a line, the same
  * bytes for the same cascade. Strings are bytes; those that are no UTF-8 stand under KEY_hex. It
@@ -19,7 +19,7 @@
 #include "util/err.h"
 
 #define CASCADE_FORMAT    "sgxpy-cascade"
-#define CASCADE_VERSION   3
+#define CASCADE_VERSION   4
 #define CASCADE_SIZE_MAX  (512ul << 20)
 #define CASCADE_NODES_MAX 4096u
 #define CASCADE_STARTS_MAX 65536u /* entry points, or children, of one node */
@@ -61,6 +61,12 @@ struct cascade_entry {
     char *execfn;      /* AT_EXECFN */
 };
 
+struct cascade_given {
+    uint32_t what; /* enum manifest_given_what */
+    char *name;    /* of a variable; NULL for all else */
+    char *value;   /* NULL: UNSET, HOST, INSECURE */
+};
+
 struct cascade_child {
     struct cascade_start start; /* an entry of the node */
     uint32_t node;              /* index; the own one: it starts itself */
@@ -78,6 +84,8 @@ struct cascade_node {
     size_t entry_count;
     struct cascade_child *children; /* sorted by start */
     size_t child_count;
+    struct cascade_given *given; /* sorted by what, name, value */
+    size_t given_count;
     char **args;
     size_t arg_count;
     struct cascade_env *env; /* sorted by name */
@@ -101,6 +109,8 @@ void cascade_free(struct cascade *c);
 void cascade_free_p(struct cascade **c); /* for CLEANUP() */
 void cascade_file_done(struct cascade_file *f);
 
+/* By what, name, value. */
+int cascade_given_compare(const struct cascade_given *a, const struct cascade_given *b);
 /* By executable, kind, text: memcmp's order. */
 int cascade_start_compare(const struct cascade_start *a, const struct cascade_start *b);
 /* Its key; zero where the kind has none. */
@@ -135,3 +145,5 @@ MUST_CHECK int cascade_id(const struct cascade *c, uint8_t ret[static MANIFEST_H
 bool cascade_path_valid(const char *path);
 /* "trusted", ...; "?" for none. */
 const char *cascade_class_name(uint32_t class);
+/* "variable", ...; "?" for none. */
+const char *cascade_given_word(uint32_t what);

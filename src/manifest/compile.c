@@ -45,6 +45,7 @@ struct image {
     struct manifest_grant *grants;
     size_t grant_count;
     struct manifest_net *net;
+    struct manifest_given *given;
     struct manifest_node fixed;
 };
 
@@ -67,6 +68,7 @@ static void image_done(struct image *m)
     free(m->children);
     free(m->grants);
     free(m->net);
+    free(m->given);
 }
 
 static int no_memory(const struct image *m)
@@ -442,6 +444,24 @@ static int make_net(struct image *m)
     return 0;
 }
 
+/* ---- what it may be given ---- */
+
+static int make_given(struct image *m)
+{
+    const struct cascade_node *n = m->node;
+    m->given = calloc(n->given_count + 1, sizeof(*m->given));
+    if (!m->given)
+        return no_memory(m);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n->given_count; i++) {
+        m->given[i].what = n->given[i].what;
+        r = add_string(m, n->given[i].name ? n->given[i].name : "", &m->given[i].name);
+        if (r == 0)
+            r = add_string(m, n->given[i].value ? n->given[i].value : "", &m->given[i].value);
+    }
+    return r;
+}
+
 static int write_out(const struct image *m, void **ret, size_t *ret_size)
 {
     const struct {
@@ -461,6 +481,7 @@ static int write_out(const struct image *m, void **ret, size_t *ret_size)
         [MANIFEST_CHILDREN - 1] = { m->children, sizeof(*m->children), m->node->child_count },
         [MANIFEST_GRANTS - 1] = { m->grants, sizeof(*m->grants), m->grant_count },
         [MANIFEST_NET - 1] = { m->net, sizeof(*m->net), m->node->net_count },
+        [MANIFEST_GIVEN - 1] = { m->given, sizeof(*m->given), m->node->given_count },
     };
 
     struct manifest_header h = {
@@ -524,6 +545,8 @@ int manifest_pack(const struct cascade *c, size_t node, const struct manifest_id
         r = make_grants(&m);
     if (r == 0)
         r = make_net(&m);
+    if (r == 0)
+        r = make_given(&m);
     return r < 0 ? r : write_out(&m, ret, ret_size);
 }
 

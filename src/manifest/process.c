@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "core/given.h"
 #include "core/manifest_view.h"
 #include "core/program_key.h"
 #include "manifest/net.h"
@@ -171,7 +172,7 @@ static bool starts(const char *name, const char *prefix)
     return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
-static bool is_secret(const char *name)
+bool process_secret(const char *name)
 {
     static const char *const words[] = { "KEY", "TOKEN", "SECRET", "PASS" };
     char upper[256];
@@ -192,7 +193,7 @@ static bool is_pinned(const char *name)
     static const char *const names[] = {
         "PATH", "HOME", "USER", "LANG", "TZ", "TERM", "LD_LIBRARY_PATH", "VIRTUAL_ENV"
     };
-    if (is_secret(name))
+    if (process_secret(name))
         return false;
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (strcmp(name, names[i]) == 0)
@@ -259,7 +260,7 @@ static int apply_rule(struct cascade_node *n, const char *rule, struct err *err)
         return err_set(err, -EINVAL, "--env '%s': a name is missing", rule);
     if (rule[size] == '=')
         return set_variable(n, rule, size, rule + size + 1, MANIFEST_ENV_PINNED, err);
-    if (starts(rule, "LD_") || starts(rule, "PYTHON") || starts(rule, "GLIBC_TUNABLES"))
+    if (given_variable(rule, size) == GIVEN_CODE || starts(rule, "PYTHON"))
         return err_set(err, -EINVAL,
                        "--env '%s': the host's value could change what runs; pin it: "
                        "--env %s=VALUE",

@@ -629,17 +629,15 @@ static int unpack_bytes(const struct rule_reader *at, const json_t *o, const cha
         *ret = strdup(json_string_value(plain));
     if (hex && !plain && json_is_string(hex) && json_string_length(hex) % 2 == 0) {
         size_t size = json_string_length(hex) / 2;
-        *ret = calloc(1, size + 1);
-        for (size_t i = 0; *ret && i < size; i++) {
+        CLEANUP(free_p) char *bytes = calloc(1, size + 1);
+        for (size_t i = 0; bytes && i < size; i++) {
             int high = hex_digit(json_string_value(hex)[2 * i]);
             int low = hex_digit(json_string_value(hex)[2 * i + 1]);
-            if (high < 0 || low < 0 || high + low == 0) {
-                free(*ret);
-                *ret = NULL;
+            if (high < 0 || low < 0 || high + low == 0)
                 return wrong(at, "broken hex");
-            }
-            (*ret)[i] = (char)(high << 4 | low);
+            bytes[i] = (char)(high << 4 | low);
         }
+        *ret = TAKE_PTR(bytes);
     }
     return *ret ? 0 : wrong(at, "a string is wanted");
 }

@@ -132,3 +132,10 @@ MUST_CHECK int process_fill(struct cascade_node *n, const struct tree *tree, siz
 int process_script(const struct trace_process *p);
 /* What people call the node; NULL: out of memory. free() it. */
 char *process_label(const struct tree *tree, size_t node);
+/* A variable whose value may be a secret, by its name: it is in a cascade only if the user says so. */
+bool process_secret(const char *name);
+
+/* ---- given.c ---- */
+/* What node's parents may give it at a start: after its files. root: the first node, filled. */
+MUST_CHECK int given_fill(struct cascade_node *n, const struct cascade_node *root, const struct tree *tree, size_t node,
+                          const struct trace *const *traces, const struct manifest_rules *rules, struct err *err);

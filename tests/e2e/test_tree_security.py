@@ -323,7 +323,6 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a child takes its environment from its parent as it comes (docs/threat-model.md)")
 def test_parent_cannot_make_its_child_run_other_code(sgxpy, tmp_path):
     """The child is the node that was measured, with that node's rights; what it imports the parent has written."""
     (tmp_path / "parent.py").write_text(STEERED)

@@ -1,7 +1,8 @@
 /*
  * The child's side of starting processes (spawn.h, wire.h): from an attested parent to the program's first,
  * or after fork next, instruction. What the parent says is believed, as it is of this tree and was
- * measured, but for one thing: which node this is. That follows from the arguments.
+ * measured, but for what it could make this node run other code with: which node this is follows from the arguments,
+ * and of these, variables and folder it takes what its own manifest has (process/given.h).
  */
 #include <asm/errno.h>
 #include <linux/fcntl.h>
@@ -16,6 +17,7 @@
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/boot.h"
+#include "process/given.h"
 #include "process/spawn.h"
 #include "process/wire.h"
 #include "signal/state.h"
@@ -34,6 +36,7 @@ struct child {
     struct channel channel;
     struct tree_stream in;
     struct wire_head head;
+    bool self; /* the parent is this same program */
 };
 
 static NORETURN void leave(void)
@@ -138,7 +141,10 @@ static int read_head(struct child *c)
     /* Where the parent was, if this node knows such a place. */
     const struct manifest_str *traced = &process_node()->cwd;
     const char *instead = manifest_str_ptr(&g_manifest, *traced);
-    if (cwd_enter(cwd, size) < 0) {
+    int r = cwd_enter(cwd, size);
+    if (r == 0 && head->kind == WIRE_EXEC && !c->self && !given_folder())
+        (void)!cwd_enter(instead, traced->length);
+    else if (r < 0) {
         log_note("the working directory '%s' is not in this program's manifest; it starts in '%s'", cwd,
                  cwd_enter(instead, traced->length) == 0 ? instead : "/");
     }
@@ -181,6 +187,10 @@ static NORETURN void start_program(struct child *c)
         log_error("'%s': the arguments are not those of this node; it does not start", executable);
         decline(c, -EACCES);
     }
+    if (!c->self)
+        r = given_start(executable, &strings);
+    if (r < 0)
+        decline(c, r);
     share_receive(&c->in);
     boot_tell_proc(&strings);
     ready(c);
@@ -224,8 +234,7 @@ void spawn_child_main(uint32_t spawn_slot, uint32_t control_slot UNUSED)
     struct child *c = heap_alloc(sizeof(*c));
     if (!c)
         panic("no memory to start a program");
-    bool self;
-    attest_parent(spawn_slot, &c->channel, &self);
+    attest_parent(spawn_slot, &c->channel, &c->self);
     if (tree_stream_open(&c->in, &c->channel) < 0)
         panic("no memory to start a program");
     int r = read_head(c);
@@ -234,7 +243,7 @@ void spawn_child_main(uint32_t spawn_slot, uint32_t control_slot UNUSED)
     if (c->head.kind == WIRE_EXEC)
         start_program(c);
     /* Memory comes from nobody but this same program. */
-    if (c->head.kind != WIRE_FORK || !self)
+    if (c->head.kind != WIRE_FORK || !c->self)
         decline(c, -EACCES);
     go_on(c);
 }

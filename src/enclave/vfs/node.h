@@ -85,6 +85,9 @@ MUST_CHECK int place_at(int dirfd, const char *user_path, uint32_t flags, char b
 /* The same for a path in library OS memory. */
 MUST_CHECK int place_at_kernel(int dirfd, const char *path, uint64_t size, uint32_t flags,
                                char buf[static PATH_BUF], struct place *ret);
+/* Is all that is met on the way along this path measured (trusted, named), up to its end or to where there is nothing? Then
+ * nobody in this run can make it mean something else. No audit lines. */
+bool path_is_measured(const char *path, uint64_t size);
 /* What an open file refers to; its path is copied to buf. -EBADF if no file system knows it. */
 MUST_CHECK int place_of_file(struct file *file, char buf[static PATH_BUF], struct place *ret);
 void place_done(struct place *place);

@@ -249,7 +249,14 @@ struct walk {
     uint32_t pos, size;
     uint32_t flags;
     int links;
+    bool silent;  /* no audit lines */
+    bool foreign; /* it met what is not measured: others can change what the path means */
 };
+
+static void look(struct walk *w)
+{
+    w->foreign |= w->p->fs && w->p->fs != &g_trusted_fs;
+}
 
 /* Puts a symlink's target before what is left; p becomes the directory it starts from. */
 static int follow(struct walk *w)
@@ -270,7 +277,9 @@ static int follow(struct walk *w)
     w->pos = 0;
     w->size = (uint32_t)n + left;
     w->rest[w->size] = '\0';
-    return w->rest[0] == '/' ? root(w->p, w->buf) : up(w->p, w->buf);
+    int status = w->rest[0] == '/' ? root(w->p, w->buf) : up(w->p, w->buf);
+    look(w);
+    return status;
 }
 
 /* Do all components of a record's path mean in this run what they meant in the trace? Directories
@@ -309,13 +318,14 @@ static bool direct(struct walk *w, int *ret_status)
     place_done(p);
     p->path_size = size;
     *ret_status = of_record(p, record);
+    look(w);
     return true;
 }
 
 /* An intermediate or final name is not there: what the program gets, and the audit line. */
 static int absent(struct walk *w)
 {
-    if (!w->p->fs && !w->p->quiet) {
+    if (!w->p->fs && !w->p->quiet && !w->silent) {
         uint32_t left = w->size - w->pos;
         if (w->p->path_size + 1 + left < PATH_BUF) {
             memcpy(w->buf + w->p->path_size, w->rest + w->pos, left);
@@ -337,7 +347,9 @@ static int step(struct walk *w, const char *name, uint32_t size)
     memcpy(w->buf + head + 1, name, size);
     p->path_size = head + 1 + size;
     w->buf[p->path_size] = '\0';
-    return child(p, size);
+    int status = child(p, size);
+    look(w);
+    return status;
 }
 
 static int walk(struct walk *w)
@@ -378,7 +390,9 @@ static int walk(struct walk *w)
         if (dot)
             continue;
         if (dotdot) {
-            if ((status = up(p, w->buf)) < 0)
+            status = up(p, w->buf);
+            look(w);
+            if (status < 0)
                 return status;
             continue;
         }
@@ -504,6 +518,23 @@ int place_at_kernel(int dirfd, const char *path, uint64_t size, uint32_t flags,
     memcpy(rest, path, size);
     rest[size] = '\0';
     return walk_from(dirfd, rest, (uint32_t)size, flags, buf, ret);
+}
+
+bool path_is_measured(const char *path, uint64_t size)
+{
+    char rest[PATH_BUF], buf[PATH_BUF];
+    struct place p = { .record = MANIFEST_NONE };
+    if (size >= sizeof(rest))
+        return false;
+    memcpy(rest, path, size);
+    rest[size] = '\0';
+    struct walk w = { .p = &p, .buf = buf, .rest = rest, .size = (uint32_t)size, .silent = true };
+    int status = rest[0] == '/' ? root(&p, buf) : start(AT_FDCWD, buf, &p);
+    look(&w);
+    if (status == 0)
+        status = walk(&w);
+    place_done(&p);
+    return !w.foreign && (status == 0 || status == -ENOENT || status == -ENOTDIR);
 }
 
 int place_of_file(struct file *file, char buf[static PATH_BUF], struct place *ret)

@@ -134,12 +134,35 @@ static void test_no_text(void **state UNUSED)
     }
 }
 
+static const struct {
+    const char *a, *b;
+    bool same;
+} texts[] = {
+    { "", "", true },
+    { "a 1 b", "a 77 b", true },
+    { "a 1 b", "a b", false },
+    { "a 1", "a 1 b", false },
+    { "rm tmpabcdefg1 2", "rm tmp________ 3", true },
+    { "rm tmpabc", "rm tmpabd", false },
+    { "1", "x", false },
+    { "12", "tmpabcdefgh", false },
+};
+
+static void test_same_text(void **state UNUSED)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        if (program_text_same(texts[i].a, texts[i].b) != texts[i].same ||
+            program_text_same(texts[i].b, texts[i].a) != texts[i].same)
+            fail_msg("'%s' and '%s'", texts[i].a, texts[i].b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_program_start),
         cmocka_unit_test(test_program_key),
         cmocka_unit_test(test_no_text),
+        cmocka_unit_test(test_same_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

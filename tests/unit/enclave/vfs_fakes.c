@@ -898,6 +898,7 @@ void fake_start(const char *cwd)
     section(&im, MANIFEST_CHILDREN, sizeof(struct manifest_child), 0);
     section(&im, MANIFEST_GRANTS, sizeof(struct manifest_grant), 0);
     section(&im, MANIFEST_NET, sizeof(struct manifest_net), 0);
+    section(&im, MANIFEST_GIVEN, sizeof(struct manifest_given), 0);
     im.size = (im.size + 7) & ~7ull;
     im.header->magic = MANIFEST_MAGIC;
     im.header->version = MANIFEST_VERSION;

@@ -140,7 +140,14 @@ static void add_process(struct cascade_node *n, const struct built_node *b)
     n->net = calloc(n->net_count + 1, sizeof(*n->net));
     for (size_t i = 0; n->net && i < n->net_count; i++)
         n->net[i] = strdup(b->net[i]);
-    if (!n->args || !n->env || !n->net)
+    n->given_count = b->given_count;
+    n->given = calloc(n->given_count + 1, sizeof(*n->given));
+    for (size_t i = 0; n->given && i < n->given_count; i++) {
+        n->given[i].what = b->given[i].what;
+        n->given[i].name = b->given[i].name ? strdup(b->given[i].name) : NULL;
+        n->given[i].value = b->given[i].value ? strdup(b->given[i].value) : NULL;
+    }
+    if (!n->args || !n->env || !n->net || !n->given)
         abort();
 }
 

@@ -30,6 +30,8 @@ struct built_node {
     const char *const *args; /* NULL-terminated. 0: { executable } */
     const char *const *env; /* "NAME=VALUE" pinned, "NAME" from the host; sorted by name. 0: none */
     const char *const *net; /* NULL-terminated network rules, sorted. 0: none */
+    const struct cascade_given *given; /* sorted; not of roots */
+    size_t given_count;
     const char *executable; /* 0: "/bin/program", made if the table has no such path */
     const char *interpreter; /* 0: static */
     const char *cwd;         /* 0: "/" */

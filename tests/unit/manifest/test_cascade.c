@@ -103,8 +103,8 @@ static const struct {
 } bad[] = {
     { "no JSON", "{", "", "line 2", -EBADMSG },
     { "other format", "sgxpy-cascade", "sgxpy-trace", "format", -EBADMSG },
-    { "newer version", "\"version\": 3", "\"version\": 4", "version 4 is unknown", -EPROTO },
-    { "version is text", "\"version\": 3", "\"version\": \"3\"", "version", -EBADMSG },
+    { "newer version", "\"version\": 4", "\"version\": 5", "version 5 is unknown", -EPROTO },
+    { "version is text", "\"version\": 4", "\"version\": \"4\"", "version", -EBADMSG },
     { "unknown key on top", "\"version\"", "\"x\": 1, \"version\"", "unknown key 'x'", -EBADMSG },
     { "unknown key in node", "\"cwd\"", "\"cwdx\": 1, \"cwd\"", "nodes[0]: unknown key 'cwdx'",
       -EBADMSG },
@@ -155,7 +155,7 @@ static const struct {
     { "net rule otherwise", "listen tcp *:80", "listen tcp *:080", "'listen tcp *:080' is no network", -EBADMSG },
     { "net rules' order", "listen tcp *:80", "connect *:1", "'connect *:1' is out of order", -EBADMSG },
     { "net rule twice", "listen tcp *:80", "connect 10.0.0.0/8:443", "repeated", -EBADMSG },
-    { "bytes behind", "\"version\": 3\n}", "\"version\": 3\n}x", "line", -EBADMSG },
+    { "bytes behind", "\"version\": 4\n}", "\"version\": 4\n}x", "line", -EBADMSG },
     { "mtime_nsec", "\"mtime\": -5", "\"mtime\": -5, \"mtime_nsec\": 1000000000", "mtime_nsec",
       -EBADMSG },
 };
@@ -256,6 +256,11 @@ static void test_tree(void **state UNUSED)
     assert_int_equal(c->nodes[0].children[0].start.kind, PROGRAM_COMMAND);
     assert_int_equal(c->nodes[1].entry_count, 2);
     assert_null(c->nodes[1].entries[1].start.text);
+    assert_int_equal(c->nodes[2].given_count, 7);
+    assert_string_equal(c->nodes[2].given[0].name, "PATH");
+    assert_string_equal(c->nodes[2].given[5].value, "");
+    assert_null(c->nodes[2].given[5].name);
+    assert_null(c->nodes[2].given[2].value);
     size_t order[3];
     assert_int_equal(cascade_order(c, order), 0);
     assert_int_equal(order[0], 2);
@@ -291,6 +296,19 @@ static const struct {
     { "limit too high", "\"processes\": 64", "\"processes\": 2049", "processes: 2049" },
     { "empty list of children", "\"label\": \"python w.py\"",
       "\"children\": [], \"label\": \"python w.py\"", "left out where it is empty" },
+    { "the root is given something", "\"heap\": 67108864",
+      "\"given\": [{\"value\": \"/srv\", \"what\": \"folder\"}], \"heap\": 67108864", "nodes[0].given: the root" },
+    { "given twice", "\"value\": \"/usr/bin\"", "\"value\": \"/bin\"", "given[1].what: out of order" },
+    { "given in an unknown way", "\"what\": \"unset\"", "\"what\": \"gone\"", "'gone' is no known word" },
+    { "no variable", "{\"name\": \"PATH\", \"what\": \"unset\"}", "{\"what\": \"unset\"}", "given[2].name" },
+    { "a variable's name", "{\"name\": \"PATH\", \"what\": \"unset\"}", "{\"name\": \"PA=\", \"what\": \"unset\"}",
+      "given[2].name" },
+    { "a value too much", "{\"name\": \"PATH\", \"what\": \"unset\"}",
+      "{\"name\": \"PATH\", \"value\": \"\", \"what\": \"unset\"}", "given[2].value" },
+    { "no value", "{\"value\": \"\", \"what\": \"options\"}", "{\"what\": \"options\"}", "given[5].value" },
+    { "a name too much", "{\"value\": \"\", \"what\": \"options\"}",
+      "{\"name\": \"x\", \"value\": \"\", \"what\": \"options\"}", "given[5].name" },
+    { "no folder", "\"value\": \"/tmp\"", "\"value\": \"/tmp/../x\"", "given[4].value" },
     { "entry without path", "\"executable\": \"/bin/true\", \"kind\": \"plain\"}",
       "\"executable\": \"true\", \"kind\": \"plain\"}", "entries[1].executable" },
 };

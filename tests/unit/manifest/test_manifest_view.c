@@ -310,13 +310,63 @@ static void test_reasons(void **state)
     }
 }
 
+static char g_name[] = "PATH", g_other[] = "TERM", g_one[] = "/bin", g_two[] = "/data";
+
+/* Of what parents may give. */
+static void test_given(void **state UNUSED)
+{
+    const struct cascade_given given[] = {
+        { MANIFEST_GIVEN_VARIABLE, g_name, g_one },   { MANIFEST_GIVEN_VARIABLE, g_name, g_two },
+        { MANIFEST_GIVEN_UNSET, g_name, NULL },       { MANIFEST_GIVEN_HOST, g_other, NULL },
+        { MANIFEST_GIVEN_FOLDER, NULL, g_two },       { MANIFEST_GIVEN_OPTIONS, NULL, g_one },
+        { MANIFEST_GIVEN_NAME, NULL, g_one },
+    };
+    struct built_node node = { .flags = MANIFEST_FORKS, .given = given, .given_count = ARRAY_SIZE(given) };
+    CLEANUP(free_p) void *data = NULL;
+    size_t size;
+    struct err err = { 0 };
+    if (manifest_build_table(NULL, 0, &node, &data, &size, &err) < 0)
+        fail_msg("%s", err.text);
+    struct manifest_view v;
+    assert_int_equal(manifest_view_open(data, size, &v, NULL), 0);
+    assert_int_equal(v.given_count, ARRAY_SIZE(given));
+    assert_string_equal(manifest_str_ptr(&v, v.given[1].value), "/data");
+    assert_int_equal(v.given[4].name.length, 0);
+
+    struct manifest_given *at = (void *)(uintptr_t)v.given;
+    struct manifest_node *fixed = (void *)(uintptr_t)v.node;
+    for (int n = 0; n < 10; n++) {
+        const char *reason = "accepted", *want = "";
+        struct manifest_given was[ARRAY_SIZE(given)];
+        uint32_t flags = fixed->flags;
+        memcpy(was, at, sizeof(was));
+        switch (n) {
+        case 0: at[6].what = 8, want = "unknown kind"; break;
+        case 1: at[0].what = 0, want = "unknown kind"; break;
+        case 2: at[0].reserved = 1, want = "unknown kind"; break;
+        case 3: at[0].name.length = 0, want = "string"; break;
+        case 4: at[0].name = at[4].name, want = "no name"; break;
+        case 5: at[6].name = at[0].name, want = "no name"; break;
+        case 6: at[2].value = at[0].value, want = "nobody reads"; break;
+        case 7: at[4].value = at[0].name, want = "canonical"; break;
+        case 8: at[1] = at[0], want = "out of order"; break;
+        case 9: fixed->flags |= MANIFEST_ROOT, want = "root"; break;
+        }
+        if (manifest_view_open(data, size, &v, &reason) == 0 || !strstr(reason, want))
+            fail_msg("case %d: wanted '%s', got '%s'", n, want, reason);
+        memcpy(at, was, sizeof(was));
+        fixed->flags = flags;
+    }
+    assert_int_equal(manifest_view_open(data, size, &v, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),    cmocka_unit_test(test_find_above),
         cmocka_unit_test(test_records), cmocka_unit_test(test_flips),
         cmocka_unit_test(test_strict),  cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_reasons), cmocka_unit_test(test_given),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
