@@ -264,7 +264,7 @@ static char *next_end(char *at, char *last)
 /* load_script(): the interpreter, and its one argument or NULL; head is changed. */
 static int parse_script(char head[static HEAD_SIZE], char **ret_name, char **ret_arg)
 {
-    char *last = head + HEAD_SIZE - 1, *end = memchr(head, '\n', HEAD_SIZE);
+    char *last = &head[HEAD_SIZE - 1], *end = memchr(head, '\n', HEAD_SIZE);
     if (!end) {
         end = next_word(head + 2, last);
         if (!end || !next_end(end, last)) /* empty, or the name is cut off */

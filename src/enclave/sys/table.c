@@ -68,7 +68,7 @@ static void strace(const struct sysargs *args, uint64_t nr, int64_t ret, bool be
                    ? format(line, STRACE_MAX, "[%d] %s(", current()->tid, entry->name)
                    : format(line, STRACE_MAX, "[%d] call %lu(", current()->tid, nr);
     const char *fmt = entry && entry->format ? entry->format : "xxxxxx";
-    for (int i = 0; fmt[i] && i < 6; i++) {
+    for (int i = 0; i < 6 && fmt[i]; i++) {
         size_t left = (size_t)(STRACE_MAX - used);
         if (i)
             used += format(line + used, left, ", ");

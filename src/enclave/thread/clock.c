@@ -272,7 +272,7 @@ int clock_read(int32_t id, uint64_t *ret)
     /* CPU clocks by number: ~pid in the upper bits, bit 2 set for a thread, 0-2 of the rest the
      * kind. */
     if (id < 0 && (id & 3) < 3) {
-        int32_t pid = ~(id >> 3);
+        int32_t pid = ~id >> 3;
         bool thread = id & 4;
         if (thread && (pid == 0 || pid == current()->tid)) {
             *ret = clock_host(CLOCK_THREAD_CPUTIME_ID);

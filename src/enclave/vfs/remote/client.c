@@ -412,7 +412,7 @@ static int64_t op_lseek(struct file *file, int64_t offset, int whence)
 
 static int op_fstat(struct file *file, struct kstat *ret)
 {
-    struct kstat st;
+    struct kstat st = { 0 };
     struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_FSTAT,
                            .args = { (uint64_t)remote_handle(file) },
                            .reply = &st,
