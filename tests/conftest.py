@@ -66,3 +66,13 @@ def private_homes(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+
+
+@pytest.fixture
+def open_folders(tmp_path, tmp_path_factory):
+    """Other users can reach tmp_path, if they can reach what the tests were given."""
+    base = tmp_path_factory.getbasetemp()
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.is_relative_to(base) and not folder.name.startswith("pytest-of-"):
+            break
+        folder.chmod(folder.stat().st_mode | 0o055)

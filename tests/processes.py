@@ -4,10 +4,13 @@ and the test fails with the output so far.
 
 import contextlib
 import os
+import pathlib
 import pty
+import random
 import re
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -26,9 +29,10 @@ def heed_signals():
 
 
 def kill_all(process):
-    """Kills the process and its group, also what it left there."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Kills the process and its session's group, also what it left there."""
+    if process.own_session:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
     if process.poll() is None:
         process.kill()
     process.wait(WAIT)
@@ -37,7 +41,10 @@ def kill_all(process):
 def start(command, **options):
     """subprocess.Popen in a session of its own; no input, unless stdin is given."""
     options.setdefault("stdin", subprocess.DEVNULL)
-    return subprocess.Popen(list(map(str, command)), start_new_session=True, **options)
+    options.setdefault("start_new_session", True)
+    process = subprocess.Popen(list(map(str, command)), **options)
+    process.own_session = options["start_new_session"]
+    return process
 
 
 class NoEnd(pytest.fail.Exception):
@@ -54,7 +61,6 @@ def run(command, timeout=LIMIT, input=None, check=False, **options):
         try:
             stdout, stderr = process.communicate(input, timeout)
         except subprocess.TimeoutExpired:
-            kill_all(process)
             texts = [t if isinstance(t, str) else (t or b"").decode(errors="replace") for t in rest(process)]
             raise NoEnd("\n".join([f"no end within {timeout} s: {command}", *texts]), pytrace=False) from None
         except BaseException:
@@ -67,7 +73,11 @@ def run(command, timeout=LIMIT, input=None, check=False, **options):
 
 
 def rest(process):
-    """What a killed process wrote to its pipes."""
+    """Ends the process; what it wrote to its pipes."""
+    process.terminate()  # one with children in other sessions ends them
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    kill_all(process)
     try:
         return process.communicate(timeout=5)
     except subprocess.TimeoutExpired as e:  # another process, outside the session, holds the pipe
@@ -83,40 +93,51 @@ def eventually(condition, what, limit=WAIT):
 
 
 class Background:
-    """A process that goes on beside the test. Its stdout and stderr are one text, read all the time."""
+    """A process that goes on beside the test. Its stdout is read all the time, and stderr: with it, or for itself (merged=False).
+    Input is what write() gives it."""
 
-    def __init__(self, command, folder, **options):
-        self.lines, self.looked, self.closed = [], 0, False
+    def __init__(self, command, folder, merged=True, **options):
+        self.lines, self.errors, self.looked = [], [], 0
         self.changed = threading.Condition()
-        self.process = start(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-                             errors="replace", **options)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        options.setdefault("stdin", subprocess.PIPE)
+        self.process = start(command, cwd=folder, stdout=subprocess.PIPE, encoding="utf-8", errors="replace",
+                             stderr=subprocess.STDOUT if merged else subprocess.PIPE, **options)
+        streams = [(self.process.stdout, self.lines)] + ([] if merged else [(self.process.stderr, self.errors)])
+        self.readers = [threading.Thread(target=self._read, args=args, daemon=True) for args in streams]
+        for reader in self.readers:
+            reader.start()
 
-    def _read(self):
-        with self.process.stdout as stream:
+    def _read(self, stream, lines):
+        with stream:
             for line in stream:
                 with self.changed:
-                    self.lines.append(line)
+                    lines.append(line)
                     self.changed.notify_all()
         with self.changed:
-            self.closed = True
+            lines.append("")  # the end
             self.changed.notify_all()
 
     @property
     def output(self):
         return "".join(self.lines)
 
-    def line(self, pattern, limit=WAIT):
-        """The next line with a match of pattern; each line is looked at once."""
+    @property
+    def error_output(self):
+        return "".join(self.errors)
+
+    def line(self, pattern="", limit=WAIT):
+        """The next line of stdout with a match of pattern; each line is looked at once."""
         found = []
 
         def look():
             while self.looked < len(self.lines) and not found:
-                if re.search(pattern, self.lines[self.looked]):
-                    found.append(self.lines[self.looked])
+                line = self.lines[self.looked]
+                if not line:
+                    return True
+                if re.search(pattern, line):
+                    found.append(line)
                 self.looked += 1
-            return found or self.closed
+            return found
 
         with self.changed:
             self.changed.wait_for(look, limit)
@@ -124,10 +145,31 @@ class Background:
             self.fail(f"no line with '{pattern}'")
         return found[0]
 
+    def silent(self, seconds):
+        """Whether no further line comes for so long."""
+        with self.changed:
+            return not self.changed.wait_for(lambda: self.looked < len(self.lines), seconds)
+
+    def write(self, text):
+        with contextlib.suppress(BrokenPipeError):  # it has ended: wait() says how
+            self.process.stdin.write(text)
+            self.process.stdin.flush()
+
+    def close_input(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+
     def fail(self, why):
         kill_all(self.process)
-        self.reader.join(5)
-        pytest.fail(f"{why} (exit code {self.process.returncode}):\n{self.output}")
+        self._join(5)
+        pytest.fail(f"{why} (exit code {self.process.returncode}):\n{self.output}{self.error_output}")
+
+    def _join(self, limit):
+        """Whether all output was read to its end."""
+        end = time.monotonic() + limit
+        for reader in self.readers:
+            reader.join(max(0, end - time.monotonic()))
+        return not any(reader.is_alive() for reader in self.readers)
 
     def signal(self, number):
         if self.process.poll() is None:
@@ -140,8 +182,7 @@ class Background:
             self.process.wait(limit)
         except subprocess.TimeoutExpired:
             self.fail("it did not end")
-        self.reader.join(max(1, end - time.monotonic()))
-        if self.reader.is_alive():
+        if not self._join(max(1, end - time.monotonic())):
             self.fail("it ended, but not all that it started")
         return self.process.returncode
 
@@ -154,7 +195,19 @@ class Background:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
         kill_all(self.process)
-        self.reader.join(5)
+        self._join(5)
+        if self.process.stdin:
+            self.close_input()
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    """One that is free, and that nobody who asks the kernel for any port is given."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(10_000, max(first, 11_000)), 100):
+        with socket.socket(socket.AF_INET, kind) as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("no free port")
 
 
 class Terminal:

@@ -29,7 +29,7 @@ class Server(Background):
     """A running server. The port is what the pattern finds first."""
 
     def __init__(self, command, folder, pattern, env=None):
-        super().__init__(command, folder, env=env)
+        super().__init__(command, folder, env=env, stdin=subprocess.DEVNULL)
         self.port, self.pattern = None, pattern
 
     def stop(self, number=signal.SIGTERM):

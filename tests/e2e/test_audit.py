@@ -323,6 +323,7 @@ def test_refused_connection_becomes_a_rule(sgxpy, tmp_path):
     (tmp_path / "p.py").write_text(CLIENT)
     (tmp_path / "mode").write_text("few")
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
         (tmp_path / "port").write_text(str(server.getsockname()[1]))
 
         def build(*options):

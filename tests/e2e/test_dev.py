@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 
 import pytest
+from processes import run as run_command
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VERBS = ["demo", "check", "build", "bench", "soak", "suites", "fuzz", "format", "lint", "clean"]
@@ -13,8 +14,7 @@ VERBS = ["demo", "check", "build", "bench", "soak", "suites", "fuzz", "format", 
 
 def dev(*words, path=None, **more):
     environment = {**os.environ, "PATH": path or os.environ["PATH"], **more}
-    return subprocess.run([ROOT / "dev", *words], env=environment, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    return run_command([ROOT / "dev", *words], env=environment, stderr=subprocess.STDOUT, encoding="utf-8")
 
 
 def test_lists_its_verbs():

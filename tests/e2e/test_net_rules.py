@@ -1,14 +1,15 @@
 """Network rules: what the trace did not show is refused with an audit line that names the option, and works with
 it; ports that the kernel chose are a class; names are resolved from measured files."""
 
+import contextlib
 import json
 import os
 import random
 import socket
-import subprocess
 import threading
 
 import pytest
+from processes import WAIT, free_port, run
 
 PYTHON = "/usr/bin/python3.11"
 
@@ -69,12 +70,6 @@ for name in ("nobody.invalid",):
     except socket.gaierror as e:
         print(e.errno)
 """
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Bundle:
@@ -179,8 +174,7 @@ def test_wrong_option(sgxpy, tmp_path, option):
 
 def test_own_ports(bundle):
     b = bundle(ITSELF)
-    native = subprocess.run([PYTHON, "program.py"], cwd=b.folder, stdout=subprocess.PIPE, encoding="utf-8",
-                            check=True, timeout=60)
+    native = run([PYTHON, "program.py"], cwd=b.folder, encoding="utf-8", check=True)
     first = b.sign()[0]["net"]
     assert first == ["connect tcp 127.0.0.1:ephemeral", "connect udp 127.0.0.1:ephemeral",
                      "listen tcp 0.0.0.0:ephemeral", "listen udp 127.0.0.1:ephemeral"]
@@ -220,8 +214,7 @@ if len(sys.argv) == 1:
 
 def test_names(bundle):
     b = bundle(NAMES)
-    native = subprocess.run([PYTHON, "program.py"], cwd=b.folder, stdout=subprocess.PIPE, encoding="utf-8",
-                            check=True, timeout=60)
+    native = run([PYTHON, "program.py"], cwd=b.folder, encoding="utf-8", check=True)
     files = {f["path"]: f["class"] for f in b.sign()[0]["files"]}
     assert [files.get(path) for path in ("/etc/hosts", "/etc/nsswitch.conf", "/etc/services")] == ["trusted"] * 3
     done, net, lines = b.run()
@@ -234,7 +227,7 @@ class NameServer(threading.Thread):
     """Answers each question for an address of IPv4 with 10.11.12.13, others with nothing; until closed."""
 
     def __init__(self, address):
-        super().__init__()
+        super().__init__(daemon=True)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((address, 53))
         self.questions = 0
@@ -254,7 +247,7 @@ class NameServer(threading.Thread):
     def close(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.sendto(b"end", self.socket.getsockname())
-        self.join()
+        self.join(WAIT)
         self.socket.close()
 
 
@@ -265,10 +258,15 @@ def name_servers():
         pytest.skip("needs root: port 53, and a /etc/resolv.conf of its own")
     servers = []
     try:
-        while len(servers) < 2:
+        for _ in range(20):
             address = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.{random.randrange(2, 255)}"
-            servers.append(NameServer(address))
-            servers[-1].start()
+            with contextlib.suppress(OSError):  # used by another one
+                servers.append(NameServer(address))
+                servers[-1].start()
+            if len(servers) == 2:
+                break
+        else:
+            pytest.skip("port 53 of all loopback addresses is taken here")
         yield servers
     finally:
         for server in servers:
@@ -285,9 +283,8 @@ def test_dns(sgxpy, tmp_path, name_servers):
     def inside(server, *arguments, code=0):
         conf = tmp_path / f"resolv{name_servers.index(server)}"
         before = server.questions
-        done = subprocess.run(["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', conf,
-                               sgxpy.path, *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL, timeout=120,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        done = run(["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', conf, sgxpy.path,
+                    *arguments], cwd=tmp_path, encoding="utf-8")
         if done.stderr.startswith("unshare:") or "mount:" in done.stderr:
             pytest.skip("no mount namespaces here")
         assert done.returncode == code, done.stderr

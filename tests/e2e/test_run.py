@@ -1,15 +1,17 @@
 """`sgxpy run -- COMMAND`: the cache, what it says, what it refuses, and what the program gets."""
 
+import contextlib
 import fcntl
 import json
 import os
 import pathlib
 import re
+import signal
 import stat
 import subprocess
-import time
 
 import pytest
+from processes import LIMIT, Background, run
 
 PYTHON = "/usr/bin/python3"
 
@@ -208,22 +210,23 @@ def test_own_files_are_in_no_listing(sgxpy, work):
 
 def test_two_first_runs_at_once(sgxpy, work):
     command = program(work, "print('result')\n")
-    running = [subprocess.Popen([sgxpy.path, "run", "--", *command], cwd=work, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
-    results = [p.communicate(timeout=120) for p in running]
-    assert [p.returncode for p in running] == [0, 0, 0], results
-    assert sum(b"first run" in errors for _, errors in results) == 1
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(Background([sgxpy.path, "run", "--", *command], work, stdin=subprocess.DEVNULL))
+                   for _ in range(3)]
+        codes = [p.wait(LIMIT) for p in running]
+        assert codes == [0, 0, 0], [p.output for p in running]
+        assert sum("first run" in p.output for p in running) == 1
 
 
 def test_runs_do_not_wait_for_each_other(sgxpy, work):
     command = program(work, "import sys\nprint('started', flush=True)\nsys.stdin.read()\n")
     assert sgxpy("run", "--", *command, cwd=work).returncode == 0
-    with subprocess.Popen([sgxpy.path, "run", "--", *command], cwd=work, stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as first:
-        assert first.stdout.readline() == b"started\n"
-        assert sgxpy("run", "--", *command, cwd=work, timeout=30).returncode == 0
-        first.stdin.close()
-        assert first.wait(30) == 0
+    with Background([sgxpy.path, "run", "--", *command], work) as first:
+        first.line("^started$")
+        assert sgxpy("run", "--", *command, cwd=work).returncode == 0
+        assert first.process.poll() is None
+        first.close_input()
+        assert first.wait() == 0
 
 
 def test_lock_is_waited_for(sgxpy, work):
@@ -232,12 +235,11 @@ def test_lock_is_waited_for(sgxpy, work):
     lock = next(work.glob(".sgxpy/*/lock"))
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with subprocess.Popen([sgxpy.path, "run", "--", *command], cwd=work, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as waiting:
-            time.sleep(0.5)
-            assert waiting.poll() is None
+        with Background([sgxpy.path, "run", "--", *command], work) as waiting:
+            assert waiting.silent(0.5)
+            assert waiting.process.poll() is None
             fcntl.flock(held, fcntl.LOCK_UN)
-            assert waiting.wait(60) == 0
+            assert waiting.wait() == 0
 
 
 def test_arguments_from_the_host(sgxpy, work):
@@ -320,7 +322,7 @@ def test_weakenings_are_announced_at_each_start(sgxpy, work):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs to become another user")
-def test_file_that_the_runner_cannot_open(sgxpy, work):
+def test_file_that_the_runner_cannot_open(sgxpy, work, open_folders):
     (work / "data").write_text("1")
     command = program(work, "print(open('data').read())\n")
     for arguments in (["trace", "-o", "p.trace", "--", *command],
@@ -337,19 +339,15 @@ def test_file_that_the_runner_cannot_open(sgxpy, work):
                 return False
         return True
 
-    for folder in [work, *work.parents]:
-        if folder == sgxpy.build:
-            break
-        folder.chmod(folder.stat().st_mode | 0o055)
+    work.chmod(0o755)
     if not reachable():
         pytest.skip("another user cannot reach this folder")
     (work / "data").chmod(0o600)
     theirs = work / "theirs"
     theirs.mkdir()
     os.chown(theirs, 65534, 65534)
-    done = subprocess.run([*nobody, sgxpy.path, "run", "p.sgx"], cwd=work, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
-                          env={**os.environ, "XDG_DATA_HOME": str(theirs)})
+    done = run([*nobody, sgxpy.path, "run", "p.sgx"], cwd=work, encoding="utf-8",
+               env={**os.environ, "XDG_DATA_HOME": str(theirs)})
     assert done.returncode == 4 and done.stdout == "", done.stderr
     line = next(l for l in done.stderr.splitlines() if f"{work}/data" in l)
     assert "65534" in line or "nobody" in line
@@ -400,32 +398,31 @@ def test_exit_codes_of_a_bundle(sgxpy, work, text, code):
 
 
 def test_signal_from_outside(sgxpy, work):
+    # A signal right before a call that waits does not cut that short: so no wait is long.
     command = program(work, "import signal, sys, time\n"
                             "signal.signal(signal.SIGTERM, lambda *a: sys.exit(42))\n"
-                            "print('ready', flush=True)\nif sys.stdin.read(): time.sleep(60)\n")
+                            "print('ready', flush=True)\nwhile sys.stdin.read(1):\n"
+                            "    print('sleeps', flush=True)\n    for _ in range(1200): time.sleep(.05)\n")
     assert sgxpy("run", "--", *command, cwd=work).returncode == 0
-    with subprocess.Popen([sgxpy.path, "run", "--", *command], cwd=work, stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
-        assert running.stdout.readline() == b"ready\n"
-        running.stdin.write(b"x")
-        running.stdin.close()
-        time.sleep(0.2)
-        running.terminate()
-        assert running.wait(30) == 42
+    with Background([sgxpy.path, "run", "--", *command], work) as running:
+        running.line("^ready$")
+        running.write("x")
+        running.line("^sleeps$")
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 42
 
 
 @pytest.mark.parametrize("command", ["exec {py} -c '{code}'", "{py} -c '{code}' & true"], ids=["exec", "left behind"])
 def test_signal_from_outside_reaches_what_the_root_left(sgxpy, work, command):
     """A start script that ends with exec, or leaves the program behind: its enclave is only the hub then."""
-    code = ("import os, signal, sys; signal.signal(15, lambda *a: (print(\"got it\", flush=True), os._exit(42))); "
-            "print(\"ready\", flush=True); sys.stdin.read()")
+    code = ("import os, select, signal; signal.signal(15, lambda *a: (print(\"got it\", flush=True), os._exit(42))); "
+            "print(\"ready\", flush=True); all(not select.select([0], [], [], 0.05)[0] for _ in range(1200))")
     (work / "start.sh").write_text("exec 3<&0\n" + command.format(py=PYTHON, code=code).replace(
         " &", " <&3 &") + "\n")
-    run = ["run", "--", "/bin/sh", "start.sh"]
-    assert sgxpy(*run, cwd=work).returncode == 0
-    with subprocess.Popen([sgxpy.path, *run], cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL) as running:
-        assert running.stdout.readline() == b"ready\n"
-        running.terminate()
-        assert running.stdout.readline() == b"got it\n"
-        assert running.wait(30) == (42 if "exec" in command else 0)
+    start = ["run", "--", "/bin/sh", "start.sh"]
+    assert sgxpy(*start, cwd=work).returncode == 0
+    with Background([sgxpy.path, *start], work) as running:
+        running.line("^ready$")
+        running.signal(signal.SIGTERM)
+        running.line("^got it$")
+        assert running.wait() == (42 if "exec" in command else 0)

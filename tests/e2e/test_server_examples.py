@@ -1,9 +1,7 @@
 """The servers of examples/server, each traced by real requests and then run in the enclave, under load."""
 
-import contextlib
 import json
 import pathlib
-import random
 import shutil
 import signal
 import socket
@@ -13,7 +11,7 @@ import time
 
 import pytest
 from conftest import ROOT
-from processes import WAIT, Background, eventually, run
+from processes import WAIT, Background, eventually, free_port, run
 from servers import PYTHON, Example, ab, need, need_module, wrk
 
 SOURCE = ROOT / "examples/server"
@@ -121,7 +119,7 @@ def drive_aiohttp(server):
 def test_aiohttp(sgxpy, tmp_path, mode):
     need_module("aiohttp")
     copy(tmp_path, "aiohttp_app.py")
-    example = Example(sgxpy, tmp_path, [PYTHON, "aiohttp_app.py", free_port()], r"http://127\.0\.0\.1:(\d+)")
+    example = Example(sgxpy, tmp_path, [PYTHON, "aiohttp_app.py", str(free_port())], r"http://127\.0\.0\.1:(\d+)")
     with example.build(drive_aiohttp).enclave(*mode) as server:
         drive_aiohttp(server)
         start = time.monotonic()
@@ -131,16 +129,6 @@ def test_aiohttp(sgxpy, tmp_path, mode):
             wrk(server.port)
             ab(server.port)
         assert server.stop(signal.SIGTERM) == 0, server.output
-
-
-def free_port():
-    """aiohttp says "port 0" of port 0, so it gets one that is free, and that none who asks for port 0 is given."""
-    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in random.sample(range(10_000, max(first, 11_000)), 100):
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            return str(port)
-    pytest.fail("no free port")
 
 
 # ---- TLS -----------------------------------------------------------------------------------------
@@ -222,7 +210,7 @@ class RedisServer:
     def __init__(self, folder):
         need("redis-check-rdb")
         for _ in range(5):
-            self.port = int(free_port())
+            self.port = free_port()
             self.process = Background(["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "",
                                        "--appendonly", "no", "--dir", folder], folder,
                                       executable=shutil.which("redis-check-rdb"))

@@ -10,9 +10,9 @@ import urllib.request
 
 import pytest
 from conftest import ROOT
-from processes import WAIT, Terminal, run
+from processes import WAIT, Terminal, free_port, run
 from servers import PYTHON, need, need_module
-from test_server_examples import RedisServer, free_port
+from test_server_examples import RedisServer
 
 TEXT = (ROOT / "docs/howto-server.md").read_text()
 SHORT = re.search(r"^    \$ sgxpy run -- (.*)$", TEXT, re.M)[1]
@@ -44,7 +44,7 @@ def test_command(sgxpy, tmp_path, command):
     folder = tmp_path / "server"
     shutil.copytree(ROOT / "examples/server", folder)
     (folder / "data").mkdir()
-    port = free_port()
+    port = str(free_port())
     words = shlex.split(command)
     need(words[0])
     tls = "tls_server.py" in words

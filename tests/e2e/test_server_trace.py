@@ -46,6 +46,9 @@ def write_server(folder, kind):
 
 
 class Run(Background):
+    def __init__(self, command, folder):
+        super().__init__(command, folder, stdin=subprocess.DEVNULL)
+
     def request(self):
         port = int(self.line(r"^port \d+$").split()[1])
         with socket.create_connection(("127.0.0.1", port), WAIT) as c:

@@ -5,9 +5,9 @@ import contextlib
 import os
 import pathlib
 import signal
-import subprocess
 
 import pytest
+from processes import LIMIT, Background
 
 PYTHON = "/usr/bin/python3"
 MIB = 1 << 20
@@ -92,15 +92,9 @@ class Bundle:
 
     @contextlib.contextmanager
     def running(self, *command):
-        process = subprocess.Popen(
-            command or [self.sgxpy.path, "run", "--device", "soft", "--quiet", "p.sgx"], cwd=self.folder,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
-            env={**os.environ, "TMPDIR": str(self.spill)})
-        try:
+        with Background(command or [self.sgxpy.path, "run", "--device", "soft", "--quiet", "p.sgx"], self.folder,
+                        merged=False, env={**os.environ, "TMPDIR": str(self.spill)}) as process:
             yield process
-        finally:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +103,17 @@ def bundle(sgxpy, tmp_path_factory):
 
 
 def do(process, line):
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
-    return process.stdout.readline().strip() or process.stderr.read()
+    process.write(line + "\n")
+    return process.line(limit=LIMIT).strip()
 
 
 def host_file(process, folder):
     """The file without a name that the host process has open in folder."""
-    found = [fd for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()
-             if os.readlink(fd).startswith(f"{folder}/")]
+    found = []
+    for fd in pathlib.Path(f"/proc/{process.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            if os.readlink(fd).startswith(f"{folder}/"):
+                found.append(fd)
     assert len(found) == 1, found
     return found[0]
 
@@ -148,7 +144,7 @@ def test_larger_than_memory(bundle):
         assert do(process, "shorter") == "shorter ok"
         assert path.stat().st_blocks < full * 0.7  # what is cut off makes room at the host
         assert do(process, "read") == "read ok"
-        process.send_signal(signal.SIGKILL)
+        process.signal(signal.SIGKILL)
         process.wait()
         assert not list(bundle.spill.iterdir())
 
@@ -171,8 +167,9 @@ def test_the_host_flips_bits(bundle):
                 file.write(bytes([byte ^ 1]))
         assert do(process, "read") == "read error 5"
         assert do(process, "read") == "read error 5"
-        out, err = process.communicate()
-        assert err.count("was changed or is an older version") == 1, err
+        process.close_input()
+        process.wait()
+        assert process.error_output.count("was changed or is an older version") == 1, process.error_output
 
 
 def test_the_host_serves_an_older_version(bundle):

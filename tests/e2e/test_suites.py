@@ -3,13 +3,16 @@
 import pathlib
 import subprocess
 
+import pytest
+from processes import run
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.timeout(1300)
 def test_sample(sgxpy):
-    done = subprocess.run(["/usr/bin/python3", ROOT / "tools/suites.py", "--sgxpy", sgxpy.path, "--sample",
-                           "--timeout", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, encoding="utf-8")
+    done = run(["/usr/bin/python3", ROOT / "tools/suites.py", "--sgxpy", sgxpy.path, "--sample", "--timeout", "600"], 1200,
+               stderr=subprocess.STDOUT, encoding="utf-8")
     assert done.returncode == 0, done.stdout
     assert "NumPy: " in done.stdout and "CPython: " in done.stdout
 
@@ -28,4 +31,4 @@ assert bad(native, native) == 0
 assert bad(native, inside) == 1
 assert bad(native, "") == 1
 """
-    subprocess.run(["/usr/bin/python3", "-B", "-c", code], check=True)
+    run(["/usr/bin/python3", "-B", "-c", code], check=True, text=True)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import pytest
+from processes import Background
 
 # Everything the program prints; stdout of a refused run never holds the last line.
 LAST_LINE = "program ended"
@@ -242,7 +243,7 @@ def test_refused(tree, kind, change, poison):
     path = where(tree)
     with tree.kept(path):
         REFUSED[change](path)
-        done = tree.run(program, poison, timeout=60)
+        done = tree.run(program, poison)
     check_refusal(done, path, change in ("first byte", "byte in the middle", "other content"))
 
 
@@ -278,20 +279,18 @@ def test_changed_between_open_and_read(tree, kind, change, poison):
     name, path = f"late-{kind}", tree.late_files()[kind]
     flags = ["--device", "soft", *(["--poison"] if poison else [])]
     with tree.kept(path):
-        process = subprocess.Popen([tree.sgxpy.path, "run", *flags, str(tree.bundle(name))],
-                                   cwd=tree.folder, env=tree.environment, stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
-        try:
-            assert process.stdout.readline() == "opened\n", process.stderr.read()
+        with Background([tree.sgxpy.path, "run", *flags, tree.bundle(name)], tree.folder, merged=False,
+                        env=tree.environment) as process:
+            assert process.line() == "opened\n", process.error_output
             LATE_CHANGES[change](path)
-            out, errors = process.communicate("\n", timeout=60)
-        finally:
-            process.kill()
-            process.wait()
-    if process.returncode == 0:
-        assert "opened\n" + out == tree.native_output[name], errors
+            process.write("\n")
+            process.close_input()
+            code = process.wait()
+            out, errors = process.output, process.error_output
+    if code == 0:
+        assert out == tree.native_output[name], errors
     else:
-        assert process.returncode == 3, errors
+        assert code == 3, errors
         assert str(path) in errors and LAST_LINE not in out
 
 
@@ -306,7 +305,7 @@ def test_bundle_is_refused(tree, name, change, poison):
     path = tree.bundle("python") / name
     with tree.kept(path):
         REFUSED[change](path)
-        done = tree.run("python", poison, timeout=60)
+        done = tree.run("python", poison)
     assert done.returncode in (2, 3), done.stderr
     assert done.stdout == ""
     assert path.name in done.stderr

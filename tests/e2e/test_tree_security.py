@@ -12,9 +12,9 @@ import signal
 import subprocess
 
 import pytest
+from processes import WAIT, Background
 
 PYTHON = "/usr/bin/python3"
-SECONDS = 30
 
 CHILD = r"""
 #include <stdio.h>
@@ -102,22 +102,11 @@ class Tree:
     @contextlib.contextmanager
     def running(self, text):
         """A run that has said `up`; ends with the test, whatever happens."""
-        process = subprocess.Popen([self.sgxpy.path, "run", "--device", "soft", "--quiet", str(self.bundle)],
-                                   cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True)
-        try:
-            process.stdin.write(text)
-            process.stdin.flush()
-            line = process.stdout.readline()
-            assert line == "up: the child read: of the child\n", line + process.stderr.read()
+        with Background([self.sgxpy.path, "run", "--device", "soft", "--quiet", self.bundle], self.folder,
+                        merged=False) as process:
+            process.write(text)
+            assert process.line() == "up: the child read: of the child\n", process.error_output
             yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            for stream in (process.stdin, process.stdout, process.stderr):
-                with contextlib.suppress(OSError):
-                    stream.close()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -490,6 +479,17 @@ def descendants(pid):
     return found - {pid}
 
 
+def send(pids, *numbers):
+    """Sends these signals to those that are still there; whether there was one."""
+    found = False
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            for number in numbers:
+                os.kill(pid, number)
+                found = True
+    return found
+
+
 def all_end(handles):
     """Whether each of these pidfds says within the time that its process has ended."""
     poll = select.poll()
@@ -497,7 +497,7 @@ def all_end(handles):
         poll.register(handle, select.POLLIN)
     waiting = set(handles)
     while waiting:
-        events = poll.poll(SECONDS * 1000)
+        events = poll.poll(WAIT * 1000)
         if not events:
             return False
         for handle, _ in events:
@@ -509,55 +509,44 @@ def all_end(handles):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_outlives_the_root(tree, number):
     with tree.running("hold ./child inner/child.txt wait\n") as process:
-        handles = [os.pidfd_open(pid) for pid in descendants(process.pid)]
+        handles = []
+        for pid in descendants(process.process.pid):
+            with contextlib.suppress(ProcessLookupError):  # ended since
+                handles.append(os.pidfd_open(pid))
         assert handles, "the child lives in no process of its own"
-        os.kill(process.pid, number)
+        process.signal(number)
         try:
             assert all_end(handles), "processes of the tree are left"
         finally:
             for handle in handles:
                 os.close(handle)
-        process.wait(SECONDS)
-    assert process.returncode != 0
+        assert process.wait() != 0
 
 
 def test_killed_child_reads_as_killed(tree):
     """The host may kill: the parent is told SIGKILL, never an exit code."""
     with tree.running("hold ./child inner/child.txt wait\n") as process:
-        children = descendants(process.pid)
-        assert children
-        for pid in children:
-            os.kill(pid, signal.SIGKILL)
-        assert process.stdout.readline() == "ended -9\n"
-        process.stdin.close()
-        assert process.stdout.readline() == "the parent ended\n"
-        assert process.wait(SECONDS) == 0
+        assert send(descendants(process.process.pid), signal.SIGKILL)
+        assert process.line() == "ended -9\n"
+        process.close_input()
+        assert process.line() == "the parent ended\n"
+        assert process.wait() == 0
 
 
 def test_host_signals_do_not_reach_a_child(tree):
     """Signals between processes of the tree go through the tree: the host cannot say that one sent SIGUSR1 or SIGCHLD."""
     with tree.running("hold ./child inner/child.txt wait\n") as process:
-        for pid in descendants(process.pid):
-            os.kill(pid, signal.SIGUSR1)
-            os.kill(pid, signal.SIGCHLD)
-            os.kill(pid, signal.SIGURG)
-        poll = select.poll()
-        poll.register(process.stdout, select.POLLIN)
-        assert poll.poll(300) == [], "the child ended"
+        assert send(descendants(process.process.pid), signal.SIGUSR1, signal.SIGCHLD, signal.SIGURG)
+        assert process.silent(0.3), "the child ended"
 
 
 def test_stopped_child_only_waits(tree):
     with tree.running("hold ./child inner/child.txt wait\n") as process:
-        children = descendants(process.pid)
-        for pid in children:
-            os.kill(pid, signal.SIGSTOP)
-        poll = select.poll()
-        poll.register(process.stdout, select.POLLIN)
-        assert poll.poll(300) == [], "the parent took it for an end"
-        for pid in children:
-            os.kill(pid, signal.SIGCONT)
-            os.kill(pid, signal.SIGKILL)
-        assert process.stdout.readline() == "ended -9\n"
+        children = descendants(process.process.pid)
+        assert send(children, signal.SIGSTOP)
+        assert process.silent(0.3), "the parent took it for an end"
+        assert send(children, signal.SIGCONT, signal.SIGKILL)
+        assert process.line() == "ended -9\n"
 
 
 # ---- what people are shown ----------------------------------------------------------------------

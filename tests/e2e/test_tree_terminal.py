@@ -1,12 +1,9 @@
 """Keys at a terminal reach the foreground group, children too; natively first, as the oracle."""
 
 import os
-import pty
-import select
-import signal
-import time
 
 import pytest
+from processes import Terminal
 
 PYTHON = "/usr/bin/python3"
 
@@ -23,31 +20,36 @@ except KeyboardInterrupt:
 """
 
 PARENT = f"""
-import signal, subprocess, sys
+import signal, subprocess, sys, time
 came = []
 signal.signal(signal.SIGINT, lambda *a: came.append(1))
 p = subprocess.Popen([sys.executable, "-c", {CHILD!r}])
 print("code", p.wait())
-while not came:
-    signal.pause()
+while not came:  # no pause(): a signal right before it does not end it
+    time.sleep(0.05)
 print("parent had it", len(came), flush=True)
 """
 
+# The key is pressed when the child is up, and that is not before the parent is in its `try`.
 PYTHON_DEFAULT = f"""
 import subprocess, sys
+p = subprocess.Popen([sys.executable, "-c", {"input()" + CHILD!r}], stdin=subprocess.PIPE, text=True)
 try:
-    subprocess.run([sys.executable, "-c", {CHILD!r}])
+    print("go", file=p.stdin, flush=True)
+    p.wait()
 except KeyboardInterrupt:
+    p.wait()
     print("parent was interrupted", flush=True)
     sys.exit(3)
 """
 
 SESSION = f"""
-import subprocess, sys
+import subprocess, sys, time
 p = subprocess.Popen([sys.executable, "-c", {CHILD.replace("time.sleep(0.05)", "sys.stdin.readline(); break")!r}],
                      start_new_session=True, stdin=subprocess.PIPE, text=True)
 try:
-    p.wait()
+    while p.poll() is None:  # no wait(): a signal right before it would be seen only after it
+        time.sleep(0.05)
 except KeyboardInterrupt:
     print("only the parent", p.poll(), flush=True)
     p.communicate("\\n")
@@ -59,31 +61,11 @@ PROGRAMS = {"handler": PARENT, "default": PYTHON_DEFAULT, "other session": SESSI
 
 def at_terminal(command, folder, environment):
     """Runs it, presses ^C once the child is up; what the terminal showed, and the exit code."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        try:
-            os.chdir(folder)
-            os.execve(command[0], command, environment)
-        finally:
-            os._exit(99)
-    shown, pressed, end = b"", False, time.monotonic() + 60
-    while time.monotonic() < end:
-        if select.select([terminal], [], [], 1)[0]:
-            try:
-                block = os.read(terminal, 10_000)
-            except OSError:  # EIO: the last one closed it
-                break
-            if not block:
-                break
-            shown += block
-        if not pressed and b"child is up\r\n" in shown:
-            pressed = True
-            os.write(terminal, b"\x03")
-    else:
-        os.kill(pid, signal.SIGKILL)
-    os.close(terminal)
-    status = os.waitpid(pid, 0)[1]
-    return shown.decode().replace("\r\n", "\n").replace("^C", ""), os.waitstatus_to_exitcode(status)
+    with Terminal(command, folder, environment) as terminal:
+        terminal.until(lambda text: "child is up\n" in text, "the child")
+        terminal.interrupt()
+        code = terminal.wait()
+        return terminal.text().replace("^C", ""), code
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
