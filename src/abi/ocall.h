@@ -136,8 +136,11 @@ enum ocall_nr {
      * Handles, non-blocking at the host. Bytes lie at data[0], at most OCALL_NET_DATA; address, ancillary data and
      * MSG_* flags in struct ocall_net at data[OCALL_NET_DATA], of which only as much as is named here is filled or
      * read. deadline (monotonic; 0: does not wait): first tries, then waits as OCALL_POLL does and tries again;
-     * -EAGAIN at the deadline, -EINTR as OCALL_PARK ends. */
+     * -EAGAIN at the deadline, -EINTR as OCALL_PARK ends. Where args[5] is 1, -OCALL_NET_NOWAIT instead of waiting if the
+     * socket is marked by OCALL_NET_NONBLOCK. */
     OCALL_NET_SOCKET,     /* (family, type, protocol) -> handle */
+    OCALL_NET_NONBLOCK,   /* (handle, set, on) -> 1 or 0 before: the programs' O_NONBLOCK of a socket that several processes
+                             have. Kept with the socket, for all of them */
     OCALL_NET_BIND,       /* (handle): address */
     OCALL_NET_LISTEN,     /* (handle, backlog) */
     OCALL_NET_ACCEPT,     /* (handle, 0, 0, deadline) -> handle; address */
@@ -235,6 +238,7 @@ struct ocall_epoll_event {
 };
 
 #define OCALL_NET_DATA    (OCALL_DATA_SIZE - 8192u)
+#define OCALL_NET_NOWAIT  15 /* ENOTBLK */
 #define OCALL_NET_ADDRESS 128u /* struct sockaddr_storage */
 #define OCALL_NET_CONTROL 4096u
 

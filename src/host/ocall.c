@@ -71,6 +71,7 @@ static const struct {
     [OCALL_TREE_ASK] = { ocall_tree_ask, "TREE_ASK" },
     [OCALL_TREE_TAKE] = { ocall_tree_take, "TREE_TAKE" },
     [OCALL_NET_SOCKET] = { ocall_net_socket, "NET_SOCKET" },
+    [OCALL_NET_NONBLOCK] = { ocall_net_nonblock, "NET_NONBLOCK" },
     [OCALL_NET_BIND] = { ocall_net_bind, "NET_BIND" },
     [OCALL_NET_LISTEN] = { ocall_net_listen, "NET_LISTEN" },
     [OCALL_NET_ACCEPT] = { ocall_net_accept, "NET_ACCEPT" },

@@ -32,6 +32,7 @@ ocall_fn ocall_stat, ocall_readlink, ocall_mkdir, ocall_unlink, ocall_rename, oc
     ocall_symlink, ocall_chmod, ocall_chown, ocall_utimens;
 ocall_fn ocall_isatty, ocall_ioctl;
 ocall_fn ocall_poll;
+ocall_fn ocall_net_nonblock;
 ocall_fn ocall_net_socket, ocall_net_bind, ocall_net_listen, ocall_net_accept, ocall_net_connect,
     ocall_net_name, ocall_net_get_option, ocall_net_set_option, ocall_net_send, ocall_net_recv,
     ocall_net_shutdown;

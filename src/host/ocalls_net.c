@@ -5,11 +5,13 @@
 #include "host/ocall.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include "host/handle.h"
 
+static_assert(OCALL_NET_NOWAIT == ENOTBLK, "no error of sockets");
 static_assert(OCALL_NET_ADDRESS == sizeof(struct sockaddr_storage), "address");
 
 static struct ocall_net *net_of(struct host_thread *t)
@@ -22,9 +24,35 @@ static int64_t result(int64_t r)
     return r < 0 ? -errno : r;
 }
 
-/* Until the descriptor has one of these events: 0 to try again, or why not. */
-static int wait_for(struct host_thread *t, int fd, short events, uint64_t deadline)
+/*
+ * What processes share of a socket beside the socket: a flag of the open file that means nothing to sockets. O_NONBLOCK
+ * itself is always set.
+ */
+#define MARK O_APPEND
+
+static bool marked(int fd)
 {
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & MARK);
+}
+
+int64_t ocall_net_nonblock(struct host_thread *t UNUSED, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]), flags = fd < 0 ? fd : fcntl(fd, F_GETFL);
+    if (fd < 0)
+        return fd;
+    if (flags < 0)
+        return -errno;
+    if (args[1] && fcntl(fd, F_SETFL, args[2] ? flags | MARK : flags & ~MARK) < 0)
+        return -errno;
+    return !!(flags & MARK);
+}
+
+/* Until the descriptor has one of these events: 0 to try again, or why not. shared: args[5]. */
+static int wait_for(struct host_thread *t, int fd, short events, uint64_t deadline, uint64_t shared)
+{
+    if (shared && marked(fd))
+        return -OCALL_NET_NOWAIT;
     struct pollfd one = { .fd = fd, .events = events };
     int64_t n = deadline ? ocall_wait_fds(t, &one, 1, deadline) : 0;
     return n > 0 ? 0 : n < 0 ? (int)n : -EAGAIN;
@@ -72,7 +100,7 @@ int64_t ocall_net_accept(struct host_thread *t, const uint64_t args[6])
             return handle_add(got);
         if (errno != EAGAIN)
             return -errno;
-        int r = wait_for(t, fd, POLLIN, args[3]);
+        int r = wait_for(t, fd, POLLIN, args[3], args[5]);
         if (r < 0)
             return r;
     }
@@ -90,9 +118,9 @@ int64_t ocall_net_connect(struct host_thread *t, const uint64_t args[6])
     for (;;) {
         if (connect(fd, (struct sockaddr *)net->address, net->address_size) == 0)
             return 0;
-        if ((errno != EINPROGRESS && errno != EALREADY) || !args[3])
+        if ((errno != EINPROGRESS && errno != EALREADY) || !args[3] || (errno == EALREADY && args[5] && marked(fd)))
             return -errno;
-        int r = wait_for(t, fd, POLLOUT, args[3]);
+        int r = wait_for(t, fd, POLLOUT, args[3], args[5]);
         if (r < 0)
             return r == -EAGAIN ? -EINPROGRESS : r;
     }
@@ -158,7 +186,7 @@ int64_t ocall_net_send(struct host_thread *t, const uint64_t args[6])
         done += n < 0 ? 0 : (uint64_t)n;
         if (n >= 0 && (done >= size || !args[4] || !args[3]))
             return (int64_t)done;
-        int r = wait_for(t, fd, POLLOUT, args[3]);
+        int r = wait_for(t, fd, POLLOUT, args[3], args[5]);
         if (r < 0)
             return done ? (int64_t)done : r;
     }
@@ -191,7 +219,7 @@ int64_t ocall_net_recv(struct host_thread *t, const uint64_t args[6])
         }
         if (errno != EAGAIN)
             return -errno;
-        int r = wait_for(t, fd, args[2] & MSG_OOB ? POLLPRI : POLLIN, args[3]);
+        int r = wait_for(t, fd, args[2] & MSG_OOB ? POLLPRI : POLLIN, args[3], args[5]);
         if (r < 0)
             return r;
     }

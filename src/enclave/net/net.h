@@ -36,6 +36,10 @@ int64_t net_sendmmsg(struct file *file, const struct sysargs *args);
 int64_t net_recvmmsg(struct file *file, const struct sysargs *args);
 int64_t net_shutdown(struct file *file, const struct sysargs *args);
 
+/* F_GETFL and F_SETFL; flags: all of them. */
+uint32_t net_get_flags(struct file *file);
+MUST_CHECK int net_set_flags(struct file *file, uint32_t flags);
+
 /* A socket on its way to another process of the tree, which inherits the handle (vfs/share.c). */
 struct net_share {
     int32_t handle;

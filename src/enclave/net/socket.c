@@ -97,6 +97,7 @@ struct turn {
     const struct net_address *address; /* to put; may be NULL */
     const struct net_extra *extra;     /* to put, with its address; may be NULL */
     int would_wait;                    /* -EAGAIN, or what stands in its place */
+    bool shared;                       /* the host knows whether it may wait (net_get_flags) */
 };
 
 static int put_turn(const struct turn *turn)
@@ -121,7 +122,7 @@ static int put_turn(const struct turn *turn)
 static int64_t leave(const struct turn *turn, uint64_t deadline)
 {
     return border_call(turn->nr, turn->max, turn->handle, turn->size, turn->flags, deadline,
-                       turn->more, 0);
+                       turn->more, turn->shared);
 }
 
 /* deadline 0: does not wait. -ERESTARTSYS, -EINTR where a timeout was set (signal(7)). The program's pages of iov
@@ -142,6 +143,8 @@ static int64_t take_turn(const struct turn *turn, uint64_t deadline)
             deadline = 0;
         if (wait == 0)
             thread_wait_end();
+        if (n == -OCALL_NET_NOWAIT && turn->shared)
+            return turn->would_wait;
         if (n != -EINTR && n != turn->would_wait)
             return n < 0 ? net_error(n) : n;
         if (wait == -EINTR)
@@ -153,7 +156,7 @@ static int64_t take_turn(const struct turn *turn, uint64_t deadline)
 
 static uint64_t deadline_of(const struct file *file, uint64_t timeout, uint32_t flags)
 {
-    if (anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG)
+    if (flags & MSG_DONTWAIT_FLAG || (anon_nonblock(file) && !net_of(file)->shared))
         return 0;
     return timeout ? clock_monotonic() + timeout : OCALL_NEVER;
 }
@@ -184,6 +187,7 @@ int64_t net_send(struct file *file, const struct iovec *iov, uint64_t count, uin
         struct turn turn = {
             .nr = OCALL_NET_SEND,
             .handle = (uint64_t)socket->handle,
+            .shared = socket->shared,
             .size = at_most(size - done),
             .flags = flags & SEND_FLAGS,
             .more = stream,
@@ -257,6 +261,7 @@ static int64_t receive_once(const struct net_socket *socket, const struct iovec 
         .nr = OCALL_NET_RECV,
         .max = flags & MSG_TRUNC_FLAG && !stream ? DATAGRAM_MAX : (uint64_t)room,
         .handle = (uint64_t)socket->handle,
+        .shared = socket->shared,
         .size = (uint64_t)room,
         .flags = flags & RECEIVE_FLAGS,
         .more = control_room,
@@ -304,6 +309,7 @@ int64_t net_accept_handle(struct file *file, struct net_address *ret)
         .nr = OCALL_NET_ACCEPT,
         .max = HANDLE_MAX,
         .handle = (uint64_t)socket->handle,
+        .shared = socket->shared,
         .would_wait = -EAGAIN,
     };
     struct net_extra extra;
@@ -321,6 +327,7 @@ int net_connect_to(struct file *file, const struct net_address *to)
     struct turn turn = {
         .nr = OCALL_NET_CONNECT,
         .handle = (uint64_t)socket->handle,
+        .shared = socket->shared,
         .address = to,
         .would_wait = -EINPROGRESS,
     };
@@ -439,10 +446,39 @@ static const struct file_ops g_net_ops = {
 
 /* --- to other processes ------------------------------------------------------------------------- */
 
+/*
+ * O_NONBLOCK belongs to the open file, whichever process sets it. Once a socket is shared the host keeps it, beside the
+ * socket: its word, as what comes over the socket is. A process that has a socket alone asks nobody.
+ */
+static int64_t host_nonblock(const struct net_socket *socket, bool set, bool on)
+{
+    return border_call3(OCALL_NET_NONBLOCK, 1, (uint64_t)socket->handle, set, on);
+}
+
+uint32_t net_get_flags(struct file *file)
+{
+    int64_t on = net_of(file)->shared ? host_nonblock(net_of(file), false, false) : -1;
+    if (on >= 0)
+        file->flags = (file->flags & ~(uint32_t)O_NONBLOCK) | (on ? O_NONBLOCK : 0);
+    return file->flags;
+}
+
+int net_set_flags(struct file *file, uint32_t flags)
+{
+    int64_t was = net_of(file)->shared ? host_nonblock(net_of(file), true, flags & O_NONBLOCK) : 0;
+    if (was < 0)
+        return net_error(was);
+    file->flags = flags;
+    return 0;
+}
+
 void net_share(struct file *file, struct net_share *ret)
 {
     struct net_socket *socket = net_of(file);
-    socket->shared = true;
+    if (!socket->shared) {
+        socket->shared = true;
+        (void)!host_nonblock(socket, true, file->flags & O_NONBLOCK);
+    }
     *ret = (struct net_share){ .handle = socket->handle,
                                .family = socket->family,
                                .type = socket->type,

@@ -32,7 +32,7 @@ struct net_socket {
     uint8_t family, type;
     bool bound;  /* bind() went well */
     bool answers; /* a datagram socket that may send to anyone (net_rule_answers) */
-    bool shared; /* another process has it too */
+    bool shared; /* another process has it too: O_NONBLOCK is the host's to say (net_get_flags) */
     bool stranger; /* it came from one that is not this one's parent; bound and answers are our own */
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout; /* ns; 0: none */

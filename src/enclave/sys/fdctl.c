@@ -8,6 +8,7 @@
 #include "border/border.h"
 #include "core/bytes.h"
 #include "mm/uaccess.h"
+#include "net/net.h"
 #include "sys/files.h"
 #include "sys/sys.h"
 #include "signal/signal.h"
@@ -244,6 +245,8 @@ static int64_t set_flags(struct file *file, uint64_t flags)
     if (remote_handle(file) >= 0)
         return remote_set_flags(file, (uint32_t)flags);
     uint32_t new = (file->flags & ~SETFL_MASK) | ((uint32_t)flags & SETFL_MASK);
+    if (net_is(file))
+        return net_set_flags(file, new);
     int handle = file->ops == &g_host_stream_ops ? host_handle_of(file) : -1;
     if (handle >= 0 && ((new ^ file->flags) & O_NONBLOCK)) {
         int64_t status = border_call2(OCALL_SET_NONBLOCK, 0, (uint64_t)handle, !!(new &O_NONBLOCK));
@@ -272,6 +275,8 @@ int64_t sys_fcntl(const struct sysargs *args)
     case F_GETFL:
         if (remote_handle(file) >= 0 && remote_get_flags(file) < 0)
             return -EIO;
+        if (net_is(file))
+            (void)net_get_flags(file);
         return file->flags | (file->flags & O_PATH || !file->path ? 0 : 0100000 /* LARGEFILE */);
     default: break;
     }
@@ -341,6 +346,8 @@ int64_t sys_ioctl(const struct sysargs *args)
         int status = GET_USER(&on, (const int32_t *)args->a[2]);
         if (status < 0)
             return status;
+        if (net_is(file))
+            (void)net_get_flags(file);
         return set_flags(file, on ? file->flags | O_NONBLOCK : file->flags & ~(uint32_t)O_NONBLOCK);
     }
     default: break;

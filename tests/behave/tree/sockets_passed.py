@@ -1,6 +1,7 @@
 """Sockets of the network and standard streams over AF_UNIX sockets (SCM_RIGHTS): from parent to child, back, between
 children, while the sender has gone; and what multiprocessing makes of it."""
 import array
+import errno
 import multiprocessing
 import os
 import select
@@ -203,6 +204,61 @@ def ipv6():
         x.close()
 
 
+def refused(f, *args):
+    try:
+        return f(*args)
+    except OSError as e:
+        return type(e).__name__
+
+
+def nonblocking():
+    """O_NONBLOCK belongs to the open file: what one process sets, the others have."""
+    up, down = socket.socketpair()
+    server = socket.create_server(("127.0.0.1", 0))
+    a, b = connection()
+    c, d = connection()
+
+    def work():
+        other = socket.socket(fileno=receive(down)[1][0])
+        for s in (server, a, other):
+            os.set_blocking(s.fileno(), False)
+        down.send(b"set")
+        down.recv(1)
+        print([os.get_blocking(s.fileno()) for s in (server, a, other)])
+        sys.stdout.flush()
+        down.send(b"blocks")
+        print(a.recv(10), other.recv(10), server.accept()[0].recv(10))
+        server.setblocking(False)
+    pid = child(work)
+    send(up, b"x", c.fileno())
+    print(up.recv(10), [os.get_blocking(s.fileno()) for s in (server, a, c)])
+    # The objects of this process know nothing of it.
+    print([s.gettimeout() for s in (server, a, c)], refused(server.accept), refused(a.recv, 1), refused(c.recv, 1),
+          refused(os.read, a.fileno(), 1))
+    while isinstance(n := refused(c.send, bytes(1 << 16)), int):
+        pass
+    print(n)
+    os.set_blocking(a.fileno(), True)
+    os.set_blocking(c.fileno(), True)
+    os.set_blocking(server.fileno(), True)
+    up.send(b"x")
+    print(up.recv(10))
+    b.sendall(b"late")
+    d.sendall(b"later")
+    with socket.create_connection(server.getsockname()) as e:
+        e.sendall(b"latest")
+        print(status(pid), os.get_blocking(server.fileno()), refused(server.accept))
+    # A connection under way.
+    with socket.socket() as s:
+        s.setblocking(False)
+        pid = child(lambda: None)
+        print(status(pid), s.connect_ex(server.getsockname()) in (0, errno.EINPROGRESS))
+        select.select([], [s], [], 10)
+        print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), s.getpeername() == server.getsockname())
+    for x in (a, b, c, d, up, down, server):
+        x.close()
+
+
 def streams():
     """Standard output, to a child that has none, and back."""
     up, down = socket.socketpair()
@@ -277,7 +333,7 @@ def through_multiprocessing():
 
 
 if __name__ == "__main__":
-    for f in (to_child, to_parent, between_children, dropped, many, ipv6, streams, linger, through_multiprocessing):
+    for f in (to_child, to_parent, between_children, dropped, many, ipv6, nonblocking, streams, linger, through_multiprocessing):
         print("--", f.__name__)
         f()
         sys.stdout.flush()

@@ -56,6 +56,16 @@ void net_share(struct file *file UNUSED, struct net_share *ret)
     *ret = (struct net_share){ .handle = -1 };
 }
 
+uint32_t net_get_flags(struct file *file)
+{
+    return file->flags;
+}
+
+int net_set_flags(struct file *file UNUSED, uint32_t flags UNUSED)
+{
+    return -ENOTSOCK;
+}
+
 int net_arrive_stranger(const struct net_share *from UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
 {
     return -ENOMEM;

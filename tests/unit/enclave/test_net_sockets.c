@@ -602,6 +602,54 @@ static void strangers(void)
     }
 }
 
+/* O_NONBLOCK of a socket that others have too is the host's to say; of one that they have not, it is not. */
+static void shared(void)
+{
+    struct net_share net = { .handle = 9, .family = AF_INET, .type = SOCK_STREAM };
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(80) };
+    uint8_t byte = 0;
+    struct file *file;
+    int own = make(AF_INET, SOCK_STREAM);
+    CHECK_EQ(net_arrive_stranger(&net, 2, &file), 0, "arrive");
+    int fd = fd_install(file, 0, false);
+    host_says(OCALL_NET_RECV, -OCALL_NET_NOWAIT);
+    CHECK_EQ(CALL(net_recvfrom, fd, ADDRESS(&byte), 1, 0, 0, 0), -EAGAIN, "recv");
+    CHECK_EQ(g_host.args[5], 1, "it is asked");
+    host_says(OCALL_NET_SEND, -OCALL_NET_NOWAIT);
+    CHECK_EQ(CALL(net_sendto, fd, ADDRESS(&byte), 1, 0, 0, 0), -EAGAIN, "send");
+    host_says(OCALL_NET_ACCEPT, -OCALL_NET_NOWAIT);
+    CHECK_EQ(net_accept(file, &(struct sysargs){ .a = { (uint64_t)fd } }, 0), -EAGAIN, "accept");
+    host_says(OCALL_NET_CONNECT, -OCALL_NET_NOWAIT);
+    CHECK_EQ(CALL(net_connect, fd, ADDRESS(&to), sizeof(to)), -EINPROGRESS, "connect");
+    host_says(OCALL_NET_NONBLOCK, 1);
+    CHECK_EQ(net_get_flags(file), 04002, "set by another process");
+    host_says(OCALL_NET_NONBLOCK, -EBADF);
+    CHECK_EQ(net_get_flags(file), 04002, "no answer");
+    CHECK_EQ(net_set_flags(file, 2), -EBADF, "no answer");
+    host_says(OCALL_NET_NONBLOCK, 0);
+    CHECK_EQ(net_set_flags(file, 04002), 0, "set");
+    CHECK(g_host.args[1] == 1 && g_host.args[2] == 1, "told");
+    CHECK_EQ(net_get_flags(file), 2, "cleared by another process");
+    /* Alone. */
+    struct file *mine = net_get((uint64_t)own);
+    host_says(OCALL_NET_NONBLOCK, 1);
+    CHECK_EQ(net_get_flags(mine), 2, "nobody else sets it");
+    CHECK_EQ(net_set_flags(mine, 04002), 0, "set");
+    CHECK_EQ(g_host.calls, 0, "nobody is asked");
+    CHECK_EQ(net_set_flags(mine, 2), 0, "set");
+    host_says(OCALL_NET_RECV, -OCALL_NET_NOWAIT);
+    CHECK_EQ(CALL(net_recvfrom, own, ADDRESS(&byte), 1, 0, 0, 0), -ENOTBLK, "an error as others");
+    CHECK_EQ(g_host.args[5], 0, "it is not asked");
+    /* When it is shared, the host learns of it. */
+    CHECK_EQ(net_set_flags(mine, 04002), 0, "set");
+    host_says(OCALL_NET_NONBLOCK, 0);
+    net_share(mine, &net);
+    CHECK(g_host.calls == 1 && g_host.args[1] == 1 && g_host.args[2] == 1, "told");
+    net_share(mine, &net);
+    CHECK_EQ(g_host.calls, 1, "once");
+    file_unref(mine);
+}
+
 static void lots(void)
 {
     static uint8_t big[3u << 20];
@@ -634,6 +682,7 @@ TEST(control_out)
 TEST(control_in)
 TEST(rules)
 TEST(strangers)
+TEST(shared)
 TEST(lots)
 
 int main(void)
@@ -644,7 +693,7 @@ int main(void)
         cmocka_unit_test(test_waiting),      cmocka_unit_test(test_options),
         cmocka_unit_test(test_control_out),  cmocka_unit_test(test_control_in),
         cmocka_unit_test(test_rules),        cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_lots),
+        cmocka_unit_test(test_shared),       cmocka_unit_test(test_lots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
