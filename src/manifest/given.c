@@ -55,8 +55,9 @@ static bool same(const struct given *g, const struct cascade_given *have, uint32
     switch (what) {
     case MANIFEST_GIVEN_VARIABLE: return given_value_same(value, have->value, scratch_folder, g->node);
     case MANIFEST_GIVEN_FOLDER: return strcmp(value, have->value) == 0;
-    case MANIFEST_GIVEN_OPTIONS:
-    case MANIFEST_GIVEN_NAME: return program_text_same(value, have->value);
+    case MANIFEST_GIVEN_OPTIONS: return program_text_same(value, have->value);
+    case MANIFEST_GIVEN_NAME:
+        return program_text_same(value, have->value) || given_value_same(value, have->value, scratch_folder, g->node);
     default: return true;
     }
 }

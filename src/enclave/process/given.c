@@ -78,13 +78,35 @@ bool given_folder(void)
     return fine;
 }
 
+/* core/given.h */
+static size_t scratch_folder(const void *ctx UNUSED, const char *path, size_t size)
+{
+    static const char shm[] = "/dev/shm";
+    const size_t shm_size = sizeof(shm) - 1;
+    if (size > shm_size && memcmp(path, shm, shm_size) == 0 && path[shm_size] == '/')
+        return shm_size;
+    uint32_t record = manifest_find(&g_manifest, path, size);
+    if (record == MANIFEST_NONE)
+        record = manifest_find_above(&g_manifest, path, size);
+    for (; record != MANIFEST_NONE && record; record = g_manifest.files[record].parent) {
+        const struct manifest_file *f = &g_manifest.files[record];
+        if (f->class == MANIFEST_SCRATCH && (f->flags & MANIFEST_SUBTREE))
+            return f->path.length;
+    }
+    return 0;
+}
+
 /* ---- arguments ---- */
 
 static bool has(enum manifest_given_what what, const char *text)
 {
-    for (uint32_t i = 0; i < g_manifest.given_count; i++)
-        if (g_manifest.given[i].what == (uint32_t)what && program_text_same(text, text_of(g_manifest.given[i].value)))
+    for (uint32_t i = 0; i < g_manifest.given_count; i++) {
+        const char *traced = text_of(g_manifest.given[i].value);
+        if (g_manifest.given[i].what == (uint32_t)what &&
+            (program_text_same(text, traced) ||
+             (what == MANIFEST_GIVEN_NAME && given_value_same(text, traced, scratch_folder, NULL))))
             return true;
+    }
     return false;
 }
 
@@ -150,23 +172,6 @@ static bool is_of(const struct manifest_given *given, const struct variable *v)
 {
     return given->what <= MANIFEST_GIVEN_INSECURE && given->name.length == v->size &&
            memcmp(text_of(given->name), v->name, v->size) == 0;
-}
-
-static size_t scratch_folder(const void *ctx UNUSED, const char *path, size_t size)
-{
-    static const char shm[] = "/dev/shm";
-    const size_t shm_size = sizeof(shm) - 1;
-    if (size > shm_size && memcmp(path, shm, shm_size) == 0 && path[shm_size] == '/')
-        return shm_size;
-    uint32_t record = manifest_find(&g_manifest, path, size);
-    if (record == MANIFEST_NONE)
-        record = manifest_find_above(&g_manifest, path, size);
-    for (; record != MANIFEST_NONE && record; record = g_manifest.files[record].parent) {
-        const struct manifest_file *f = &g_manifest.files[record];
-        if (f->class == MANIFEST_SCRATCH && (f->flags & MANIFEST_SUBTREE))
-            return f->path.length;
-    }
-    return 0;
 }
 
 /* What the manifest says of one variable: *known if it says, or core/given.h does, that not every value will do. */
