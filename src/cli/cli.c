@@ -140,13 +140,31 @@ int cli_libos_path(char **ret, struct err *err)
     return cli_own_file(LIBOS_NAME, places, ret, err);
 }
 
+/* Not getpwuid(): in a static program it loads NSS's libraries. */
+static const char *passwd_home(void)
+{
+    static char folder[PATH_MAX];
+    FILE *file = fopen("/etc/passwd", "re");
+    const struct passwd *user;
+    *folder = '\0';
+    while (file && (user = fgetpwent(file)) != NULL) {
+        if (user->pw_uid != getuid())
+            continue;
+        if (user->pw_dir[0] == '/' && strlen(user->pw_dir) < sizeof(folder))
+            strcpy(folder, user->pw_dir);
+        break;
+    }
+    if (file)
+        fclose(file);
+    return *folder ? folder : NULL;
+}
+
 static const char *home(void)
 {
     const char *path = getenv("HOME");
     if (path && path[0] == '/')
         return path;
-    const struct passwd *user = getpwuid(getuid());
-    return user && user->pw_dir && user->pw_dir[0] == '/' ? user->pw_dir : NULL;
+    return passwd_home();
 }
 
 int cli_xdg_path(const char *variable, const char *fallback, char **ret, struct err *err)

@@ -53,7 +53,7 @@ MUST_CHECK int cli_own_file(const char *name, const char *const *places, char **
 /* The installed or built library OS image: absolute path, free with free(). */
 MUST_CHECK int cli_libos_path(char **ret, struct err *err);
 /* $XDG_DATA_HOME/sgxpy or ~/.local/share/sgxpy (variable "XDG_DATA_HOME", fallback ".local/share");
- * likewise the cache. Not created. Free with free(). */
+ * likewise the cache. Without HOME: the home that /etc/passwd names. Not created. Free with free(). */
 MUST_CHECK int cli_xdg_path(const char *variable, const char *fallback, char **ret,
                             struct err *err);
 /* path with the user's home written "~"; in a static buffer. */

@@ -835,7 +835,8 @@ static int verb_show_run(const struct verb *verb, int argc, char **argv)
     }
     if (options.rest_count < 1 || options.rest_count > 2)
         return options.rest_count == 0 ? cli_usage(verb, "what to show is missing")
-                                       : cli_usage(verb, "'%s' is too much", options.rest[2]);
+                                       : cli_usage(verb, "one bundle, cascade or trace at a time, and one NODE of it: "
+                                                         "'%s' is too much", options.rest[2]);
 
     struct err err = { 0 };
     CLEANUP(json_decref_pp) json_t *list = json_array();

@@ -58,6 +58,7 @@ static bool parse_flags(const char *text, struct tree_child *c, struct host_opti
         case '1': o->single_step = true; break;
         case 'r': c->spare = true; break;
         case 'a': o->spare_always = true; break;
+        case 'b': o->bundle_given = true; break;
         default: return false;
         }
     }

@@ -13,6 +13,7 @@
 #include "host/log.h"
 #include "host/quote.h"
 #include "host/refuse.h"
+#include "host/run.h"
 #include "host/tree.h"
 #include "util/dpkg.h"
 
@@ -90,7 +91,8 @@ int64_t ocall_refuse(struct host_thread *t, const uint64_t args[6])
     char package[128], name[4096];
     snprintf(name, sizeof(name), "%.*s", (int)path_size, path);
     bool owned = dpkg_owner(name, package, sizeof(package)) == 0;
-    char *text = refuse_text(&refusal, path, path_size, t->host->manifest, owned ? package : NULL);
+    char *text = refuse_text(&refusal, path, path_size, t->host->manifest, owned ? package : NULL,
+                             t->host->options->bundle_given);
     if (text)
         log_raw(text, strlen(text));
     else

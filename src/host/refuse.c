@@ -120,7 +120,7 @@ static void put_reason(FILE *out, const struct ocall_refusal *r)
 }
 
 char *refuse_text(const struct ocall_refusal *r, const char *path, size_t path_size,
-                  const struct manifest_view *manifest, const char *package)
+                  const struct manifest_view *manifest, const char *package, bool bundle_given)
 {
     CLEANUP(free_p) char *quoted = malloc(QUOTE_SIZE(path_size));
     CLEANUP(free_p) char *name = strndup(path, path_size);
@@ -162,10 +162,13 @@ char *refuse_text(const struct ocall_refusal *r, const char *path, size_t path_s
         hex(file->sha256, digits);
         fprintf(out, "sgxpy:   sha256sum: expected %s\n", digits);
     }
-    fprintf(out, "sgxpy:   edited it yourself? --retrace");
-    if (may_be_allowed(path, path_size, file))
-        fprintf(out, "; changes often? --allow %s, unprotected", quoted);
-    fprintf(out, "\n");
+    if (r->action != OCALL_REFUSED_DENY) {
+        fprintf(out, "sgxpy:   edited it yourself? %s",
+                bundle_given ? "trace and sign again" : "--retrace");
+        if (may_be_allowed(path, path_size, file))
+            fprintf(out, "; changes often? --allow %s, unprotected", quoted);
+        fprintf(out, "\n");
+    }
     fclose(out);
     return text;
 }

@@ -19,6 +19,7 @@ struct host_options {
     const char *node_path;  /* folder that holds manifest.bin and sigstruct.bin */
     const struct bundle_node *node; /* its content, if the caller has loaded it; may be NULL */
     const char *bundle_path; /* where the tree's other nodes are; NULL: there are none */
+    bool bundle_given;       /* by the user, not made for a command: hints name no --retrace */
     /* What runs a further process of the tree: a program whose main passes the command line of
      * TREE_CHILD_VERB to tree_child_main (child.h). NULL: this one again. */
     const char *child_program;

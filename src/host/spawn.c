@@ -190,9 +190,9 @@ static int start(struct host *host, struct spawn *s, const char *folder, const c
     if (s->handle_count == 0)
         strcpy(list, "-");
 
-    snprintf(flags, sizeof(flags), "%s%s%s%s%s%s%s", o->poison ? "p" : "", o->quiet ? "q" : "",
+    snprintf(flags, sizeof(flags), "%s%s%s%s%s%s%s%s", o->poison ? "p" : "", o->quiet ? "q" : "",
              o->strace ? "s" : "", o->stats ? "t" : "", o->single_step ? "1" : "",
-             o->spare_always ? "a" : "", more_flags);
+             o->spare_always ? "a" : "", o->bundle_given ? "b" : "", more_flags);
     if (o->audit_path)
         sprintf(audit, "%" PRIu64 ",%" PRIu32 ",%s", o->audit_size, o->audit_keep, o->audit_path);
     snprintf(numbers, sizeof(numbers), "%d,%d,%d,%d,%d,%u,%u,%d", tree->fd, log_fd(), tree->spare_out,

@@ -58,7 +58,7 @@ USAGE = [
     (["show"], "missing"),
     (["show", "no-such-file"], "no-such-file"),
     (["show", "/etc/passwd"], "'/etc/passwd' is no bundle, no cascade and no trace"),
-    (["show", "a", "b", "c"], "'c' is too much"),
+    (["show", "a", "b", "c"], "one bundle, cascade or trace at a time, and one NODE of it: 'c' is too much"),
     (["keygen"], "-o FILE"),
     (["keygen", "-o", "no/such/folder/key.pem"], "no/such/folder"),
     (["keygen", "x", "-o", "y"], "'x' is too much"),
@@ -264,6 +264,8 @@ def test_kernel_device_where_there_is_none(sgxpy, made):
         pytest.skip("this machine has the device")
     done = sgxpy("run", "--device", "kernel", made / "p.sgx")
     assert done.returncode == 4, done.stderr
+    assert "--device kernel: no /dev/sgx_enclave" in done.stderr
+    assert "this version does not drive the kernel's SGX device yet" in done.stderr and "--device soft" in done.stderr
 
 
 def test_library_os_is_missing(sgxpy, made, tmp_path):

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -73,6 +74,37 @@ static void test_xdg(void **state UNUSED)
     }
 }
 
+/* Without HOME: the folder that /etc/passwd names. */
+static void test_home_of_user(void **state UNUSED)
+{
+    const struct passwd *user = NULL;
+    FILE *file = fopen("/etc/passwd", "re");
+    assert_non_null(file);
+    while ((user = fgetpwent(file)) != NULL && user->pw_uid != getuid())
+        continue;
+    fclose(file);
+    char want[PATH_MAX] = "";
+    if (user)
+        snprintf(want, sizeof(want), "%s/.local/share/sgxpy", user->pw_dir);
+    static const char *const homes[] = { NULL, "", "relative" };
+    unsetenv("XDG_DATA_HOME");
+    for (size_t i = 0; i < ARRAY_SIZE(homes); i++) {
+        if (homes[i])
+            setenv("HOME", homes[i], 1);
+        else
+            unsetenv("HOME");
+        struct err err = { 0 };
+        CLEANUP(free_p) char *path = NULL;
+        int r = cli_xdg_path("XDG_DATA_HOME", ".local/share", &path, &err);
+        if (!user) {
+            assert_int_equal(r, -ENOENT);
+        } else {
+            assert_int_equal(r, 0);
+            assert_string_equal(path, want);
+        }
+    }
+}
+
 /* Programs a/tool (not executable), b/tool, and a folder c/tool. */
 static void test_find_program(void **state UNUSED)
 {
@@ -116,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_size),         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_pretty),       cmocka_unit_test(test_xdg),
+        cmocka_unit_test(test_home_of_user),
         cmocka_unit_test(test_find_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 #include "host/log.h"
 #include "host/quote.h"
 #include "host/refuse.h"
+#include "host/run.h"
 #include "util/fs.h"
 
 static char g_dir[64];
@@ -75,6 +76,7 @@ static void test_refusals(void **state UNUSED)
         const char *path, *package;
         const char *want; /* each line must be there, in this order */
         int code;
+        bool bundle_given;
     } cases[] = {
         { "content of a .py",
           { .kind = OCALL_REFUSED_CONTENT,
@@ -113,9 +115,24 @@ static void test_refusals(void **state UNUSED)
           { .kind = OCALL_REFUSED_MISSING, .action = OCALL_REFUSED_DENY, .error = ENOENT },
           "/d\n",
           NULL,
-          "sgxpy: denied (EIO): '/d\\n' is not what was signed: it is missing\n"
-          "sgxpy:   edited it yourself? --retrace; changes often? --allow '/d\\n', unprotected\n",
+          "sgxpy: denied (EIO): '/d\\n' is not what was signed: it is missing\n",
           3 },
+        { "data of a bundle",
+          { .kind = OCALL_REFUSED_MISSING, .action = OCALL_REFUSED_ABORT, .error = ENOENT },
+          "/data.csv",
+          NULL,
+          "sgxpy: refused: '/data.csv' is not what was signed: it is missing\n"
+          "sgxpy:   edited it yourself? trace and sign again; changes often? --allow '/data.csv', "
+          "unprotected\n",
+          3,
+          .bundle_given = true },
+        { "denied in a bundle",
+          { .kind = OCALL_REFUSED_TYPE, .action = OCALL_REFUSED_DENY },
+          "/d",
+          NULL,
+          "sgxpy: denied (EIO): '/d' is not what was signed: it is no regular file any more\n",
+          3,
+          .bundle_given = true },
         { "a folder now",
           { .kind = OCALL_REFUSED_TYPE, .action = OCALL_REFUSED_ABORT },
           "/m.pyc",
@@ -134,7 +151,7 @@ static void test_refusals(void **state UNUSED)
     setenv("USER", "ann", 1);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char *text = refuse_text(&cases[i].refusal, cases[i].path, strlen(cases[i].path), NULL,
-                                 cases[i].package);
+                                 cases[i].package, cases[i].bundle_given);
         assert_non_null(text);
         if (strncmp(text, cases[i].want, strlen(cases[i].want)) != 0 ||
             (cases[i].code == 3 && strcmp(text, cases[i].want) != 0))
@@ -218,7 +235,8 @@ static int message_of(uint32_t nr, const void *data, size_t size, uint64_t a, ui
     FILE *sink = tmpfile();
     pid_t pid = fork();
     if (pid == 0) {
-        struct host host = { .device = fake_device_new(NULL), .quiet = quiet };
+        struct host_options options = { .bundle_given = true };
+        struct host host = { .device = fake_device_new(NULL), .quiet = quiet, .options = &options };
         struct err err;
         if (audit_new(&(const struct audit_options){ .node = "n" }, &host.audit, &err) < 0 || thread_pool_init(&host, 1, &err) < 0)
             _exit(101);
@@ -261,6 +279,7 @@ static void test_messages(void **state UNUSED)
                                 sizeof(struct ocall_refusal) + 2, 0, false, text, sizeof(text)),
                      3);
     assert_non_null(strstr(text, "refused: '/q' is not what was signed: it is missing\n"));
+    assert_non_null(strstr(text, "edited it yourself? trace and sign again"));
     assert_non_null(strstr(text, HINT));
     refused.refusal.action = OCALL_REFUSED_DENY;
     assert_int_equal(message_of(OCALL_REFUSE, &refused, sizeof(refused),

@@ -542,7 +542,7 @@ static void test_command_line(void **state UNUSED)
         int want;
     } cases[] = {
         { "5,3,7,8,9,2,4095,2", "", "-", "nodes/0", 0 },
-        { "5,3,7,8,9,2,3,2", "pqst1", "0,1,700", "nodes/4095", 0 },
+        { "5,3,7,8,9,2,3,2", "pqst1ab", "0,1,700", "nodes/4095", 0 },
         { "5,3,7,8,9,2,4096,2", "", "-", "nodes/0", -EINVAL },
         { "5,3,7,8,9,2,3,3", "", "-", "nodes/0", -EINVAL },
         { "5,3,7,8,9,2,3", "", "-", "nodes/0", -EINVAL },
@@ -577,7 +577,8 @@ static void test_command_line(void **state UNUSED)
             fail_msg("%s %s %s %s: got %d, want %d", cases[i].numbers, cases[i].flags,
                      cases[i].handles, cases[i].node, got, cases[i].want);
         if (i == 1) {
-            assert_true(o.poison && o.quiet && o.strace && o.stats && o.single_step);
+            assert_true(o.poison && o.quiet && o.strace && o.stats && o.single_step &&
+                        o.spare_always && o.bundle_given);
             assert_int_equal(child.handle_count, 3);
             assert_int_equal(child.handles[2], 700);
             assert_int_equal(child.node, 4095);

@@ -38,7 +38,7 @@ static void test_kernel(void **state UNUSED)
     struct err err = { 0 };
     assert_int_equal(device_open(&options, &device, &err), -ENODEV);
     assert_null(device);
-    assert_non_null(strstr(err.text, "kernel SGX device: "));
+    assert_non_null(strstr(err.text, "--device kernel: "));
     options.poison = true;
     assert_int_equal(device_open(&options, &device, &err), -EINVAL);
     assert_non_null(strstr(err.text, "poison"));
