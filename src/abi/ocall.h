@@ -153,6 +153,8 @@ enum ocall_nr {
     OCALL_NET_RECV,       /* (handle, size, flags, deadline, control_room) -> address, control, flags; ret = bytes,
                              with MSG_TRUNC of a datagram perhaps more than size */
     OCALL_NET_SHUTDOWN,   /* (handle, how) */
+    OCALL_NET_INTERFACES, /* (links_max, addresses_max) -> struct ocall_net_link[ret] at data[0], by rising index, and
+                             right after them struct ocall_net_ifaddr[out[0]]: as many as there are and have room */
 
     /* --- an epoll instance of the host, for each of the program's that watches handles ------- */
     OCALL_EPOLL_CREATE, /* () -> handle */
@@ -250,6 +252,32 @@ struct ocall_net {
     uint8_t control[OCALL_NET_CONTROL];
 };
 
+/* Interfaces, numbers as in rtnetlink(7). */
+#define OCALL_NET_NAME_SIZE  16u /* IFNAMSIZ */
+#define OCALL_NET_HARDWARE   32u /* MAX_ADDR_LEN */
+
+struct ocall_net_link {
+    uint32_t index, flags; /* IFF_* */
+    uint32_t mtu, queue;   /* IFLA_TXQLEN */
+    uint16_t type;         /* ARPHRD_* */
+    uint8_t state;         /* IFLA_OPERSTATE */
+    uint8_t address_size;
+    char name[OCALL_NET_NAME_SIZE]; /* with NUL */
+    uint8_t address[OCALL_NET_HARDWARE], broadcast[OCALL_NET_HARDWARE];
+    uint32_t reserved;
+};
+
+enum ocall_net_ifaddr_has { OCALL_NET_LOCAL = 1, OCALL_NET_BROADCAST = 2, OCALL_NET_LABEL = 4 };
+
+struct ocall_net_ifaddr {
+    uint32_t index, flags; /* IFA_F_* */
+    uint8_t family, prefix, scope, has; /* enum ocall_net_ifaddr_has */
+    uint32_t preferred, valid;          /* IFA_CACHEINFO, seconds */
+    char label[OCALL_NET_NAME_SIZE];
+    uint8_t address[16], local[16], broadcast[16];
+    uint32_t reserved;
+};
+
 enum ocall_refused_kind {
     OCALL_REFUSED_CONTENT = 1, /* chunk hash differs */
     OCALL_REFUSED_SHORT,       /* the host gave fewer bytes than the size in the manifest */
@@ -304,6 +332,8 @@ static_assert(sizeof(struct ocall_stat) == 120, "stat");
 static_assert(sizeof(struct ocall_epoll_change) == 24, "epoll");
 static_assert(sizeof(struct ocall_epoll_event) == 16, "epoll");
 static_assert(sizeof(struct ocall_net) <= OCALL_DATA_SIZE - OCALL_NET_DATA, "net");
+static_assert(sizeof(struct ocall_net_link) == 104, "link");
+static_assert(sizeof(struct ocall_net_ifaddr) == 88, "ifaddr");
 static_assert(sizeof(struct ocall_refusal) == 32 + 64 + 8, "refusal");
 static_assert(sizeof(struct ocall_audit) == 32, "audit");
 static_assert(sizeof(struct ocall_boot) == 40, "boot");

@@ -152,7 +152,7 @@ static void change_data(uint64_t *random, uint8_t *data, size_t near)
 
 static bool is_net_call(const struct ocall_block *block)
 {
-    return (block->nr >= OCALL_NET_SOCKET && block->nr <= OCALL_NET_SHUTDOWN) ||
+    return (block->nr >= OCALL_NET_SOCKET && block->nr <= OCALL_NET_INTERFACES) ||
            block->nr == OCALL_EPOLL_WAIT;
 }
 

@@ -82,6 +82,7 @@ static const struct {
     [OCALL_NET_SEND] = { ocall_net_send, "NET_SEND" },
     [OCALL_NET_RECV] = { ocall_net_recv, "NET_RECV" },
     [OCALL_NET_SHUTDOWN] = { ocall_net_shutdown, "NET_SHUTDOWN" },
+    [OCALL_NET_INTERFACES] = { ocall_net_interfaces, "NET_INTERFACES" },
     [OCALL_EPOLL_CREATE] = { ocall_epoll_create, "EPOLL_CREATE" },
     [OCALL_EPOLL_CHANGE] = { ocall_epoll_change, "EPOLL_CHANGE" },
     [OCALL_EPOLL_WAIT] = { ocall_epoll_wait, "EPOLL_WAIT" },

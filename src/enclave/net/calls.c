@@ -14,6 +14,7 @@
 #include "mm/uaccess.h"
 #include "net/address.h"
 #include "net/control.h"
+#include "net/netlink.h"
 #include "net/option.h"
 #include "net/rules.h"
 #include "net/socket.h"
@@ -75,9 +76,14 @@ int64_t net_socket(const struct sysargs *args)
                                .type = (uint8_t)type,
                                .protocol = (uint32_t)args->a[2] };
     struct file *file;
+    int status;
     if (flags & ~(ANON_NONBLOCK | ANON_CLOEXEC))
         return -EINVAL;
-    int status = net_check_kind(type, kind.protocol);
+    if ((int)args->a[0] == AF_NETLINK_FAMILY) {
+        status = netlink_new(type, kind.protocol, flags, &file);
+        return status < 0 ? status : anon_install(file, flags);
+    }
+    status = net_check_kind(type, kind.protocol);
     if (status == -EPERM)
         audit(OCALL_AUDIT_NET, EPERM, args->a[0], NULL, 0);
     if (status < 0)
@@ -109,6 +115,8 @@ int64_t net_bind(struct file *file, const struct sysargs *args)
 {
     struct net_socket *socket = net_of(file);
     struct net_address address;
+    if (netlink_is(file))
+        return netlink_bind(file, args->a[1], args->a[2]);
     int status = address_from_user(args->a[1], args->a[2], socket, &address);
     if (status == 0)
         status = check_rule(NET_LISTEN, &address, socket);
@@ -177,6 +185,8 @@ int64_t net_accept(struct file *file, const struct sysargs *args, uint32_t flags
 int64_t net_connect(struct file *file, const struct sysargs *args)
 {
     struct net_address address;
+    if (netlink_is(file))
+        return netlink_connect(file, args->a[1], args->a[2]);
     int status = address_from_user(args->a[1], args->a[2], net_of(file), &address);
     if (status == 0 && address_family(&address) != AF_UNSPEC_FAMILY && !net_of(file)->answers)
         status = check_rule(NET_CONNECT, &address, net_of(file));
@@ -186,7 +196,11 @@ int64_t net_connect(struct file *file, const struct sysargs *args)
 int64_t net_name(struct file *file, const struct sysargs *args, bool peer)
 {
     struct net_address address;
-    int status = net_name_of(net_of(file), peer, &address);
+    int status = 0;
+    if (netlink_is(file))
+        netlink_name(file, peer, &address);
+    else
+        status = net_name_of(net_of(file), peer, &address);
     if (status < 0)
         return status;
     return args->a[1] ? address_to_user(&address, args->a[1], args->a[2]) : -EFAULT;
@@ -194,6 +208,8 @@ int64_t net_name(struct file *file, const struct sysargs *args, bool peer)
 
 int64_t net_shutdown(struct file *file, const struct sysargs *args)
 {
+    if (netlink_is(file))
+        return -EOPNOTSUPP;
     if (args->a[1] > 2)
         return -EINVAL;
     int64_t status =
@@ -235,6 +251,13 @@ static int set_timeout(uint64_t user, uint64_t size, uint64_t *ret)
     return 0;
 }
 
+/* Sizes of buffers, what answers are to have besides: taken, without effect. */
+static int netlink_set_option(int level, int name)
+{
+    bool netlink = level == 270 && (name == 1 || name == 2); /* SOL_NETLINK: ADD_, DROP_MEMBERSHIP */
+    return netlink ? -EPERM : level == OPTION_SOCKET || level == 270 ? 0 : -ENOPROTOOPT;
+}
+
 int64_t net_setsockopt(struct file *file, const struct sysargs *args)
 {
     struct net_socket *socket = net_of(file);
@@ -244,6 +267,8 @@ int64_t net_setsockopt(struct file *file, const struct sysargs *args)
     if ((int32_t)size < 0)
         return -EINVAL;
     size = (uint32_t)size;
+    if (netlink_is(file))
+        return netlink_set_option(level, name);
     const struct option *option = find_option(level, name, OPTION_SET);
     if (!option)
         return -ENOPROTOOPT;
@@ -305,6 +330,9 @@ int64_t net_getsockopt(struct file *file, const struct sysargs *args)
     if (option->use & OPTION_OURS) {
         uint32_t whole = our_option(socket, name, value);
         size = size < whole ? size : whole;
+    } else if (netlink_is(file)) {
+        if (level != OPTION_SOCKET)
+            return -ENOPROTOOPT;
     } else {
         border_put(0, value, size); /* some read what is there, and none tells of what was there before */
         n = border_call4(OCALL_NET_GET_OPTION, size, (uint64_t)socket->handle, (uint64_t)level,
@@ -338,6 +366,8 @@ static int64_t send_pieces(struct file *file, const struct iovec *iov, uint64_t 
 static int get_destination(struct file *file, uint64_t user, uint64_t size, struct net_address *ret)
 {
     const struct net_socket *socket = net_of(file);
+    if (netlink_is(file))
+        return netlink_destination(user, size, ret);
     int status = address_from_user(user, size, socket, ret);
     if (status == 0 && address_family(ret) == AF_UNSPEC_FAMILY && socket->type == NET_DATAGRAMS &&
         socket->family == AF_INET_FAMILY)

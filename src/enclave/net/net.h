@@ -14,7 +14,7 @@
 #include "vfs/file.h"
 
 bool net_is(const struct file *file);
-/* A reference to the socket behind fd; NULL: it is none of ours. */
+/* A reference to the socket behind fd, of the network or AF_NETLINK (netlink.h); NULL: it is none of ours. */
 MUST_CHECK struct file *net_get(uint64_t fd);
 /* Is this a family of ours to make sockets of? */
 bool net_family(int family);

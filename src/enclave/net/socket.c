@@ -22,6 +22,7 @@
 #include "mm/uaccess.h"
 #include "net/address.h"
 #include "net/net.h"
+#include "net/netlink.h"
 #include "net/rules.h"
 #include "signal/signal.h"
 #include "thread/wait.h"
@@ -31,7 +32,6 @@
 #define DATAGRAM_MAX 65535 /* with MSG_TRUNC; also of several joined (UDP_GRO) */
 #define PREFAULT_MIN 4096u
 #define STREAM_LEAST 16384u
-#define ERRNO_MAX    133 /* EHWPOISON */
 
 #define EXTRA_HEAD offsetof(struct ocall_net, address)
 
@@ -50,7 +50,7 @@ struct net_socket *net_of(const struct file *file)
 struct file *net_get(uint64_t fd)
 {
     struct file *file = fd_get((int)fd);
-    if (file && !net_is(file)) {
+    if (file && !net_is(file) && !netlink_is(file)) {
         file_unref(file);
         return NULL;
     }
@@ -60,12 +60,6 @@ struct file *net_get(uint64_t fd)
 bool net_family(int family)
 {
     return family == AF_INET_FAMILY || family == AF_INET6_FAMILY;
-}
-
-/* The kernel's own codes (ERESTART*) and what no socket call has must not get in here. */
-int net_error(int64_t status)
-{
-    return status < 0 && status >= -ERRNO_MAX ? (int)status : -EIO;
 }
 
 int net_wrap(int handle, const struct net_socket *kind, uint32_t flags, struct file **ret)
@@ -181,6 +175,8 @@ int64_t net_send(struct file *file, const struct iovec *iov, uint64_t count, uin
     bool stream = socket->type == NET_STREAM;
     uint64_t deadline = deadline_of(file, socket->send_timeout, flags), done = 0;
     int64_t n;
+    if (netlink_is(file))
+        return netlink_send(file, iov, count, size);
     if (!stream && size > OCALL_NET_DATA)
         return -EMSGSIZE;
     do {
@@ -285,6 +281,8 @@ int64_t net_receive(struct file *file, const struct iovec *iov, uint64_t count, 
 {
     const struct net_socket *socket = net_of(file);
     uint64_t deadline = deadline_of(file, socket->receive_timeout, flags), done = 0;
+    if (netlink_is(file))
+        return netlink_receive(file, iov, count, size, flags, extra);
     /* Neither waits on Linux. */
     if (flags & (MSG_OOB_FLAG | MSG_ERRQUEUE_FLAG))
         deadline = 0;

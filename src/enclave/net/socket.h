@@ -1,6 +1,7 @@
 /* What the files of net/ share. Tier: enclave. */
 #pragma once
 
+#include <asm/errno.h>
 #include <linux/uio.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,8 +57,13 @@ struct net_extra {
 struct net_socket *net_of(const struct file *file);
 /* A new file around a handle, which it takes over also on failure. -ENOMEM. like: timeouts are its; or NULL. */
 MUST_CHECK int net_wrap(int handle, const struct net_socket *kind, uint32_t flags, struct file **ret);
-/* An errno that the host gave, if a program may see it; else -EIO. */
-int net_error(int64_t status);
+/* An errno that the host gave, if a program may see it; else -EIO: the kernel's own codes (ERESTART*) and what no
+ * socket call has must not get in here. */
+static inline int net_error(int64_t status)
+{
+    const int64_t last = 133; /* EHWPOISON */
+    return status < 0 && status >= -last ? (int)status : -EIO;
+}
 
 /* size bytes of the pieces; extra may be NULL. As sendmsg(2), without the signal. */
 int64_t net_send(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,

@@ -8,6 +8,7 @@
 #include "border/border.h"
 #include "core/bytes.h"
 #include "mm/uaccess.h"
+#include "net/interfaces.h"
 #include "net/net.h"
 #include "sys/files.h"
 #include "sys/sys.h"
@@ -332,6 +333,12 @@ static int64_t bytes_left(struct file *file, uint64_t arg)
     return PUT_USER((int32_t *)arg, &left);
 }
 
+static bool is_socket(struct file *file)
+{
+    struct kstat st;
+    return file->ops->fstat && file->ops->fstat(file, &st) == 0 && S_ISSOCK(st.mode);
+}
+
 int64_t sys_ioctl(const struct sysargs *args)
 {
     uint32_t request = (uint32_t)args->a[1];
@@ -352,6 +359,8 @@ int64_t sys_ioctl(const struct sysargs *args)
     }
     default: break;
     }
+    if (interfaces_request(request) && is_socket(file))
+        return interfaces_ioctl(request, args->a[2]);
     int64_t status = file->ops->ioctl ? file->ops->ioctl(file, request, args->a[2]) : -ENOTTY;
     if (status == -ENOTTY && request == FIONREAD)
         return bytes_left(file, args->a[2]);

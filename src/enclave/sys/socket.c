@@ -96,11 +96,8 @@ int64_t sys_socket(const struct sysargs *args)
                       : remote_socket_new(type & SOCK_TYPE_MASK, type & ANON_NONBLOCK, &file);
         return ret < 0 ? ret : anon_install(file, type);
     }
-    if (net_family(family))
+    if (net_family(family) || family == AF_NETLINK_FAMILY)
         return net_socket(args);
-    /* The C library asks netlink for addresses, and does without. */
-    if (family == AF_NETLINK_FAMILY)
-        return -EAFNOSUPPORT;
     audit(OCALL_AUDIT_NET, EAFNOSUPPORT, args->a[0], NULL, 0);
     if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
         log_note("the program asked for a socket of family %d: there are none", family);

@@ -13,6 +13,7 @@
 #include "mm/mm.h"
 #include "mm/vma.h"
 #include "net/net.h"
+#include "net/netlink.h"
 #include "process/process.h"
 #include "tree/hub.h"
 #include "vfs/dev/dev.h"
@@ -249,7 +250,7 @@ static void send_anew(const struct share *share, struct file *file, struct tree_
     struct anew anew = { .kind = ANEW_NONE };
     struct anew_member *members = NULL;
     uint32_t count = 0;
-    if (!signalfd_describe(file, &anew) && !timerfd_describe(file, &anew) &&
+    if (!signalfd_describe(file, &anew) && !timerfd_describe(file, &anew) && !netlink_describe(file, &anew) &&
         epoll_describe(file, &anew)) {
         count = epoll_members(file, NULL, 0);
         members = heap_alloc(count * sizeof(*members) + 1);
@@ -481,6 +482,7 @@ static int receive_anew(struct tree_stream *s, uint32_t flags, struct file **ret
     switch (anew.kind) {
     case ANEW_SIGNALFD: return signalfd_anew(&anew, flags & O_NONBLOCK, ret);
     case ANEW_TIMERFD: return timerfd_anew(&anew, flags & O_NONBLOCK, ret);
+    case ANEW_NETLINK: return netlink_anew(&anew, flags & O_NONBLOCK, ret);
     case ANEW_EPOLL:
         status = epoll_anew(ret);
         return status < 0 ? status : get_members(s, count, *ret);

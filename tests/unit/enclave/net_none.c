@@ -1,5 +1,6 @@
 /* No socket is one of the network: for tests of files that ask. */
 #include "net/net.h"
+#include "net/netlink.h"
 
 #include <asm/errno.h>
 
@@ -50,6 +51,16 @@ NONE(net_recvmsg)
 NONE(net_sendmmsg)
 NONE(net_recvmmsg)
 NONE(net_shutdown)
+
+bool netlink_describe(const struct file *file UNUSED, struct anew *ret UNUSED)
+{
+    return false;
+}
+
+int netlink_anew(const struct anew *like UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+{
+    return -ENOMEM;
+}
 
 void net_share(struct file *file UNUSED, struct net_share *ret)
 {
