@@ -63,7 +63,7 @@ enum ocall_nr {
     /* --- host files (allowed and trusted content, output, stdio) --------------------------- */
     OCALL_OPEN,         /* (path_size, flags, mode): absolute path at data[0]; Linux O_* flags;
                            O_CLOEXEC | O_NOCTTY are added; -> handle */
-    OCALL_CLOSE,        /* (handle) */
+    OCALL_CLOSE,        /* (handle, aside: 1: the caller does not wait for what lingers, SO_LINGER) */
     OCALL_READ,         /* (handle, size) -> bytes at data[0]. Blocks; -EINTR when interrupted */
     OCALL_WRITE,        /* (handle, size): bytes at data[0]. Blocks; -EINTR when interrupted */
     OCALL_PREAD,        /* (handle, size, offset) -> bytes at data[0] */

@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -99,4 +102,31 @@ int handle_close(uint64_t handle)
     int r = dup3(null, fd, 0) < 0 ? -errno : 0;
     close(null);
     return r;
+}
+
+static void *close_it(void *arg)
+{
+    close((int)(intptr_t)arg);
+    return NULL;
+}
+
+int handle_close_aside(uint64_t handle)
+{
+    int fd = handle_fd(handle);
+    struct linger linger;
+    socklen_t size = sizeof(linger);
+    if (fd <= 2 || getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) < 0 || !linger.l_onoff || !linger.l_linger)
+        return handle_close(handle);
+    if (atomic_exchange(&g_kind[fd], HANDLE_CLOSED) == HANDLE_CLOSED)
+        return -EBADF;
+    pthread_t id;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = pthread_create(&id, NULL, close_it, (void *)(intptr_t)fd);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r)
+        return close(fd) < 0 ? -errno : 0;
+    pthread_detach(id);
+    return 0;
 }

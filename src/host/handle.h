@@ -33,3 +33,5 @@ MUST_CHECK int handle_fd(uint64_t handle);
 MUST_CHECK int handle_fd_kind(uint64_t handle, bool *ret_blocks);
 /* Closes it; a standard stream is replaced by /dev/null, which is no handle. close(2)'s result. */
 MUST_CHECK int handle_close(uint64_t handle);
+/* The same; a socket whose close may take long (SO_LINGER) is closed by a thread of its own. */
+MUST_CHECK int handle_close_aside(uint64_t handle);

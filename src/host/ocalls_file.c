@@ -67,7 +67,7 @@ int64_t ocall_spill_open(struct host_thread *t UNUSED, const uint64_t args[6] UN
 
 int64_t ocall_close(struct host_thread *t UNUSED, const uint64_t args[6])
 {
-    return handle_close(args[0]);
+    return args[1] ? handle_close_aside(args[0]) : handle_close(args[0]);
 }
 
 /* READ and WRITE: short counts go back as they are; EINTR only when the event was set. */

@@ -82,7 +82,8 @@ static int find(uint64_t key, bool asks)
 /* --- one message with one descriptor --------------------------------------------------------------------------------
  */
 
-static int send_one(int to, const struct message *message, int fd)
+/* The root does not wait: nothing but this one message has gone there. */
+static int send_one(int to, const struct message *message, int fd, bool waits)
 {
     union one_right right = { 0 };
     struct iovec part = { (void *)(uintptr_t)message, sizeof(*message) };
@@ -99,7 +100,7 @@ static int send_one(int to, const struct message *message, int fd)
         if (sendmsg(to, &head, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
             return 0;
         struct pollfd room = { .fd = to, .events = POLLOUT };
-        if (errno != EINTR && (errno != EAGAIN || poll(&room, 1, FULL_MS) == 0))
+        if (errno != EINTR && (errno != EAGAIN || !waits || poll(&room, 1, FULL_MS) == 0))
             return errno == EAGAIN ? -ETOOMANYREFS : -errno;
     }
 }
@@ -158,10 +159,10 @@ int tree_pass_give(struct tree *tree, int fd, uint64_t key)
 {
     const struct message message = { .key = key, .pid = tree->pid };
     if (!tree->is_root)
-        return send_one(tree->pass_out, &message, fd);
+        return send_one(tree->pass_out, &message, fd, true);
     empty_queue(tree);
     CLEANUP(close_p) int to = find(key, true);
-    return to < 0 ? to : send_one(to, &message, fd);
+    return to < 0 ? to : send_one(to, &message, fd, false);
 }
 
 int tree_pass_ask(struct tree *tree, uint64_t key)
@@ -172,7 +173,7 @@ int tree_pass_ask(struct tree *tree, uint64_t key)
         return -EPERM;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
         return -errno;
-    int r = send_one(tree->pass_out, &message, sockets[1]);
+    int r = send_one(tree->pass_out, &message, sockets[1], true);
     close(sockets[1]);
     pthread_mutex_lock(&g_lock);
     if (r == 0)

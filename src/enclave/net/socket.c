@@ -421,9 +421,10 @@ static void socket_leave(struct file *file)
     border_call1(OCALL_CLOSE, 0, (uint64_t)net_of(file)->handle);
 }
 
+/* The hub, which drops what nobody received, does not wait for one that lingers. */
 static void socket_release(struct file *file)
 {
-    border_call1(OCALL_CLOSE, 0, (uint64_t)net_of(file)->handle);
+    border_call2(OCALL_CLOSE, 0, (uint64_t)net_of(file)->handle, current()->never_block);
     heap_free(net_of(file));
 }
 

@@ -309,7 +309,7 @@ def handed(queue, sock):
 
 
 def through_multiprocessing():
-    for method in ("fork", "spawn"):
+    for method in ("fork", "spawn", "forkserver"):
         context = multiprocessing.get_context(method)
         a, b = connection()
         c, d = connection()

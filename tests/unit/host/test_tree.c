@@ -6,11 +6,13 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -526,8 +528,30 @@ static int passing_too_many(void)
     return CALL(GIVE, handle, 1) == 0 ? 0 : 55;
 }
 
+/* Nobody reads, and close() would wait for a minute, longer than the test may last. */
+static int closing_aside(void)
+{
+    const struct linger minute = { .l_onoff = 1, .l_linger = 60 };
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof(at);
+    static char much[1 << 16];
+    int server = socket(AF_INET, SOCK_STREAM, 0), one = socket(AF_INET, SOCK_STREAM, 0);
+    if (server < 0 || one < 0 || listen(server, 1) < 0 || getsockname(server, (struct sockaddr *)&at, &size) < 0)
+        return 60;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(one, (struct sockaddr *)&at, size) < 0 || setsockopt(one, SOL_SOCKET, SO_LINGER, &minute, sizeof(minute)) < 0)
+        return 61;
+    while (send(one, much, sizeof(much), MSG_DONTWAIT) > 0)
+        ;
+    uint64_t handle = (uint64_t)(int64_t)handle_add(one);
+    if (SERVE(main_thread(), OCALL_CLOSE, handle, 1) != 0 || SERVE(main_thread(), OCALL_CLOSE, handle, 1) != -EBADF)
+        return 62;
+    return close(server) < 0 ? 63 : 0;
+}
+
 static void test_passing(void **state UNUSED)
 {
+    run("closing one that lingers", closing_aside);
     run("descriptors", passing);
     run("too many descriptors", passing_too_many);
 }
