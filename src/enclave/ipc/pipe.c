@@ -25,7 +25,6 @@
 #define PAGE          4096u
 #define MODE_FIFO     0010600u
 #define FIONREAD      0x541bu
-#define HEAD          4u /* bytes before a packet */
 
 sys_fn sys_pipe, sys_pipe2;
 
@@ -118,7 +117,7 @@ static bool fetch(const void *user, uint64_t n, bool write, uint32_t *tries)
 
 static bool at_end(const struct stream *stream)
 {
-    return !writers(stream) && !stream->connectionless;
+    return !writers(stream);
 }
 
 static bool read_ready(void *object)
@@ -127,28 +126,11 @@ static bool read_ready(void *object)
     return stream_used(stream) || at_end(stream) || stream_moved(stream);
 }
 
-/* The same for memory of ours: a packet's head, and packets on their way to the hub. */
+/* The same for memory of ours: on its way to the hub. */
 static void ring_out(const struct stream *stream, uint64_t at, void *buf, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         ((uint8_t *)buf)[i] = stream->ring[(at + i) & (stream->size - 1)];
-}
-
-static void ring_in(struct stream *stream, uint64_t at, const void *buf, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        stream->ring[(at + i) & (stream->size - 1)] = ((const uint8_t *)buf)[i];
-}
-
-/* What a read of size bytes takes from the ring: *ret_skip, then the result, then what is cut off. */
-static uint32_t packet_at(const struct stream *stream, uint64_t size, uint32_t *ret_skip,
-                          uint32_t *ret_whole)
-{
-    uint32_t length;
-    ring_out(stream, stream->head, &length, HEAD);
-    *ret_skip = HEAD;
-    *ret_whole = HEAD + length;
-    return size < length ? (uint32_t)size : length;
 }
 
 struct stream_rights *stream_rights_new(uint32_t count)
@@ -211,16 +193,14 @@ int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, boo
         uint32_t used = stream_used(stream);
         if (used) {
             uint64_t limit = up_to_rights(stream, size, &rights);
-            uint32_t n = limit < used ? (uint32_t)limit : used, skip = 0, whole = n;
-            if (stream->packets)
-                n = packet_at(stream, size, &skip, &whole);
-            int ret = copy_out(stream, stream->head + skip, user, n);
+            uint32_t n = limit < used ? (uint32_t)limit : used;
+            int ret = copy_out(stream, stream->head, user, n);
             if (ret < 0 || peek)
                 rights = NULL;
             if (rights)
                 stream->rights = rights->next;
             if (ret == 0 && !peek)
-                __atomic_store_n(&stream->head, stream->head + whole, __ATOMIC_SEQ_CST);
+                __atomic_store_n(&stream->head, stream->head + n, __ATOMIC_SEQ_CST);
             mutex_drop(&stream->mutex);
             if (ret == -EFAULT && fetch(user, n, true, &tries))
                 continue;
@@ -302,32 +282,22 @@ int64_t stream_write_rights(struct stream *stream, const void *user, uint64_t si
     while (done < size) {
         uint64_t left = size - done;
         /* What must go at once: all of a small write, else anything. */
-        uint32_t need = atomic && size <= PIPE_ATOMIC ? (uint32_t)size : 1, head = 0;
-        if (stream->packets) {
-            if (size > stream_size(stream) - HEAD)
-                return -EMSGSIZE;
-            head = HEAD;
-            need = HEAD + (uint32_t)size;
-        }
+        uint32_t need = atomic && size <= PIPE_ATOMIC ? (uint32_t)size : 1;
         mutex_take(&stream->mutex);
         if (stream->moved) {
             ret = STREAM_MOVED;
         } else if (!readers(stream)) {
-            ret = stream->connectionless ? -ECONNREFUSED : -EPIPE;
+            ret = -EPIPE;
         } else if ((ret = make_ring(stream)) == 0) {
             uint32_t room = stream_room(stream);
             if (room >= need) {
                 uint32_t n = left < room ? (uint32_t)left : room;
-                if (stream->packets)
-                    n = (uint32_t)size;
                 want = n;
-                ret = copy_in(stream, stream->tail + head, from + done, n);
-                if (ret == 0 && head)
-                    ring_in(stream, stream->tail, &n, HEAD);
+                ret = copy_in(stream, stream->tail, from + done, n);
                 if (ret == 0 && rights && *rights)
                     rights_add(stream, TAKE_PTR(*rights), n);
                 if (ret == 0) {
-                    __atomic_store_n(&stream->tail, stream->tail + head + n, __ATOMIC_SEQ_CST);
+                    __atomic_store_n(&stream->tail, stream->tail + n, __ATOMIC_SEQ_CST);
                     done += n;
                 }
             } else {
@@ -373,29 +343,20 @@ static uint64_t rights_until(const struct stream *stream, uint64_t at)
     return until - at;
 }
 
-/* One packet, or a piece of a stream; buf has room for the ring. Bytes of the ring, or an error. */
+/* A piece; buf has room for the ring. Bytes, or an error. */
 static int64_t push_one(const struct stream *stream, uint64_t at, const struct remote *to, const struct remote_pair *own,
                         uint8_t *buf)
 {
     const struct stream_rights *rights = rights_at(stream, at);
-    uint32_t head = stream->packets ? HEAD : 0, n;
-    if (stream->packets) {
-        ring_out(stream, at, &n, HEAD);
-    } else {
-        uint64_t left = rights_until(stream, at);
-        n = left < REMOTE_PUSH_MAX ? (uint32_t)left : REMOTE_PUSH_MAX;
-    }
-    if (n > (rights ? REMOTE_PUSH_MAX : HUB_DATA_MAX))
-        return -EMSGSIZE;
-    ring_out(stream, at + head, buf, n);
+    uint64_t left = rights_until(stream, at);
+    uint32_t n = left < REMOTE_PUSH_MAX ? (uint32_t)left : REMOTE_PUSH_MAX;
+    ring_out(stream, at, buf, n);
     if (!rights) {
         int ret = remote_push(to, buf, n);
-        return ret < 0 ? ret : (int64_t)head + n;
+        return ret < 0 ? ret : (int64_t)n;
     }
     int64_t sent = remote_push_rights(to, buf, n, rights, own);
-    if (sent == 0 || (stream->packets && sent > 0 && sent < n))
-        return -EIO;
-    return sent < 0 ? sent : head + sent;
+    return sent == 0 ? -EIO : sent;
 }
 
 int stream_move(struct stream *stream, const struct remote *to, const struct remote_pair *own)

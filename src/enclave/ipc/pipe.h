@@ -25,7 +25,7 @@ struct stream_rights {
     struct file *files[]; /* referenced */
 };
 
-/* A stream of bytes in one direction: the pipe's own, and each half of a socket pair. Zero is one
+/* A stream of bytes in one direction: the pipe's own, and each half of a pair of stream sockets. Zero is one
  * without memory yet. */
 struct stream {
     struct mutex mutex;                /* the ring's content; held across copies */
@@ -34,8 +34,6 @@ struct stream {
     uint64_t head, tail;               /* bytes ever read, written; atomic */
     uint32_t readers, writers;         /* open ends; atomic */
     struct waitq *readable, *writable; /* woken when that may have changed */
-    bool packets;        /* each write is read by itself: in the ring its size stands before it */
-    bool connectionless; /* and nobody is told that the other end has gone: reads wait */
     struct stream_rights *rights; /* oldest first; under mutex */
     bool moved; /* the hub has it now: file->ops do. Under mutex; atomic */
 };

@@ -1,8 +1,10 @@
 /*
- * System calls on sockets. AF_UNIX here: pairs, and those with names in scratch or abstract ones, between the processes
- * of the tree. Those of the network are net/. Everything else about sockets is refused, aloud. Tier: enclave.
+ * System calls on sockets. AF_UNIX here: streams, packets and datagrams, in pairs or with names in scratch or abstract
+ * ones, between the processes of the tree. Those of the network are net/. Everything else about sockets is refused, aloud.
+ * Tier: enclave.
  */
 #include <asm/errno.h>
+#include <linux/time_types.h>
 #include <linux/uio.h>
 
 #include "arch/string.h"
@@ -17,33 +19,37 @@
 #include "sys/sys.h"
 #include "sys/files.h"
 #include "sys/message.h"
+#include "thread/clock.h"
 #include "thread/threads.h"
 #include "vfs/linux.h"
 #include "vfs/remote/remote.h"
 #include "vfs/tmpfs/tmpfs.h"
 
+#define AF_UNSPEC_FAMILY  0
 #define AF_UNIX_FAMILY    1
 #define AF_NETLINK_FAMILY 16
 #define SOCK_TYPE_MASK   0xfu
 #define IOV_MAX          1024u
 #define PACKET_MAX       (1u << 20)
+#define MMSG_MAX         1024u
 
 #define MSG_PEEK_FLAG     0x2u
 #define MSG_CTRUNC_FLAG   0x8u
+#define MSG_TRUNC_FLAG    0x20u
 #define MSG_DONTWAIT_FLAG 0x40u
 #define MSG_WAITALL_FLAG  0x100u
 #define MSG_NOSIGNAL_FLAG 0x4000u
 #define MSG_CLOEXEC_FLAG  0x40000000u
 
-#define SCM_RIGHTS_TYPE 1
+#define MSG_WAITFORONE_FLAG 0x10000u
+
+#define SCM_RIGHTS_TYPE      1
+#define SCM_CREDENTIALS_TYPE 2
 
 #define SOL_SOCKET_LEVEL  1
 #define SO_TYPE_OPT       3
-#define SO_ERROR_OPT      4
-#define SO_SNDBUF_OPT     7
-#define SO_RCVBUF_OPT     8
-#define SO_PEERCRED_OPT   17
-#define SO_ACCEPTCONN_OPT 30
+#define SO_RCVTIMEO_OPT   20
+#define SO_SNDTIMEO_OPT   21
 #define SO_PROTOCOL_OPT   38
 #define SO_DOMAIN_OPT     39
 
@@ -67,14 +73,12 @@ static struct file *get_socket(uint64_t fd, int *ret_error)
 /* --- making ----------------------------------------------------------------------------------- */
 
 /* 0, or why there is no such socket. */
-static int check_kind(int family, uint32_t type, int protocol, bool pair)
+static int check_kind(int family, uint32_t type, int protocol)
 {
     if (family != AF_UNIX_FAMILY)
         return -EAFNOSUPPORT;
-    uint32_t plain = type & SOCK_TYPE_MASK;
-    if (plain != UNIX_STREAM && plain != UNIX_PACKETS && (plain != UNIX_DATAGRAMS || !pair)) {
-        log_note("AF_UNIX sockets of type %u are not supported%s", plain,
-                 plain == UNIX_DATAGRAMS ? " but in pairs" : "");
+    if (!unix_type_ok(type & SOCK_TYPE_MASK)) {
+        log_note("AF_UNIX sockets of type %u are not supported", type & SOCK_TYPE_MASK);
         return -ESOCKTNOSUPPORT;
     }
     if (type & ~(SOCK_TYPE_MASK | ANON_NONBLOCK | ANON_CLOEXEC))
@@ -89,7 +93,7 @@ int64_t sys_socket(const struct sysargs *args)
     uint32_t type = (uint32_t)args->a[1];
     if (family == AF_UNIX_FAMILY) {
         struct file *file;
-        int ret = check_kind(family, type, (int)args->a[2], false);
+        int ret = check_kind(family, type, (int)args->a[2]);
         if (ret == 0)
             ret = hub_is_here()
                       ? unix_new(type & SOCK_TYPE_MASK, type & ANON_NONBLOCK, &file)
@@ -107,11 +111,13 @@ int64_t sys_socket(const struct sysargs *args)
 int64_t sys_socketpair(const struct sysargs *args)
 {
     uint32_t flags = (uint32_t)args->a[1] & ~SOCK_TYPE_MASK;
-    int ret = check_kind((int)args->a[0], (uint32_t)args->a[1], (int)args->a[2], true);
+    int ret = check_kind((int)args->a[0], (uint32_t)args->a[1], (int)args->a[2]);
     if (ret < 0)
         return ret;
     struct file *a, *b;
-    ret = unix_pair((uint32_t)args->a[1] & SOCK_TYPE_MASK, flags & ANON_NONBLOCK, flags & ANON_NONBLOCK, &a, &b);
+    const struct unix_cred cred = unix_cred_here();
+    ret = unix_pair((uint32_t)args->a[1] & SOCK_TYPE_MASK, flags & ANON_NONBLOCK, flags & ANON_NONBLOCK, &cred, &a,
+                    &b);
     if (ret < 0)
         return ret;
     int32_t fds[2] = { anon_install(a, flags), -1 };
@@ -131,8 +137,13 @@ int64_t sys_socketpair(const struct sysargs *args)
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-/* sockaddr_un of the program. */
-static int get_address(uint64_t user, uint64_t size, struct unix_name *ret)
+static uint32_t type_of(const struct file *file)
+{
+    return unix_is(file) ? unix_type(file) : remote_socket_type(file);
+}
+
+/* sockaddr_un of the program; *ret_family: as it says, the name is filled in for AF_UNIX only. */
+static int get_address(uint64_t user, uint64_t size, struct unix_name *ret, uint16_t *ret_family)
 {
     struct {
         uint16_t family;
@@ -144,18 +155,19 @@ static int get_address(uint64_t user, uint64_t size, struct unix_name *ret)
     int status = copy_from_user(&address, user_ptr(user), size);
     if (status < 0)
         return status;
+    *ret_family = address.family;
     if (address.family != AF_UNIX_FAMILY)
-        return -EINVAL;
+        return 0;
     ret->size = (uint32_t)(size - sizeof(address.family));
     memcpy(ret->bytes, address.path, ret->size);
     if (ret->size && ret->bytes[0])
         ret->size = (uint32_t)strnlen(ret->bytes, ret->size);
-    return ret->size ? 0 : -EINVAL; /* autobind is not there */
+    return 0;
 }
 
 static bool is_abstract(const struct unix_name *name)
 {
-    return name->bytes[0] == '\0';
+    return name->bytes[0] == '\0'; /* or none, to be made up */
 }
 
 /* The place that a name's path leads to, in scratch. bind: it is to be made. */
@@ -197,29 +209,66 @@ static int take_inode(struct place *place, bool bind, uint32_t mode, struct unix
     return status;
 }
 
+/* Only the hub has names: a pair that gets one moves there. */
+static int to_hub(struct file *file)
+{
+    return unix_is(file) && !hub_is_here() ? file->ops->move(file) : 0;
+}
+
+static int do_bind(struct file *file, struct unix_name *name)
+{
+    char buf[PATH_BUF];
+    CLEANUP(put_place) struct place place = { .fs = NULL, .path = "" };
+    uint32_t mode = 0777 & ~umask_get();
+    int status = to_hub(file);
+    if (status == 0 && !is_abstract(name))
+        status = find_name(name, true, buf, &place);
+    if (status < 0)
+        return status;
+    if (remote_is_socket(file))
+        return remote_bind(file, name, place.path, mode);
+    if (name->size && unix_bound(file))
+        return -EINVAL;
+    if (!is_abstract(name))
+        status = take_inode(&place, true, mode, name);
+    return status < 0 ? status : unix_bind(file, name);
+}
+
+/* name NULL: to nobody. */
+static int do_connect(struct file *file, struct unix_name *name)
+{
+    char buf[PATH_BUF];
+    CLEANUP(put_place) struct place place = { .fs = NULL, .path = "" };
+    const struct unix_cred cred = unix_cred_here();
+    bool path = name && !is_abstract(name);
+    int status = to_hub(file);
+    if (status == 0 && path)
+        status = find_name(name, false, buf, &place);
+    if (status < 0)
+        return status;
+    if (remote_is_socket(file))
+        return remote_connect(file, name, place.path);
+    if (path)
+        status = take_inode(&place, false, 0, name);
+    return status < 0 ? status : unix_connect(file, name, &cred);
+}
+
 static int64_t bind_or_connect(const struct sysargs *args, bool bind)
 {
     struct unix_name name;
-    char buf[PATH_BUF];
-    CLEANUP(put_place) struct place place = { .fs = NULL, .path = "" };
+    uint16_t family;
     int status;
     CLEANUP(put_file) struct file *file = get_socket(args->a[0], &status);
     if (!file)
         return status;
-    status = get_address(args->a[1], args->a[2], &name);
-    if (status == 0 && !is_abstract(&name))
-        status = find_name(&name, bind, buf, &place);
+    status = get_address(args->a[1], args->a[2], &name, &family);
     if (status < 0)
         return status;
-    uint32_t mode = 0777 & ~umask_get();
-    if (remote_is_socket(file))
-        return bind ? remote_bind(file, &name, place.path, mode)
-                    : remote_connect(file, &name, place.path);
-    if (!is_abstract(&name))
-        status = take_inode(&place, bind, mode, &name);
-    if (status < 0)
-        return status;
-    return bind ? unix_bind(file, &name) : unix_connect(file, &name);
+    if (!bind && family == AF_UNSPEC_FAMILY && type_of(file) == UNIX_DATAGRAMS)
+        return do_connect(file, NULL);
+    if (family != AF_UNIX_FAMILY || (!bind && !name.size))
+        return -EINVAL;
+    return bind ? do_bind(file, &name) : do_connect(file, &name);
 }
 
 int64_t sys_bind(const struct sysargs *args)
@@ -248,7 +297,8 @@ int64_t sys_listen(const struct sysargs *args)
     if (!file)
         return status;
     uint32_t backlog = (int32_t)args->a[1] < 0 ? 0 : (uint32_t)args->a[1];
-    return remote_is_socket(file) ? remote_listen(file, backlog) : unix_listen(file, backlog);
+    const struct unix_cred cred = unix_cred_here();
+    return remote_is_socket(file) ? remote_listen(file, backlog) : unix_listen(file, backlog, &cred);
 }
 
 static int put_name(uint64_t user, uint64_t user_size, const struct unix_name *name);
@@ -301,30 +351,23 @@ int64_t sys_accept4(const struct sysargs *args)
 /* --- sending and receiving -------------------------------------------------------------------- */
 
 /* A socket of this process, or of the hub. */
-static int64_t receive_some(struct file *file, void *user, uint64_t size, bool nonblock, bool peek,
-                            struct stream_rights **ret_rights)
+static int64_t receive_some(struct file *file, void *user, uint64_t size, uint32_t flags,
+                            struct unix_message *message)
 {
-    if (unix_is(file))
-        return unix_receive(file, user, size, nonblock, peek, ret_rights);
-    return remote_receive(file, user, size,
-                          (nonblock ? REMOTE_NONBLOCK : 0) | (peek ? REMOTE_PEEK : 0), ret_rights);
+    return unix_is(file) ? unix_receive(file, user, size, flags, message)
+                         : remote_receive(file, user, size, flags, message);
 }
 
 static int64_t send_some(struct file *file, const void *user, uint64_t size, bool nonblock,
-                         struct stream_rights **rights)
+                         struct unix_message *message)
 {
-    return unix_is(file) ? unix_send(file, user, size, nonblock, rights)
-                         : remote_send(file, user, size, nonblock ? REMOTE_NONBLOCK : 0, rights);
+    return unix_is(file) ? unix_send(file, user, size, nonblock, message)
+                         : remote_send(file, user, size, nonblock ? REMOTE_NONBLOCK : 0, message);
 }
 
-static uint32_t type_of(const struct file *file)
-{
-    return unix_is(file) ? unix_type(file) : remote_socket_type(file);
-}
-
-/* One packet from or to several buffers of the program: through one of ours. */
-static int64_t whole_packet(struct file *file, const struct iovec *iov, uint64_t count, bool nonblock,
-                            bool peek, struct stream_rights **rights, bool out)
+/* One packet from or to several buffers of the program: through one of ours. flags: to receive. */
+static int64_t whole_packet(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags,
+                            struct unix_message *message, bool out)
 {
     uint64_t size = 0, at = 0;
     for (uint64_t i = 0; i < count; i++)
@@ -339,8 +382,8 @@ static int64_t whole_packet(struct file *file, const struct iovec *iov, uint64_t
                                        : copy_from_user(buf + at, iov[i].iov_base, iov[i].iov_len);
     if (n == 0) {
         current()->kernel_buffers = true;
-        n = out ? send_some(file, buf, size, nonblock, rights)
-                : receive_some(file, buf, size, nonblock, peek, rights);
+        n = out ? send_some(file, buf, size, flags & UNIX_NONBLOCK, message)
+                : receive_some(file, buf, size, flags, message);
         current()->kernel_buffers = false;
     }
     int status = 0;
@@ -353,31 +396,32 @@ static int64_t whole_packet(struct file *file, const struct iovec *iov, uint64_t
     return status < 0 ? status : n;
 }
 
-/* Bytes received into all of the buffers; at most one set of descriptors, with which it ends. */
+/* As recvmsg. message: its rights are the caller's; NULL for a stream whose descriptors nobody wants. */
 static int64_t receive(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags,
-                       struct stream_rights **ret_rights)
+                       struct unix_message *message)
 {
-    bool nonblock = anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG;
     bool all = flags & MSG_WAITALL_FLAG, peek = flags & MSG_PEEK_FLAG;
+    uint32_t how = (anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG ? UNIX_NONBLOCK : 0) | (peek ? UNIX_PEEK : 0);
     int64_t done = 0;
-    if (type_of(file) != UNIX_STREAM && count != 1)
-        return whole_packet(file, iov, count, nonblock, peek, ret_rights, false);
-    if (type_of(file) != UNIX_STREAM)
-        return receive_some(file, iov->iov_base, iov->iov_len, nonblock, peek, ret_rights);
+    if (type_of(file) != UNIX_STREAM) {
+        done = count == 1 ? receive_some(file, iov->iov_base, iov->iov_len, how, message)
+                          : whole_packet(file, iov, count, how, message, false);
+        return done >= 0 && flags & MSG_TRUNC_FLAG && message->whole > done ? (int64_t)message->whole : done;
+    }
     for (uint64_t i = 0; i < count; i++) {
         uint64_t have = 0;
         while (have < iov[i].iov_len) {
             /* After the first bytes, only what is there already, unless all was asked for. */
             int64_t n = receive_some(file, (uint8_t *)iov[i].iov_base + have, iov[i].iov_len - have,
-                                     nonblock || (done && !all), peek, ret_rights);
+                                     how | (done && !all ? UNIX_NONBLOCK : 0), message);
             if (n <= 0)
                 return done ? done : n;
             done += n;
             have += (uint64_t)n;
-            if (peek || (ret_rights && *ret_rights))
+            if (peek || (message && message->rights))
                 return done;
             /* What follows may bring descriptors: they would be lost among these bytes. */
-            if (ret_rights && !all)
+            if (message && !all)
                 return done;
         }
     }
@@ -385,20 +429,17 @@ static int64_t receive(struct file *file, const struct iovec *iov, uint64_t coun
 }
 
 static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags,
-                    struct stream_rights **rights)
+                    struct unix_message *message)
 {
     bool nonblock = anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG;
     int64_t done = 0;
-    if (type_of(file) != UNIX_STREAM && count != 1) {
-        done = whole_packet(file, iov, count, nonblock, false, rights, true);
-        if (done == -EPIPE && !(flags & MSG_NOSIGNAL_FLAG))
-            stream_sigpipe();
-        return done;
-    }
+    if (type_of(file) != UNIX_STREAM)
+        return count == 1 ? send_some(file, iov->iov_base, iov->iov_len, nonblock, message)
+                          : whole_packet(file, iov, count, nonblock ? UNIX_NONBLOCK : 0, message, true);
     for (uint64_t i = 0; i < count; i++) {
         if (!iov[i].iov_len)
             continue;
-        int64_t n = send_some(file, iov[i].iov_base, iov[i].iov_len, nonblock, rights);
+        int64_t n = send_some(file, iov[i].iov_base, iov[i].iov_len, nonblock, message);
         if (n == -EPIPE && !done && !(flags & MSG_NOSIGNAL_FLAG))
             stream_sigpipe();
         if (n < 0)
@@ -410,6 +451,43 @@ static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, 
     return done;
 }
 
+/* To whom a datagram goes; place: to be kept until it is sent. */
+static int get_target(struct file *file, uint64_t user, uint64_t size, char buf[static PATH_BUF], struct place *place,
+                      struct unix_message *message)
+{
+    struct unix_name peer;
+    uint16_t family;
+    if (type_of(file) == UNIX_PACKETS)
+        return 0; /* as Linux: no matter */
+    if (type_of(file) == UNIX_STREAM) {
+        int status = remote_is_socket(file) ? remote_name_of(file, true, &peer) : unix_name_of(file, true, &peer);
+        return status == 0 ? -EISCONN : -EOPNOTSUPP;
+    }
+    int status = get_address(user, size, &message->name, &family);
+    if (status == 0 && (family != AF_UNIX_FAMILY || !message->name.size))
+        status = -EINVAL;
+    if (status == 0)
+        status = to_hub(file);
+    if (status < 0 || is_abstract(&message->name))
+        return status;
+    status = find_name(&message->name, false, buf, place);
+    if (status == 0 && remote_is_socket(file))
+        message->path = place->path;
+    else if (status == 0)
+        status = take_inode(place, false, 0, &message->name);
+    return status;
+}
+
+static int64_t send_to(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags, uint64_t name,
+                       uint64_t name_size, struct unix_message *message)
+{
+    char buf[PATH_BUF];
+    CLEANUP(put_place) struct place place = { .fs = NULL, .path = "" };
+    int status = name && name_size ? get_target(file, name, name_size, buf, &place, message) : 0;
+    message->cred = unix_cred_here();
+    return status < 0 ? status : send(file, iov, count, flags, message);
+}
+
 int64_t sys_sendto(const struct sysargs *args)
 {
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
@@ -417,19 +495,24 @@ int64_t sys_sendto(const struct sysargs *args)
         return net_sendto(net, args);
     int ret;
     struct iovec iov = { user_ptr(args->a[1]), args->a[2] };
-    struct file *file = get_socket(args->a[0], &ret);
+    struct unix_message message = { .rights = NULL };
+    CLEANUP(put_file) struct file *file = get_socket(args->a[0], &ret);
     if (!file)
         return ret;
-    int64_t n = args->a[4] ? -EISCONN : send(file, &iov, 1, (uint32_t)args->a[3], NULL);
-    file_unref(file);
-    return n;
+    return send_to(file, &iov, 1, (uint32_t)args->a[3], args->a[4], (uint32_t)args->a[5], &message);
 }
 
-/* No address: a pair has none. */
-static int put_no_name(uint64_t user_size)
+/* Who sent: of a stream its other end. Without a name there is no address at all. */
+static int put_sender(struct file *file, const struct unix_message *message, uint64_t user, uint64_t user_size)
 {
-    uint32_t size = 0;
-    return user_size ? PUT_USER((uint32_t *)user_ptr(user_size), &size) : 0;
+    const uint32_t none = 0;
+    struct unix_name name = message->name;
+    if (type_of(file) == UNIX_STREAM) {
+        int status = remote_is_socket(file) ? remote_name_of(file, true, &name) : unix_name_of(file, true, &name);
+        if (status < 0)
+            name.size = 0;
+    }
+    return name.size ? put_name(user, user_size, &name) : PUT_USER((uint32_t *)user_ptr(user_size), &none);
 }
 
 int64_t sys_recvfrom(const struct sysargs *args)
@@ -439,13 +522,14 @@ int64_t sys_recvfrom(const struct sysargs *args)
         return net_recvfrom(net, args);
     int ret;
     struct iovec iov = { user_ptr(args->a[1]), args->a[2] };
-    struct file *file = get_socket(args->a[0], &ret);
+    struct unix_message message = { .rights = NULL };
+    CLEANUP(put_file) struct file *file = get_socket(args->a[0], &ret);
     if (!file)
         return ret;
-    int64_t n = receive(file, &iov, 1, (uint32_t)args->a[3], NULL);
-    file_unref(file);
-    if (n >= 0 && args->a[4]) {
-        ret = put_no_name(args->a[5]);
+    int64_t n = receive(file, &iov, 1, (uint32_t)args->a[3], type_of(file) == UNIX_STREAM ? NULL : &message);
+    stream_rights_drop(message.rights);
+    if (n >= 0 && args->a[4] && args->a[5]) {
+        ret = put_sender(file, &message, args->a[4], args->a[5]);
         n = ret < 0 ? ret : n;
     }
     return n;
@@ -492,7 +576,17 @@ static int add_rights(const uint8_t *data, uint64_t size, struct stream_rights *
     return 0;
 }
 
-/* What sendmsg brings besides bytes: SCM_RIGHTS; SCM_CREDENTIALS says what is known anyway. */
+/* SCM_CREDENTIALS: nobody may speak for another. */
+static int check_cred(const uint8_t *data, uint64_t size)
+{
+    struct unix_cred said, own = unix_cred_here();
+    if (size != sizeof(said))
+        return -EINVAL;
+    memcpy(&said, data, sizeof(said));
+    return said.pid == own.pid && said.uid == own.uid && said.gid == own.gid ? 0 : -EPERM;
+}
+
+/* What sendmsg brings besides bytes: SCM_RIGHTS, SCM_CREDENTIALS. */
 static int get_control(const struct kmsghdr *message, struct stream_rights **ret)
 {
     uint8_t buf[CONTROL_MAX];
@@ -511,7 +605,9 @@ static int get_control(const struct kmsghdr *message, struct stream_rights **ret
             return -EINVAL;
         if (head.type == SCM_RIGHTS_TYPE)
             status = add_rights(buf + at + sizeof(head), head.size - sizeof(head), ret);
-        else if (head.type != 2 /* SCM_CREDENTIALS */)
+        else if (head.type == SCM_CREDENTIALS_TYPE)
+            status = check_cred(buf + at + sizeof(head), head.size - sizeof(head));
+        else
             return -EINVAL;
         at += CMSG_ALIGNED(head.size);
         if (at > size)
@@ -520,16 +616,33 @@ static int get_control(const struct kmsghdr *message, struct stream_rights **ret
     return status;
 }
 
-/* Installs what came, as far as there is room, and says so in the program's buffer. */
-static int put_control(struct kmsghdr *message, struct stream_rights *rights, uint32_t flags)
+/* A control message behind those that are there already (*used), cut to the room. */
+static int put_cmsg(struct kmsghdr *message, uint64_t *used, int32_t type, const void *data, uint64_t size)
 {
-    uint64_t room = message->control ? message->control_size : 0, head = sizeof(struct kcmsg);
+    uint64_t room = message->control_size - *used;
+    struct kcmsg head = { sizeof(head) + size, SOL_SOCKET_LEVEL, type };
+    if (room < sizeof(head)) {
+        message->flags |= MSG_CTRUNC_FLAG;
+        return 0;
+    }
+    if (head.size > room) {
+        message->flags |= MSG_CTRUNC_FLAG;
+        head.size = room;
+    }
+    uint8_t *to = user_ptr(message->control + *used);
+    int status = copy_to_user(to, &head, sizeof(head));
+    if (status == 0)
+        status = copy_to_user(to + sizeof(head), data, head.size - sizeof(head));
+    *used += CMSG_ALIGNED(head.size) < room ? CMSG_ALIGNED(head.size) : room;
+    return status;
+}
+
+/* Installs what came, as far as there is room, and says so in the program's buffer. Takes rights over. */
+static int put_rights(struct kmsghdr *message, uint64_t *used, struct stream_rights *rights, uint32_t flags)
+{
+    uint64_t room = message->control_size - *used, head = sizeof(struct kcmsg);
     int32_t fds[UNIX_RIGHTS_MAX];
     uint32_t count = 0;
-    message->control_size = 0;
-    message->flags = 0;
-    if (!rights)
-        return 0;
     uint64_t most = room > head ? (room - head) / sizeof(int32_t) : 0;
     while (count < rights->count && count < most) {
         int fd = fd_install(file_ref(rights->files[count]), 0, flags & MSG_CLOEXEC_FLAG);
@@ -542,15 +655,64 @@ static int put_control(struct kmsghdr *message, struct stream_rights *rights, ui
     if (count < rights->count)
         message->flags |= MSG_CTRUNC_FLAG;
     stream_rights_drop(rights);
-    if (!count)
-        return 0;
-    struct kcmsg cmsg = { head + count * sizeof(fds[0]), SOL_SOCKET_LEVEL, SCM_RIGHTS_TYPE };
-    int status = copy_to_user(user_ptr(message->control), &cmsg, sizeof(cmsg));
-    if (status == 0)
-        status = copy_to_user(user_ptr(message->control + head), fds, count * sizeof(fds[0]));
-    uint64_t whole = CMSG_ALIGNED(cmsg.size);
-    message->control_size = whole < room ? whole : room;
+    return count ? put_cmsg(message, used, SCM_RIGHTS_TYPE, fds, count * sizeof(fds[0])) : 0;
+}
+
+/* What came besides bytes. Takes rights over. */
+static int put_control(struct kmsghdr *message, const struct unix_message *from, uint32_t flags)
+{
+    uint64_t used = 0;
+    int status = 0;
+    if (!message->control)
+        message->control_size = 0;
+    if (from->has_cred)
+        status = put_cmsg(message, &used, SCM_CREDENTIALS_TYPE, &from->cred, sizeof(from->cred));
+    if (from->rights && status == 0)
+        status = put_rights(message, &used, from->rights, flags);
+    else
+        stream_rights_drop(from->rights);
+    message->control_size = used;
     return status;
+}
+
+static int64_t send_message(struct file *file, uint64_t user, uint32_t flags)
+{
+    struct kmsghdr head;
+    struct iovec iov[IOV_MAX];
+    struct unix_message message = { .rights = NULL };
+    int64_t n = get_message(user, &head, iov);
+    if (n == 0)
+        n = get_control(&head, &message.rights);
+    if (n == 0)
+        n = send_to(file, iov, head.iov_count, flags, head.name, (uint32_t)head.name_size, &message);
+    stream_rights_drop(message.rights);
+    return n;
+}
+
+/* recvmsg(2) writes back flags and sizes only. */
+static int64_t receive_message(struct file *file, uint64_t user, uint32_t flags)
+{
+    struct kmsghdr head, *to = user_ptr(user);
+    struct iovec iov[IOV_MAX];
+    struct unix_message message = { .rights = NULL };
+    bool stream = type_of(file) == UNIX_STREAM;
+    int64_t n = get_message(user, &head, iov);
+    if (n == 0)
+        n = receive(file, iov, head.iov_count, flags & ~MSG_TRUNC_FLAG,
+                    !stream || (head.control && head.control_size) ? &message : NULL);
+    if (n < 0)
+        return n;
+    head.flags = !stream && message.whole > n ? MSG_TRUNC_FLAG : 0;
+    if (flags & MSG_TRUNC_FLAG && head.flags)
+        n = message.whole;
+    int status = put_control(&head, &message, flags);
+    if (status == 0 && head.name)
+        status = put_sender(file, &message, head.name, user + offsetof(struct kmsghdr, name_size));
+    if (status == 0)
+        status = PUT_USER(&to->flags, &head.flags);
+    if (status == 0)
+        status = PUT_USER(&to->control_size, &head.control_size);
+    return status < 0 ? status : n;
 }
 
 int64_t sys_sendmsg(const struct sysargs *args)
@@ -558,22 +720,9 @@ int64_t sys_sendmsg(const struct sysargs *args)
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
     if (net)
         return net_sendmsg(net, args);
-    struct kmsghdr message;
-    struct iovec iov[IOV_MAX];
-    struct stream_rights *rights = NULL;
     int ret;
-    struct file *file = get_socket(args->a[0], &ret);
-    if (!file)
-        return ret;
-    int64_t n = get_message(args->a[1], &message, iov);
-    if (n == 0)
-        n = get_control(&message, &rights);
-    if (n == 0)
-        n = message.name ? -EISCONN
-                         : send(file, iov, message.iov_count, (uint32_t)args->a[2], &rights);
-    stream_rights_drop(rights);
-    file_unref(file);
-    return n;
+    CLEANUP(put_file) struct file *file = get_socket(args->a[0], &ret);
+    return file ? send_message(file, args->a[1], (uint32_t)args->a[2]) : ret;
 }
 
 int64_t sys_recvmsg(const struct sysargs *args)
@@ -581,36 +730,63 @@ int64_t sys_recvmsg(const struct sysargs *args)
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
     if (net)
         return net_recvmsg(net, args);
-    struct kmsghdr message;
-    struct iovec iov[IOV_MAX];
-    struct stream_rights *rights = NULL;
     int ret;
-    struct file *file = get_socket(args->a[0], &ret);
-    if (!file)
-        return ret;
-    int64_t n = get_message(args->a[1], &message, iov);
-    if (n == 0)
-        n = receive(file, iov, message.iov_count, (uint32_t)args->a[2],
-                    message.control && message.control_size ? &rights : NULL);
-    file_unref(file);
-    if (n < 0)
-        return n;
-    message.name_size = 0;
-    ret = put_control(&message, rights, (uint32_t)args->a[2]);
-    if (ret == 0)
-        ret = PUT_USER((struct kmsghdr *)user_ptr(args->a[1]), &message);
-    return ret < 0 ? ret : n;
+    CLEANUP(put_file) struct file *file = get_socket(args->a[0], &ret);
+    return file ? receive_message(file, args->a[1], (uint32_t)args->a[2]) : ret;
 }
 
-/* Several at once: programs fall back to one by one. */
-static int64_t refuse_call(const struct sysargs *args, int error)
+/* --- several messages ----------------------------------------------------------------------------- */
+
+struct kmmsghdr {
+    struct kmsghdr head;
+    uint32_t size, pad;
+};
+static_assert(sizeof(struct kmmsghdr) == 64, "mmsghdr");
+
+/* When recvmmsg ends; its timeout is looked at between messages only (recvmmsg(2), BUGS). */
+static int get_deadline(uint64_t user, uint64_t *ret)
 {
+    struct __kernel_timespec ts;
+    uint64_t ns;
+    *ret = OCALL_NEVER;
+    if (!user)
+        return 0;
+    int status = GET_USER(&ts, (const struct __kernel_timespec *)user_ptr(user));
+    if (status < 0)
+        return status;
+    if (!timespec_valid(&ts, &ns))
+        return -EINVAL;
+    *ret = clock_deadline(CLOCK_MONOTONIC, ns, false);
+    return 0;
+}
+
+static int64_t many_messages(const struct sysargs *args, bool out)
+{
+    uint64_t deadline;
+    uint32_t count = (uint32_t)args->a[2] < MMSG_MAX ? (uint32_t)args->a[2] : MMSG_MAX, done = 0;
+    uint32_t flags = (uint32_t)args->a[3] & ~MSG_WAITFORONE_FLAG;
     int ret;
-    struct file *file = get_socket(args->a[0], &ret);
-    if (!file)
-        return ret;
-    file_unref(file);
-    return error;
+    int64_t n = get_deadline(out ? 0 : args->a[4], &deadline);
+    CLEANUP(put_file) struct file *file = get_socket(args->a[0], &ret);
+    if (!file || n < 0)
+        return file ? n : ret;
+    for (; done < count; done++) {
+        struct kmmsghdr *at = (struct kmmsghdr *)user_ptr(args->a[1]) + done;
+        n = out ? send_message(file, (uint64_t)(uintptr_t)at, flags)
+                : receive_message(file, (uint64_t)(uintptr_t)at, flags);
+        uint32_t size = (uint32_t)n;
+        if (n >= 0)
+            n = PUT_USER(&at->size, &size);
+        if (n < 0)
+            break;
+        if (!out && args->a[3] & MSG_WAITFORONE_FLAG)
+            flags |= MSG_DONTWAIT_FLAG;
+        if (deadline != OCALL_NEVER && clock_monotonic() >= deadline) {
+            done++;
+            break;
+        }
+    }
+    return done ? (int64_t)done : n;
 }
 
 int64_t sys_sendmmsg(const struct sysargs *args)
@@ -618,7 +794,7 @@ int64_t sys_sendmmsg(const struct sysargs *args)
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
     if (net)
         return net_sendmmsg(net, args);
-    return refuse_call(args, -EOPNOTSUPP);
+    return many_messages(args, true);
 }
 
 int64_t sys_recvmmsg(const struct sysargs *args)
@@ -626,7 +802,7 @@ int64_t sys_recvmmsg(const struct sysargs *args)
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
     if (net)
         return net_recvmmsg(net, args);
-    return refuse_call(args, -EOPNOTSUPP);
+    return many_messages(args, false);
 }
 
 int64_t sys_shutdown(const struct sysargs *args)
@@ -697,23 +873,30 @@ int64_t sys_getpeername(const struct sysargs *args)
     return get_name(args, true);
 }
 
-/* Buffer sizes, timeouts and the like: taken, without effect. */
+/* What is not known here is taken, without effect. */
 int64_t sys_setsockopt(const struct sysargs *args)
 {
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
     if (net)
         return net_setsockopt(net, args);
+    static bool said;
     int32_t value;
-    int ret;
-    struct file *file = get_socket(args->a[0], &ret);
+    int ret, name = (int)args->a[2];
+    CLEANUP(put_file) struct file *file = get_socket(args->a[0], &ret);
     if (!file)
         return ret;
-    file_unref(file);
     if ((int)args->a[1] != SOL_SOCKET_LEVEL)
         return -EOPNOTSUPP;
     if (args->a[4] < sizeof(value))
         return -EINVAL;
-    return GET_USER(&value, (const int32_t *)user_ptr(args->a[3]));
+    ret = GET_USER(&value, (const int32_t *)user_ptr(args->a[3]));
+    if (ret < 0)
+        return ret;
+    if (name == UNIX_SO_SNDBUF || name == UNIX_SO_PASSCRED)
+        return unix_is(file) ? unix_set_option(file, name, value) : remote_set_option(file, name, value);
+    if ((name == SO_RCVTIMEO_OPT || name == SO_SNDTIMEO_OPT) && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        log_note("timeouts of AF_UNIX sockets (SO_RCVTIMEO, SO_SNDTIMEO) have no effect");
+    return 0;
 }
 
 static int option(struct file *file, int name, int32_t ret[static 3], uint32_t *ret_size)
@@ -722,21 +905,13 @@ static int option(struct file *file, int name, int32_t ret[static 3], uint32_t *
     switch (name) {
     case SO_TYPE_OPT: ret[0] = (int32_t)type_of(file); return 0;
     case SO_DOMAIN_OPT: ret[0] = AF_UNIX_FAMILY; return 0;
-    case SO_ACCEPTCONN_OPT:
-        ret[0] = remote_is_socket(file) ? remote_listens(file) : unix_listens(file);
-        return 0;
-    case SO_ERROR_OPT:
     case SO_PROTOCOL_OPT: ret[0] = 0; return 0;
-    case SO_SNDBUF_OPT:
-    case SO_RCVBUF_OPT: ret[0] = 212992; return 0;
-    case SO_PEERCRED_OPT:
-        ret[0] = process_pid();
-        ret[1] = (int32_t)process_node()->uid;
-        ret[2] = (int32_t)process_node()->gid;
-        *ret_size = 3 * sizeof(int32_t);
-        return 0;
-    default: return -ENOPROTOOPT;
+    case UNIX_SO_RCVBUF: ret[0] = 212992; return 0;
+    default: break;
     }
+    int words = unix_is(file) ? unix_get_option(file, name, ret) : remote_get_option(file, name, ret);
+    *ret_size = words < 0 ? 0 : (uint32_t)words * (uint32_t)sizeof(int32_t);
+    return words < 0 ? words : 0;
 }
 
 int64_t sys_getsockopt(const struct sysargs *args)

@@ -22,7 +22,7 @@
 
 sys_fn sys_pipe2, sys_eventfd2, sys_socket, sys_socketpair, sys_sendto, sys_recvfrom, sys_sendmsg,
     sys_recvmsg, sys_shutdown, sys_getsockopt, sys_rt_sigprocmask, sys_rt_sigpending,
-    sys_rt_sigaction, sys_connect, sys_listen, sys_bind, sys_accept4, sys_getpeername;
+    sys_rt_sigaction, sys_connect, sys_listen, sys_bind, sys_accept4, sys_getpeername, sys_getsockname;
 
 static int64_t do_read(int fd, void *buf, uint64_t size)
 {
@@ -453,6 +453,59 @@ static void test_packets(void **state UNUSED)
     }
 }
 
+struct sender {
+    struct thr thr;
+    int32_t fd;
+    int64_t sent;
+};
+
+static void send_one(void *arg)
+{
+    struct sender *s = arg;
+    s->sent = CALL(sys_sendto, NUM(s->fd), PTR("late"), NUM(4), NUM(0), NUM(0), NUM(0));
+}
+
+/* Names that are made up; a sender waits for room in a queue that is not its own. */
+static void test_datagrams(void **state UNUSED)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX }, got;
+    uint32_t size = sizeof(name), count = 0;
+    char buf[8];
+    int64_t to = CALL(sys_socket, NUM(AF_UNIX), NUM(SOCK_DGRAM | SOCK_NONBLOCK), NUM(0));
+    int64_t from = CALL(sys_socket, NUM(AF_UNIX), NUM(SOCK_DGRAM), NUM(0));
+    assert_true(to >= 0 && from >= 0);
+    assert_int_equal(CALL(sys_bind, NUM(to), PTR(&name), NUM(2)), 0);
+    assert_int_equal(CALL(sys_getsockname, NUM(to), PTR(&name), PTR(&size)), 0);
+    assert_int_equal(size, 8);
+    assert_int_equal(name.sun_path[0], 0);
+    assert_int_equal(strspn(name.sun_path + 1, "0123456789abcdef"), 5);
+    assert_int_equal(CALL(sys_bind, NUM(to), PTR(&name), NUM(2)), 0); /* it has one */
+    assert_int_equal(CALL(sys_bind, NUM(to), PTR(&name), NUM(8)), -EINVAL);
+    assert_int_equal(CALL(sys_connect, NUM(from), PTR(&name), NUM(8)), 0);
+    while (CALL(sys_sendto, NUM(from), PTR("x"), NUM(1), NUM(MSG_DONTWAIT), NUM(0), NUM(0)) == 1)
+        count++;
+    assert_in_range(count, 1, 1000);
+    struct sender s = { .fd = (int32_t)from };
+    thr_start(&s.thr, send_one, &s);
+    thr_wait_parked(s.thr.thread);
+    for (uint32_t i = 0; i < count; i++)
+        assert_int_equal(CALL(sys_recvfrom, NUM(to), PTR(buf), NUM(8), NUM(0), NUM(0), NUM(0)), 1);
+    thr_join(&s.thr);
+    assert_int_equal(s.sent, 4);
+    size = sizeof(got);
+    assert_int_equal(CALL(sys_recvfrom, NUM(to), PTR(buf), NUM(8), NUM(0), PTR(&got), PTR(&size)), 4);
+    assert_int_equal(size, 0); /* who sent has no name */
+    /* The other way it waits for one that goes. */
+    for (uint32_t i = 0; i < count; i++)
+        assert_int_equal(CALL(sys_sendto, NUM(from), PTR("x"), NUM(1), NUM(0), NUM(0), NUM(0)), 1);
+    thr_start(&s.thr, send_one, &s);
+    thr_wait_parked(s.thr.thread);
+    fd_close((int)to);
+    thr_join(&s.thr);
+    assert_int_equal(s.sent, -ECONNREFUSED);
+    fd_close((int)from);
+}
+
 /* Descriptors travel with the first byte that was sent with them. */
 static void test_rights(void **state UNUSED)
 {
@@ -633,6 +686,7 @@ int main(void)
         TEST(test_socketpair_refused),
         TEST(test_socketpair),
         TEST(test_packets),
+        TEST(test_datagrams),
         TEST(test_rights),
         TEST(test_rights_chain),
         TEST(test_listen),

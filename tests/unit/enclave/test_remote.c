@@ -585,6 +585,11 @@ static void flight_packets_body(void)
     flight_body(SOCK_SEQPACKET);
 }
 
+static void flight_datagrams_body(void)
+{
+    flight_body(SOCK_DGRAM);
+}
+
 /* Files that are opened again: to another process, to the root's program, and where they are not in the manifest. */
 static void carry_body(void)
 {
@@ -866,6 +871,106 @@ static void listen_body(int who)
     as(2);
     CHECK_EQ(SYS(connect, U(SYS(socket, AF_UNIX, SOCK_STREAM, 0)), U(&g_name), sizeof(g_name)), -ENOENT,
              "unlinked");
+}
+
+static int64_t g_datagrams;
+static struct sockaddr_un g_there = { .sun_family = AF_UNIX, .sun_path = "/tmp/datagrams" };
+
+static void take_one(void)
+{
+    char buf[8];
+    as(0);
+    CHECK_EQ(SYS(recvfrom, U(g_datagrams), U(buf), sizeof(buf), 0, 0, 0), 1, "drain");
+    as(2);
+}
+
+/* The receiver is the root's, the sender another process: it waits until there is room, and says who it is. */
+static void datagrams_body(void)
+{
+    struct sockaddr_un got, abstract = { .sun_family = AF_UNIX, .sun_path = "\0who" };
+    uint32_t size = sizeof(got);
+    char buf[16];
+    start(0);
+    start_b(0, true);
+    as(0);
+    g_datagrams = SYS(socket, AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    CHECK_EQ(SYS(bind, U(g_datagrams), U(&g_there), sizeof(g_there)), 0, "bind");
+    as(2);
+    int64_t fd = SYS(socket, AF_UNIX, SOCK_DGRAM, 0);
+    CHECK_EQ(SYS(bind, U(fd), U(&abstract), 6), 0, "bind");
+    CHECK_EQ(SYS(sendto, U(fd), U("hello"), 5, 0, U(&g_there), sizeof(g_there)), 5, "send");
+    CHECK_EQ(SYS(sendto, U(fd), U(""), 0, 0, U(&g_there), sizeof(g_there)), 0, "send nothing");
+    as(0);
+    CHECK_EQ(SYS(recvfrom, U(g_datagrams), U(buf), 3, MSG_TRUNC, U(&got), U(&size)), 5, "receive");
+    CHECK(size == 6 && memcmp(&got, &abstract, 6) == 0, "who: %u bytes", size);
+    CHECK_EQ(SYS(recvfrom, U(g_datagrams), U(buf), 3, 0, 0, 0), 0, "an empty one");
+    CHECK_EQ(SYS(recvfrom, U(g_datagrams), U(buf), 3, 0, 0, 0), -EAGAIN, "no more");
+    CHECK_EQ(SYS(sendto, U(g_datagrams), U("back"), 4, 0, U(&abstract), 6), 4, "answer");
+    as(2);
+    size = sizeof(got);
+    CHECK_EQ(SYS(recvfrom, U(fd), U(buf), 16, 0, U(&got), U(&size)), 4, "answer");
+    CHECK(strcmp(got.sun_path, g_there.sun_path) == 0, "who: '%s'", got.sun_path);
+    CHECK_EQ(SYS(connect, U(fd), U(&g_there), sizeof(g_there)), 0, "connect");
+    uint32_t count = 0;
+    while (SYS(sendto, U(fd), U("x"), 1, MSG_DONTWAIT, 0, 0) == 1 && count < 1000)
+        count++;
+    CHECK(count > 0 && count < 1000, "%u fit", count);
+    struct file *file = fd_get((int)fd);
+    CHECK_EQ(file->ops->poll(file, NULL), 0, "no room");
+    file_unref(file);
+    g_meanwhile = take_one;
+    CHECK_EQ(SYS(sendto, U(fd), U("y"), 1, 0, 0, 0), 1, "it waits");
+    as(0);
+    CHECK_EQ(SYS(close, U(g_datagrams)), 0, "close");
+    as(2);
+    CHECK_EQ(SYS(sendto, U(fd), U("z"), 1, 0, 0, 0), -ECONNREFUSED, "gone");
+    CHECK_EQ(SYS(sendto, U(fd), U("z"), 1, 0, 0, 0), -ENOTCONN, "nobody");
+}
+
+/* Requests of a process that was taken over. */
+static void hostile_datagrams_body(void)
+{
+    static uint8_t data[8192];
+    struct unix_name none = { .size = 0 }, bad = { .dev = UINT64_MAX }, path = { .size = 5, .bytes = "/tmp/" }, large = { .size = 109 };
+    start(1);
+    int64_t fd = SYS(socket, AF_UNIX, SOCK_DGRAM, 0);
+    struct file *file = fd_get((int)fd);
+    uint64_t handle = (uint64_t)remote_handle(file);
+    file_unref(file);
+    const struct {
+        const char *name;
+        const struct unix_name *to;
+        uint64_t what, a, b, c;
+        uint32_t size;
+        int64_t want;
+    } rows[] = {
+        { "a name that is cut", &none, SOCKET_SEND, 0, 0, 1, 100, -EINVAL },
+        { "a path longer than the data", &path, SOCKET_SEND, 0, 0, 3000, 200, -EINVAL },
+        { "a path without end", &path, SOCKET_SEND, 0, 0, UINT64_MAX, 8192, -EINVAL },
+        { "handles behind the data", &none, SOCKET_SEND, 200, 0, 1, sizeof(none), -EINVAL },
+        { "too many handles", &none, SOCKET_SEND, UINT64_MAX, 0, 1, 8192, -EINVAL },
+        { "a name longer than one", &large, SOCKET_SEND, 0, 0, 1, 200, -EINVAL },
+        { "a path that is none", &path, SOCKET_SEND, 0, 0, 1, 200, -EINVAL },
+        { "a path that is not there", &path, SOCKET_SEND, 0, 0, 9, 200, -ENOENT },
+        { "a handle that is not there", &bad, SOCKET_SEND, 1, 0, 0, 4, -EBADF },
+        { "no peer", &none, SOCKET_SEND, 0, REMOTE_NONBLOCK, 0, 4, -ENOTCONN },
+        { "listen", &none, SOCKET_LISTEN, 1, 0, 0, 0, -EOPNOTSUPP },
+        { "accept", &none, SOCKET_ACCEPT, 0, REMOTE_NONBLOCK, 0, 0, -EOPNOTSUPP },
+        { "an option that is none", &none, SOCKET_SET_OPTION, 4711, 0, 0, 0, -ENOPROTOOPT },
+        { "an option to read that is none", &none, SOCKET_GET_OPTION, 4711, 0, 0, 0, -ENOPROTOOPT },
+        { "nothing to receive", &none, SOCKET_RECEIVE, UINT64_MAX, REMOTE_NONBLOCK, UINT64_MAX, 0, -EAGAIN },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        memset(data, 0, sizeof(data));
+        memcpy(data, rows[i].to, sizeof(*rows[i].to));
+        if (rows[i].want == -ENOENT)
+            memcpy(data + sizeof(none), "/tmp/not", 8);
+        CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SOCKET,
+                                            .args = { handle, rows[i].what, rows[i].a, rows[i].b, rows[i].c },
+                                            .data = data,
+                                            .size = rows[i].size }),
+                 rows[i].want, rows[i].name);
+    }
 }
 
 static void listen_root_body(void)
@@ -1547,6 +1652,9 @@ BODY(terminal)
 BODY(hostile_terminal)
 BODY(flight_stream)
 BODY(flight_packets)
+BODY(flight_datagrams)
+BODY(datagrams)
+BODY(hostile_datagrams)
 BODY(carry)
 BODY(deputy)
 BODY(ring)
@@ -1577,7 +1685,8 @@ int main(void)
         cmocka_unit_test(test_socket),        cmocka_unit_test(test_eventfd),
         cmocka_unit_test(test_rights),        cmocka_unit_test(test_listen_root),
         cmocka_unit_test(test_listen_child),  cmocka_unit_test(test_flight_stream),
-        cmocka_unit_test(test_flight_packets), cmocka_unit_test(test_carry), cmocka_unit_test(test_deputy), cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_flight_packets), cmocka_unit_test(test_flight_datagrams),
+        cmocka_unit_test(test_datagrams), cmocka_unit_test(test_hostile_datagrams), cmocka_unit_test(test_carry), cmocka_unit_test(test_deputy), cmocka_unit_test(test_ring),
         cmocka_unit_test(test_position_root), cmocka_unit_test(test_position_child),
         cmocka_unit_test(test_fifo), cmocka_unit_test(test_terminal), cmocka_unit_test(test_hostile_terminal),
         cmocka_unit_test(test_scratch),       cmocka_unit_test(test_sendfile),     cmocka_unit_test(test_shm),

@@ -593,13 +593,13 @@ int64_t remote_write(struct file *file UNUSED, const void *user UNUSED, uint64_t
 }
 
 int64_t remote_receive(struct file *file UNUSED, void *user UNUSED, uint64_t size UNUSED,
-                       uint32_t flags UNUSED, struct stream_rights **ret_rights UNUSED)
+                       uint32_t flags UNUSED, struct unix_message *message UNUSED)
 {
     return -EIO;
 }
 
 int64_t remote_send(struct file *file UNUSED, const void *user UNUSED, uint64_t size UNUSED,
-                    uint32_t flags UNUSED, struct stream_rights **rights UNUSED)
+                    uint32_t flags UNUSED, struct unix_message *message UNUSED)
 {
     return -EIO;
 }
@@ -642,9 +642,19 @@ int remote_name_of(struct file *file UNUSED, bool peer UNUSED, struct unix_name 
     return -EIO;
 }
 
-bool remote_listens(struct file *file UNUSED)
+int remote_get_option(struct file *file UNUSED, int name UNUSED, int32_t ret[static 3] UNUSED)
 {
-    return false;
+    return -EIO;
+}
+
+int remote_set_option(struct file *file UNUSED, int name UNUSED, int32_t value UNUSED)
+{
+    return -EIO;
+}
+
+int remote_become_option(const struct remote *remote UNUSED, int name UNUSED, int32_t value UNUSED)
+{
+    return -EIO;
 }
 
 const struct fs g_tmpfs_fs, g_remote_fs;

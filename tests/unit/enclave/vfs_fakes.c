@@ -41,6 +41,7 @@
 #include "tree/hub.h"
 #include "tree/ptable.h"
 #include "vfs/file.h"
+#include "vfs/remote/remote.h"
 
 /* --- program memory -------------------------------------------------------------------- */
 
@@ -1071,4 +1072,16 @@ __attribute__((weak)) int64_t channel_receive(struct channel *channel UNUSED, vo
                                               uint32_t room UNUSED, bool interruptible UNUSED)
 {
     return -EPIPE;
+}
+
+__attribute__((weak)) int64_t remote_receive(struct file *file UNUSED, void *user UNUSED, uint64_t size UNUSED,
+                                             uint32_t flags UNUSED, struct unix_message *message UNUSED)
+{
+    return -EIO;
+}
+
+__attribute__((weak)) int64_t remote_send(struct file *file UNUSED, const void *user UNUSED, uint64_t size UNUSED,
+                                          uint32_t flags UNUSED, struct unix_message *message UNUSED)
+{
+    return -EIO;
 }

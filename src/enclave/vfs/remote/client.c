@@ -323,11 +323,6 @@ int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_
     int64_t n;
     if (!buf)
         return -ENOMEM;
-    if (size > HUB_DATA_MAX && remote_of(file)->info.kind > REMOTE_UNIX &&
-        remote_of(file)->info.kind <= REMOTE_UNIX_DATAGRAMS) {
-        buffer_done(buf, few, size);
-        return -EMSGSIZE; /* Linux takes some more */
-    }
     do {
         uint64_t want = chunk_of(size - done);
         n = write_chunk(file, (const uint8_t *)user + done, want, own ? UINT64_MAX : *pos, flags,
@@ -344,8 +339,16 @@ int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_
     return done ? (int64_t)done : n;
 }
 
+/* A socket with borders between messages. */
+static bool has_packets(const struct file *file)
+{
+    return remote_is_socket(file) && remote_socket_type(file) != UNIX_STREAM;
+}
+
 static int64_t op_read(struct file *file, void *user, uint64_t size, uint64_t *pos)
 {
+    if (has_packets(file))
+        return remote_receive(file, user, size, 0, NULL);
     return size ? remote_read(file, user, size, pos, 0) : 0;
 }
 
@@ -353,6 +356,8 @@ static int64_t op_write(struct file *file, const void *user, uint64_t size, uint
 {
     if (!size && remote_of(file)->info.kind == REMOTE_REGULAR)
         return 0;
+    if (has_packets(file))
+        return remote_send(file, user, size, 0, NULL);
     int64_t n = remote_write(file, user, size, pos, 0);
     if (n == -EPIPE)
         stream_sigpipe();

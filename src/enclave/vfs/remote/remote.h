@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "core/attr.h"
+#include "ipc/unix.h"
 #include "tree/hub.h"
 #include "vfs/file.h"
 #include "vfs/node.h"
@@ -129,12 +130,21 @@ enum remote_socket {
     SOCKET_NEW,     /* (-1, ., flags, type) -> handle */
     SOCKET_BIND,    /* (.., mode); data: name, path: made */
     SOCKET_LISTEN,  /* (.., backlog) */
-    SOCKET_CONNECT, /* (..); data: name, path */
+    SOCKET_CONNECT, /* (..); data: name, path; without a name: to nobody */
     SOCKET_ACCEPT,  /* (.., flags, REMOTE_NONBLOCK) -> handle */
     SOCKET_NAME,    /* (.., peer) -> data: name */
-    SOCKET_LISTENS, /* (..) -> 1, 0 */
-    SOCKET_SEND,    /* (.., count, flags); data: uint32_t handles[count], bytes */
-    SOCKET_RECEIVE, /* (.., size, flags, at most) -> bytes; out[0] count; data: struct remote_info[count], bytes */
+    SOCKET_SEND,    /* (.., count, flags, to: 0, or 1 + bytes of path); data: name and path if to, uint32_t
+                       handles[count], bytes */
+    SOCKET_RECEIVE, /* (.., size, flags, at most) -> bytes; out[0] count; data: struct remote_packet, struct
+                       remote_info[count], bytes */
+    SOCKET_GET_OPTION, /* (.., SO_) -> words; data: they */
+    SOCKET_SET_OPTION, /* (.., SO_, value) */
+};
+
+struct remote_packet {
+    struct unix_name from;
+    struct unix_cred cred;
+    uint32_t has_cred, whole, reserved;
 };
 
 /* Pipes and the like; scratch files. */
@@ -184,20 +194,22 @@ void remote_info_of(const struct hub_ask *ask, int64_t handle, struct remote_inf
 void remote_info(const struct file *file, struct remote_info *ret);
 bool remote_is_socket(const struct file *file);
 /* Sockets of the hub; as ipc/unix.h. path: canonical, of a name that is a file, or "". */
-struct unix_name;
 int64_t remote_receive(struct file *file, void *user, uint64_t size, uint32_t flags,
-                       struct stream_rights **ret_rights);
+                       struct unix_message *message);
 int64_t remote_send(struct file *file, const void *user, uint64_t size, uint32_t flags,
-                    struct stream_rights **rights);
+                    struct unix_message *message);
 uint32_t remote_socket_type(const struct file *file);
 MUST_CHECK int remote_socket_new(uint32_t type, uint32_t flags, struct file **ret);
 MUST_CHECK int remote_bind(struct file *file, const struct unix_name *name, const char *path,
                            uint32_t mode);
+/* name NULL: as unix_connect(). */
 MUST_CHECK int remote_connect(struct file *file, const struct unix_name *name, const char *path);
 MUST_CHECK int remote_listen(struct file *file, uint32_t backlog);
 MUST_CHECK int remote_accept(struct file *file, bool nonblock, uint32_t flags, struct file **ret);
 MUST_CHECK int remote_name_of(struct file *file, bool peer, struct unix_name *ret);
-bool remote_listens(struct file *file);
+int remote_get_option(struct file *file, int name, int32_t ret[static 3]);
+int remote_set_option(struct file *file, int name, int32_t value);
+int remote_become_option(const struct remote *remote, int name, int32_t value); /* not a file yet */
 /* As the operations, for files whose own object has moved. */
 int64_t remote_read(struct file *file, void *user, uint64_t size, uint64_t *pos, uint32_t flags);
 int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_t *pos, uint32_t flags);

@@ -325,8 +325,7 @@ static int64_t read_file(struct file *file, void *buf, uint64_t size, const uint
 {
     uint64_t own;
     if (unix_is(file))
-        return unix_receive(file, buf, size, args[3] & REMOTE_NONBLOCK || file->flags & O_NONBLOCK,
-                            args[3] & REMOTE_PEEK, NULL);
+        return unix_receive(file, buf, size, UNIX_NONBLOCK | (args[3] & REMOTE_PEEK ? UNIX_PEEK : 0), NULL);
     return file->ops->read(file, buf, size, position_of(file, args, &own));
 }
 
@@ -536,6 +535,7 @@ static int64_t serve_adopt(struct hub_job *job)
 {
     const uint64_t *args = job->request.args;
     struct file *a, *b;
+    struct unix_cred cred;
     int status;
     switch (args[0]) {
     case ADOPT_PIPE:
@@ -544,7 +544,9 @@ static int64_t serve_adopt(struct hub_job *job)
     case ADOPT_PAIR:
         if (!unix_type_ok(args[3]))
             return -EINVAL;
-        status = unix_pair((uint32_t)args[3], (uint32_t)args[1], (uint32_t)args[2], &a, &b);
+        cred = unix_cred_here();
+        cred.pid = hub_job_self(job);
+        status = unix_pair((uint32_t)args[3], (uint32_t)args[1], (uint32_t)args[2], &cred, &a, &b);
         return status < 0 ? status : reply_two(job, a, b);
     case ADOPT_EVENTFD:
         status = eventfd_new(args[1], (uint32_t)args[2], args[3] != 0, &a);

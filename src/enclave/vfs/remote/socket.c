@@ -104,22 +104,34 @@ static int move_all(const struct stream_rights *rights)
     return status;
 }
 
+/* data: SOCKET_SEND's, in buf from head on. */
 static int64_t send_chunk(struct file *file, const void *user, uint64_t size, uint32_t flags,
-                          const struct stream_rights *rights, uint8_t *buf)
+                          struct unix_message *message, uint8_t *buf)
 {
-    uint32_t count = rights ? rights->count : 0, head = count * (uint32_t)sizeof(uint32_t);
+    const struct stream_rights *rights = message->rights;
+    uint32_t count = rights ? rights->count : 0, at = 0;
+    uint64_t to = 0;
     struct handles *handles = NULL;
     int64_t n = rights ? move_all(rights) : 0;
     if (n == 0 && rights)
         n = get_handles(rights, NULL, &handles);
+    if (message->name.size) {
+        uint32_t path = message->path ? (uint32_t)strlen(message->path) : 0;
+        memcpy(buf, &message->name, sizeof(message->name));
+        if (path)
+            memcpy(buf + sizeof(message->name), message->path, path);
+        to = path + 1;
+        at = (uint32_t)sizeof(message->name) + path;
+    }
+    if (handles)
+        memcpy(buf + at, handles->of, count * sizeof(uint32_t));
+    at += count * (uint32_t)sizeof(uint32_t);
     if (n == 0)
-        n = copy_from_user(buf + head, user, size);
+        n = copy_from_user(buf + at, user, size);
     if (n == 0) {
-        if (handles)
-            memcpy(buf, handles->of, head);
-        struct hub_ask ask = request(file, SOCKET_SEND, count, flags, 0);
+        struct hub_ask ask = request(file, SOCKET_SEND, count, flags, to);
         ask.data = buf;
-        ask.size = head + (uint32_t)size;
+        ask.size = at + (uint32_t)size;
         n = waiting(&ask);
     }
     handles_done(handles);
@@ -150,27 +162,38 @@ int64_t remote_push_rights(const struct remote *remote, const void *data, uint32
     return n > (int64_t)size ? -EIO : n;
 }
 
+#define SEND_MOST (HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(uint32_t) - sizeof(struct unix_name) - PATH_BUF)
+
 int64_t remote_send(struct file *file, const void *user, uint64_t size, uint32_t flags,
-                    struct stream_rights **rights)
+                    struct unix_message *message)
 {
-    if (!rights || !*rights)
+    struct unix_message none = { .rights = NULL };
+    bool stream = remote_socket_type(file) == UNIX_STREAM;
+    message = message ? message : &none;
+    if (stream && !message->rights)
         return remote_write(file, user, size, NULL, flags);
-    uint64_t most = HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(uint32_t), done = 0;
-    uint8_t *buf = heap_alloc(HUB_DATA_MAX);
+    if (!stream && size > SEND_MOST) {
+        if (size <= 212960)
+            log_note("a packet of %lu bytes of a process that is not the first: more than %lu are not supported", size,
+                     (uint64_t)SEND_MOST);
+        return -EMSGSIZE;
+    }
+    uint64_t done = 0, pages = (HUB_DATA_MAX + 4095) / 4096;
+    uint8_t *buf = heap_pages(pages);
     int64_t n;
     if (!buf)
         return -ENOMEM;
     do {
-        uint64_t want = size - done < most ? size - done : most;
-        n = send_chunk(file, (const uint8_t *)user + done, want, flags, *rights, buf);
-        if (n <= 0)
+        uint64_t want = size - done < SEND_MOST ? size - done : SEND_MOST;
+        n = send_chunk(file, (const uint8_t *)user + done, want, flags, message, buf);
+        if (n < 0 || (!n && want))
             break;
-        stream_rights_drop(TAKE_PTR(*rights));
+        stream_rights_drop(TAKE_PTR(message->rights));
         done += (uint64_t)n;
         if ((uint64_t)n < want)
             break;
     } while (done < size);
-    heap_free(buf);
+    heap_pages_free(buf, pages);
     return done ? (int64_t)done : n;
 }
 
@@ -192,37 +215,58 @@ static struct stream_rights *get_rights(const uint8_t *data, uint32_t count)
     return rights;
 }
 
-int64_t remote_receive(struct file *file, void *user, uint64_t size, uint32_t flags,
-                       struct stream_rights **ret_rights)
+#define RECEIVE_MOST (HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(struct remote_info) - sizeof(struct remote_packet))
+
+/* The reply: struct remote_packet, its files, n bytes. */
+static int get_packet(const struct hub_ask *ask, const uint8_t *buf, uint64_t n, uint64_t want,
+                      struct unix_message *message, const uint8_t **ret_data)
 {
-    if (!size)
+    struct remote_packet packet;
+    uint64_t count = ask->out[0];
+    if (count > UNIX_RIGHTS_MAX || n > want ||
+        sizeof(packet) + count * sizeof(struct remote_info) + n > ask->reply_size)
+        return -EIO;
+    memcpy(&packet, buf, sizeof(packet));
+    if (packet.from.size > sizeof(packet.from.bytes))
+        return -EIO;
+    *ret_data = buf + sizeof(packet) + count * sizeof(struct remote_info);
+    message->name = packet.from;
+    message->cred = packet.cred;
+    message->has_cred = packet.has_cred;
+    message->whole = packet.whole;
+    message->rights = count ? get_rights(buf + sizeof(packet), (uint32_t)count) : NULL;
+    return 0;
+}
+
+int64_t remote_receive(struct file *file, void *user, uint64_t size, uint32_t flags,
+                       struct unix_message *message)
+{
+    struct unix_message none;
+    bool stream = remote_socket_type(file) == UNIX_STREAM;
+    if (stream && !size)
         return 0;
-    if (!ret_rights)
+    if (stream && !message)
         return remote_read(file, user, size, NULL, flags);
-    uint64_t most = HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(struct remote_info);
-    uint64_t want = size < most ? size : most;
-    uint8_t *buf = heap_alloc(HUB_DATA_MAX);
+    uint64_t want = size < RECEIVE_MOST ? size : RECEIVE_MOST, pages = (HUB_DATA_MAX + 4095) / 4096;
+    uint8_t *buf = heap_pages(pages);
+    const uint8_t *data;
     if (!buf)
         return -ENOMEM;
-    struct hub_ask ask = request(file, SOCKET_RECEIVE, want, flags, UNIX_RIGHTS_MAX);
+    struct hub_ask ask = request(file, SOCKET_RECEIVE, size, flags, message ? UNIX_RIGHTS_MAX : 0);
     ask.reply = buf;
     ask.room = HUB_DATA_MAX;
     int64_t n = user_prefault(user, want, true);
     if (n == 0)
         n = waiting(&ask);
-    *ret_rights = NULL;
-    if (n > 0) {
-        uint64_t head = ask.out[0] * sizeof(struct remote_info);
-        if (ask.out[0] > UNIX_RIGHTS_MAX || head + (uint64_t)n > ask.reply_size || (uint64_t)n > want) {
-            n = -EIO;
-        } else {
-            if (ask.out[0])
-                *ret_rights = get_rights(buf, (uint32_t)ask.out[0]);
-            int status = copy_to_user(user, buf + head, (uint64_t)n);
-            n = status < 0 ? status : n;
-        }
+    message = message ? message : &none;
+    message->rights = NULL;
+    if (n > 0 || (n == 0 && ask.reply_size)) {
+        int status = get_packet(&ask, buf, (uint64_t)n, want, message, &data);
+        if (status == 0)
+            status = copy_to_user(user, data, (uint64_t)n);
+        n = status < 0 ? status : n;
     }
-    heap_free(buf);
+    heap_pages_free(buf, pages);
     return n;
 }
 
@@ -246,7 +290,8 @@ static int with_name(struct file *file, enum remote_socket what, const struct un
     uint8_t *data = heap_alloc(sizeof(*name) + size + 1);
     if (!data)
         return -ENOMEM;
-    memcpy(data, name, sizeof(*name));
+    if (name)
+        memcpy(data, name, sizeof(*name));
     memcpy(data + sizeof(*name), path, size);
     struct hub_ask ask = request(file, what, mode, 0, 0);
     ask.data = data;
@@ -296,9 +341,32 @@ int remote_name_of(struct file *file, bool peer, struct unix_name *ret)
     return (int)status;
 }
 
-bool remote_listens(struct file *file)
+int remote_get_option(struct file *file, int name, int32_t ret[static 3])
 {
-    return simple(file, SOCKET_LISTENS, 0) == 1;
+    int32_t words[3];
+    struct hub_ask ask = request(file, SOCKET_GET_OPTION, (uint64_t)name, 0, 0);
+    ask.reply = words;
+    ask.room = sizeof(words);
+    int64_t count = hub_ask(&ask);
+    if (count < 0)
+        return (int)count;
+    if (count > 3 || ask.reply_size != (uint64_t)count * sizeof(words[0]))
+        return -EIO;
+    memcpy(ret, words, ask.reply_size);
+    return (int)count;
+}
+
+int remote_set_option(struct file *file, int name, int32_t value)
+{
+    struct hub_ask ask = request(file, SOCKET_SET_OPTION, (uint64_t)name, (uint64_t)(int64_t)value, 0);
+    return (int)hub_ask(&ask);
+}
+
+int remote_become_option(const struct remote *remote, int name, int32_t value)
+{
+    struct hub_ask ask = request(NULL, SOCKET_SET_OPTION, (uint64_t)name, (uint64_t)(int64_t)value, 0);
+    ask.args[0] = (uint64_t)remote_number(remote);
+    return (int)hub_ask(&ask);
 }
 
 int remote_shutdown(struct file *file, uint32_t how)
