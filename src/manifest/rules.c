@@ -108,17 +108,6 @@ int rules_prepare(struct table *t)
 
 /* ---- --trust, --package ---- */
 
-static bool is_own(const struct table *t, const struct entry *e)
-{
-    const char *base = strrchr(e->path, '/') + 1;
-    if (strcmp(base, ".sgxpy") == 0)
-        return true;
-    for (size_t i = 0; i < t->own_count; i++)
-        if (path_below(e->path, t->own[i]))
-            return true;
-    return false;
-}
-
 static int trust_one(struct table *t, struct entry *e, const char *option);
 
 /* Adds what lies in a folder, without following symlinks into other trees. */
@@ -142,7 +131,7 @@ static int trust_folder(struct table *t, struct entry *dir, const char *option)
         }
         struct entry *e = table_get(t, path, (size_t)n);
         r = e ? entry_stat(t, e) : -ENOMEM;
-        if (r == 0 && e->exists && !is_own(t, e) && !table_allowed(t, path))
+        if (r == 0 && e->exists && !table_own(t, path) && !table_allowed(t, path))
             r = trust_one(t, e, option);
     }
     closedir(d);

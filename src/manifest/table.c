@@ -1,6 +1,7 @@
 #include "manifest/table.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,7 +101,7 @@ int table_add_listed(struct table *t, const struct trace_path *dir)
 }
 
 /* Appends path's rest behind a symlink's target, and goes on from there. */
-static int splice(char *todo, size_t size, const char *target, const char *rest)
+static int splice_path(char *todo, size_t size, const char *target, const char *rest)
 {
     char joined[2 * MANIFEST_PATH_MAX + 2];
     int n = snprintf(joined, sizeof(joined), "%s%s", target, rest);
@@ -159,7 +160,7 @@ int table_resolve(struct table *t, const char *path, struct entry **ret)
             entry_claim(e, MANIFEST_TRUSTED, 0);
             if (++hops > HOPS_MAX)
                 return -ELOOP;
-            int r = splice(todo, sizeof(todo), e->target, next);
+            int r = splice_path(todo, sizeof(todo), e->target, next);
             if (r < 0)
                 return r;
             next = todo;
@@ -202,6 +203,26 @@ bool path_importable(const char *path)
     /* libm.so.6, libfoo.so.1.2.3 */
     const char *so = strstr(base, ".so.");
     return (so && so[4] >= '0' && so[4] <= '9') || strcmp(base, "pyvenv.cfg") == 0;
+}
+
+bool path_starts_with(const char *path, const char *name, const char *text)
+{
+    char full[MANIFEST_PATH_MAX + 32], head[64];
+    snprintf(full, sizeof(full), "%s%s", path, name);
+    CLEANUP(close_p) int fd = open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    size_t size = strlen(text);
+    return fd >= 0 && read_full(fd, head, size) == (ssize_t)size && memcmp(head, text, size) == 0;
+}
+
+bool table_own(const struct table *t, const char *path)
+{
+    const char *base = strrchr(path, '/');
+    if (strcmp(base + 1, ".sgxpy") == 0 || strstr(path, "/.sgxpy/"))
+        return true;
+    for (size_t i = 0; i < t->own_count; i++)
+        if (path_below(path, t->own[i]))
+            return true;
+    return false;
 }
 
 const struct allow_rule *table_allowed(const struct table *t, const char *path)

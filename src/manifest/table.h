@@ -96,6 +96,10 @@ bool path_below(const char *path, const char *prefix);
 bool path_built_in(const char *path);
 /* Python or the loader may run it: .py, .pyc, .pth, .so... */
 bool path_importable(const char *path);
+/* The content of the file path + name starts with text, of up to 64 bytes. */
+bool path_starts_with(const char *path, const char *name, const char *text);
+/* SGXPy's own: its cache, and what rules->own names. */
+bool table_own(const struct table *t, const char *path);
 /* The --allow rule that covers path, or NULL. */
 const struct allow_rule *table_allowed(const struct table *t, const char *path);
 
@@ -108,6 +112,34 @@ MUST_CHECK int rules_prepare(struct table *t);
 MUST_CHECK int rules_apply(struct table *t);
 /* What --allow must not open; after the closure. p: the root process. */
 MUST_CHECK int rules_check_allowed(struct table *t, const struct trace_process *p);
+
+/* ---- node_rules.c ---- */
+struct tree;
+/* What one node gets of the user's rules. */
+struct node_rules {
+    struct manifest_rules rules;
+    const char **memory, **trust; /* what rules points to */
+};
+/* The root has all rules. Another node has those about paths that it touched, and the packages if
+ * it runs the root's executable: a worker. -ENOMEM; *ret is to be zero before, and done after. */
+MUST_CHECK int node_rules_make(const struct tree *tree, const struct trace *const *traces,
+                               const struct manifest_rules *all, size_t node,
+                               struct node_rules *ret);
+void node_rules_done(struct node_rules *r);
+/* A rule for a program that is not in the traces would be lost without a word: -EINVAL. */
+MUST_CHECK int node_rules_check(const struct tree *tree, const struct manifest_rules *all,
+                                struct err *err);
+/* Notes which programs of a tree each --trust is for. */
+void node_rules_tell(const struct tree *tree, const struct trace *const *traces,
+                     const struct manifest_rules *all, struct manifest_report *report);
+
+/* ---- records.c ---- */
+/* The listed names and the ancestors of all that has a record. */
+MUST_CHECK int records_complete(struct table *t);
+/* node's files, without hashes. */
+MUST_CHECK int records_make(struct table *t, struct cascade_node *node);
+/* Hashes what node index trusts; what a node before it trusts is taken from there. */
+MUST_CHECK int records_hash(struct cascade *c, size_t index, struct err *err);
 
 /* ---- closure.c ---- */
 /* .py with .pyc, libraries with the libraries they need, and their interpreter. */
@@ -122,7 +154,6 @@ MUST_CHECK int starts_other(struct table *t, const struct trace *trace,
 MUST_CHECK int starts_folder(struct table *t, const struct trace_process *p);
 
 /* ---- process.c ---- */
-struct tree;
 /* Everything of node but its files. */
 MUST_CHECK int process_fill(struct cascade_node *n, const struct tree *tree, size_t node,
                             const struct trace *const *traces, const struct manifest_rules *rules,
