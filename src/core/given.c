@@ -8,6 +8,7 @@ static const struct {
     /* Every program. */
     { "PATH", GIVEN_PLACE },
     { "HOME", GIVEN_PLACE }, /* ~/.local/lib/python3.11/site-packages, ~/.bashrc */
+    { "XDG_CACHE_HOME", GIVEN_PLACE },
     { "XDG_CONFIG_HOME", GIVEN_PLACE },
     { "XDG_CONFIG_DIRS", GIVEN_PLACE },
     { "XDG_DATA_HOME", GIVEN_PLACE },
@@ -37,6 +38,7 @@ static const struct {
     { "PYTHONUTF8", GIVEN_FREE },
     { "PYTHONVERBOSE", GIVEN_FREE },
     { "PYTHON*", GIVEN_CODE },
+    { "_PYTHON*", GIVEN_CODE },
     { "FLASK_APP", GIVEN_CODE },
     { "GUNICORN_CMD_ARGS", GIVEN_CODE },
     { "IPYTHONDIR", GIVEN_CODE },
@@ -109,6 +111,18 @@ static bool same_bytes(const char *a, const char *b, size_t size)
         if (a[i] != b[i])
             return false;
     return true;
+}
+
+size_t given_temporary(const char *path, size_t size)
+{
+    static const struct {
+        const char *path;
+        size_t size;
+    } folders[] = { { "/tmp", 4 }, { "/dev/shm", 8 } };
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+        if (size > folders[i].size && path[folders[i].size] == '/' && same_bytes(path, folders[i].path, folders[i].size))
+            return folders[i].size;
+    return 0;
 }
 
 static size_t element_size(const char *text)

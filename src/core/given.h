@@ -26,8 +26,10 @@ enum given_variable {
  */
 enum given_variable given_variable(const char *name, size_t size);
 
+/* Below /tmp or /dev/shm, which are scratch, or nothing at all, in each node: how many bytes of path are that folder; else 0. */
+size_t given_temporary(const char *path, size_t size);
 /* The scratch folder of a node that an absolute path without "." and ".." lies in: how many bytes of path are that folder; 0:
- * in none. */
+ * in none. Begins with given_temporary. */
 typedef size_t given_scratch_fn(const void *ctx, const char *path, size_t size);
 
 /*
@@ -37,7 +39,7 @@ typedef size_t given_scratch_fn(const void *ctx, const char *path, size_t size);
  */
 bool given_value_same(const char *given, const char *traced, given_scratch_fn *scratch, const void *ctx);
 
-#define GIVEN_OPTIONS_MAX 16384u /* bytes of options; longer ones are none that a manifest knows */
+#define GIVEN_OPTIONS_MAX 4096u /* bytes of options; longer ones are none that a manifest knows */
 #define GIVEN_OPTIONS_BUF (2 * GIVEN_OPTIONS_MAX + 2)
 
 /*

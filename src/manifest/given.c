@@ -37,8 +37,9 @@ static size_t scratch_folder(const void *ctx, const char *path, size_t size)
         return 0;
     memcpy(text, path, size);
     text[size] = '\0';
-    if (path_below(text, "/dev/shm"))
-        return strlen("/dev/shm");
+    size_t temporary = given_temporary(path, size);
+    if (temporary)
+        return temporary;
     for (; size > 1; size = (size_t)(strrchr(text, '/') - text)) {
         text[size] = '\0';
         const struct cascade_file *f = cascade_find(n, text);

@@ -142,9 +142,10 @@ static int read_head(struct child *c)
     const struct manifest_str *traced = &process_node()->cwd;
     const char *instead = manifest_str_ptr(&g_manifest, *traced);
     int r = cwd_enter(cwd, size);
-    if (r == 0 && head->kind == WIRE_EXEC && !c->self && !given_folder())
-        (void)!cwd_enter(instead, traced->length);
-    else if (r < 0) {
+    if (r == 0 && head->kind == WIRE_EXEC && !c->self && !given_folder()) {
+        if (cwd_enter(instead, traced->length) < 0 && cwd_enter("/", 1) < 0)
+            return -EACCES; /* it stays in no other */
+    } else if (r < 0) {
         log_note("the working directory '%s' is not in this program's manifest; it starts in '%s'", cwd,
                  cwd_enter(instead, traced->length) == 0 ? instead : "/");
     }

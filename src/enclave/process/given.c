@@ -81,10 +81,9 @@ bool given_folder(void)
 /* core/given.h */
 static size_t scratch_folder(const void *ctx UNUSED, const char *path, size_t size)
 {
-    static const char shm[] = "/dev/shm";
-    const size_t shm_size = sizeof(shm) - 1;
-    if (size > shm_size && memcmp(path, shm, shm_size) == 0 && path[shm_size] == '/')
-        return shm_size;
+    size_t temporary = given_temporary(path, size);
+    if (temporary)
+        return temporary;
     uint32_t record = manifest_find(&g_manifest, path, size);
     if (record == MANIFEST_NONE)
         record = manifest_find_above(&g_manifest, path, size);
