@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/given.h"
 #include "core/manifest_view.h"
 #include "core/net_rule.h"
 
@@ -44,6 +45,13 @@ static uint64_t read_file(const struct manifest_view *v, uint32_t i)
     return sum;
 }
 
+static size_t scratch(const void *ctx, const char *path, size_t size)
+{
+    size_t folder = given_temporary(path, size);
+    must(folder < size);
+    return folder ? folder : manifest_find(ctx, path, size) != MANIFEST_NONE ? size - 1 : 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct manifest_view v;
@@ -73,6 +81,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t length = net_rule_text(&v.net[i], text);
         must(length < NET_TEXT_MAX && text[length] == '\0' && strlen(text) == length);
         sum += length;
+    }
+    for (uint32_t i = 0; i < v.given_count; i++) {
+        const struct manifest_given *given = &v.given[i];
+        sum += read_string(&v, given->name) + read_string(&v, given->value);
+        must((given->what <= MANIFEST_GIVEN_INSECURE) == (given->name.length > 0));
+        must(given_value_same(manifest_str_ptr(&v, given->value), manifest_str_ptr(&v, v.given[0].value), scratch, &v) ==
+             given_value_same(manifest_str_ptr(&v, v.given[0].value), manifest_str_ptr(&v, given->value), scratch, &v));
+        must(program_text_same(manifest_str_ptr(&v, given->value), manifest_str_ptr(&v, given->value)));
     }
     must(sum > 0);
     free(copy);
