@@ -13,8 +13,6 @@
 #include "core/aes_gcm_parts.h"
 #include "core/bytes.h"
 
-#define WIDE 8u
-
 static bool g_wide;
 
 void aes_gcm_use_wide(bool use)
@@ -186,90 +184,51 @@ static inline v2l counter_add(v2l counter, unsigned n)
     return (v2l)((v4u)counter + add);
 }
 
-#define EACH(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7)
+/* --- what aes_gcm_turn.h wants of vectors of one block ----------------------------------------- */
 
-/*
- * One turn of the bulk: eight blocks. opening and hashing are constants where this is inlined. text
- * holds the ciphertext that is hashed between the AES rounds: this turn's own when opening, the
- * turn's before when sealing, which leaves its own there.
- */
-static inline __attribute__((always_inline)) void turn(const struct aes_gcm *gcm, v2l *counter,
-                                                       v2l *sum, v2l text[static WIDE],
-                                                       const uint8_t *from, uint8_t *to,
-                                                       bool opening, bool hashing)
+typedef v2l vector;
+#define VECTOR_SIZE BLOCK
+
+struct sums {
+    struct product of;
+};
+
+static inline v2l enc(v2l a, v2l k)
 {
-    v2l k = key(gcm, 0);
-#define START(n) v2l s##n = swap(counter_add(*counter, n)) ^ k;
-    EACH(START)
-    *counter = counter_add(*counter, WIDE);
-    struct product p = { 0 };
-
-#define ROUND_ONE(n) s##n = __builtin_ia32_aesenc128(s##n, k);
-#define ROUND(round)         \
-    do {                     \
-        k = key(gcm, round); \
-        EACH(ROUND_ONE)      \
-    } while (0)
-#define ROUND_HASH(round, n)                                \
-    do {                                                    \
-        if (opening)                                        \
-            text[n] = load(from + (n)*BLOCK);               \
-        ROUND(round);                                       \
-        if (hashing) {                                      \
-            v2l block = swap(text[n]);                      \
-            if ((n) == 0)                                   \
-                block ^= *sum;                              \
-            product_add(&p, block, power(gcm, WIDE - (n))); \
-        }                                                   \
-    } while (0)
-    ROUND_HASH(1, 0);
-    ROUND_HASH(2, 1);
-    ROUND_HASH(3, 2);
-    ROUND_HASH(4, 3);
-    ROUND_HASH(5, 4);
-    ROUND_HASH(6, 5);
-    ROUND_HASH(7, 6);
-    ROUND_HASH(8, 7);
-    ROUND(9);
-    if (hashing)
-        *sum = product_reduce(p);
-    ROUND(10);
-    ROUND(11);
-    ROUND(12);
-    ROUND(13);
-    k = key(gcm, ROUNDS);
-#define FINISH(n)                                       \
-    s##n = __builtin_ia32_aesenclast128(s##n, k);       \
-    s##n ^= opening ? text[n] : load(from + (n)*BLOCK); \
-    if (!opening)                                       \
-        text[n] = s##n;                                 \
-    store(to + (n)*BLOCK, s##n);
-    EACH(FINISH)
+    return __builtin_ia32_aesenc128(a, k);
 }
 
-/* count blocks, a multiple of eight and not zero. */
-static inline __attribute__((always_inline)) void bulk(const struct aes_gcm *gcm, v2l *counter,
-                                                       v2l *sum, const uint8_t *from, uint8_t *to,
-                                                       uint64_t count, bool opening)
+static inline v2l enc_last(v2l a, v2l k)
 {
-    v2l text[WIDE], at = *counter, hashed = *sum;
-    if (!opening) {
-        turn(gcm, &at, &hashed, text, from, to, false, false);
-        from += WIDE * BLOCK;
-        to += WIDE * BLOCK;
-        count -= WIDE;
-    }
-    for (; count; count -= WIDE, from += WIDE * BLOCK, to += WIDE * BLOCK)
-        turn(gcm, &at, &hashed, text, from, to, opening, true);
-    if (!opening) {
-        struct product p = { 0 };
-        for (unsigned n = 0; n < WIDE; n++)
-            product_add(&p, n ? swap(text[n]) : swap(text[n]) ^ hashed, power(gcm, WIDE - n));
-        hashed = product_reduce(p);
-    }
-    *counter = at;
-    *sum = hashed;
+    return __builtin_ia32_aesenclast128(a, k);
 }
+
+static inline v2l counter_spread(v2l first)
+{
+    return first;
+}
+
+static inline v2l counter_first(v2l counter)
+{
+    return counter;
+}
+
+static inline v2l first_block(v2l a)
+{
+    return a;
+}
+
+static inline void sums_add(struct sums *sums, const struct aes_gcm *gcm, v2l a, unsigned n)
+{
+    product_add(&sums->of, a, power(gcm, WIDE - n));
+}
+
+static inline v2l sums_reduce(struct sums sums)
+{
+    return product_reduce(sums.of);
+}
+
+#include "core/aes_gcm_turn.h"
 
 /* The text and what it hashes to; ret_tag whole. */
 static inline __attribute__((always_inline)) void crypt(

@@ -16,6 +16,7 @@ typedef v2l v2l_any __attribute__((aligned(1), may_alias));
 
 #define BLOCK  16u
 #define ROUNDS 14
+#define WIDE   8u /* vectors that go through the bulk together */
 
 static inline v2l swap_halves(v2l a)
 {
