@@ -110,11 +110,13 @@ int futex_wait(const uint32_t *user, uint32_t value, uint32_t bitset, uint64_t d
     ret = user_load32(user, &seen);
     if (ret == 0 && seen != value)
         ret = -EAGAIN;
-    if (ret < 0) {
+    /* Became distributed since we looked: futex_wake_range() may have been before us. */
+    bool elsewhere = ret == 0 && dsm_any() && dsm_word(user, &word);
+    if (ret < 0 || elsewhere) {
         waitq_remove(&self.waiter);
         if (is_woken(&self))
             futex_wake(user, 1, bitset);
-        return ret;
+        return elsewhere ? dsm_futex_wait(&word, user, value, bitset, deadline) : ret;
     }
 
     while (ret == 0 && !is_woken(&self))

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "border/border.h"
+#include "mm/dsm.h"
 #include "signal/signal.h"
 #include "thr_fakes.h"
 #include "thread/mutex.h"
@@ -74,6 +75,18 @@ static void test_timeouts(void **state UNUSED)
     assert_int_equal(FUTEX(PTR(&word), NUM(FUTEX_WAIT_BITSET), NUM(0), PTR(&until), NUM(0), NUM(1)),
                      -ETIMEDOUT);
     assert_int_equal(FUTEX(PTR(&word), NUM(FUTEX_WAIT), NUM(0), PTR(&invalid)), -EINVAL);
+}
+
+/* Another process opens what the word lies on, between our look at that and our wait. */
+static void test_becomes_distributed(void **state UNUSED)
+{
+    uint32_t word = 0;
+    struct timespec limit = { 0, 200000000 };
+    g_thr_distributes = true;
+    int64_t got = FUTEX(PTR(&word), NUM(FUTEX_WAIT), NUM(0), PTR(&limit));
+    g_thr_distributes = false;
+    g_dsm_mappings = 0;
+    assert_int_equal(got, -ENOSYS); /* dsm_futex_wait() of thr_fakes.c; -ETIMEDOUT: it waited where nobody wakes it */
 }
 
 /* --- wake order, bitsets, requeue ------------------------------------------------------------- */
@@ -408,6 +421,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),          cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_becomes_distributed),
         cmocka_unit_test(test_wakes_in_order),   cmocka_unit_test(test_bitset),
         cmocka_unit_test(test_requeue),          cmocka_unit_test(test_wake_op),
         cmocka_unit_test(test_stress),           cmocka_unit_test(test_mutex_stress),

@@ -437,6 +437,8 @@ int user_load32(const uint32_t *user, uint32_t *ret)
 {
     if (!user_range_ok(user, 4))
         return -EFAULT;
+    if (g_thr_distributes)
+        g_dsm_mappings = 1;
     *ret = __atomic_load_n(user, __ATOMIC_SEQ_CST);
     return 0;
 }
@@ -967,12 +969,13 @@ void thr_host_signal(int number)
     set_event(0);
 }
 
-/* --- memory shared between processes: none here -------------------------------------------------- */
+/* --- memory shared between processes: none here, but for g_thr_distributes ------------------------- */
 uint32_t g_dsm_mappings;
+bool g_thr_distributes;
 
 bool dsm_word(const uint32_t *user UNUSED, struct dsm_word *ret UNUSED)
 {
-    return false;
+    return g_dsm_mappings != 0;
 }
 
 int dsm_futex_wait(const struct dsm_word *word UNUSED, const uint32_t *user UNUSED, uint32_t value UNUSED,
