@@ -152,6 +152,11 @@ enum ocall_nr {
                              A stream that waits goes on until all is sent, or returns how much was */
     OCALL_NET_RECV,       /* (handle, size, flags, deadline, control_room) -> address, control, flags; ret = bytes,
                              with MSG_TRUNC of a datagram perhaps more than size */
+    OCALL_NET_SEND_MANY,  /* (handle, count, flags, deadline, size) -> how many were sent: count datagrams, each as struct
+                             ocall_net_message, its control and its bytes, in turn from data[0] on, each 8-aligned; size
+                             in all. Waits for one after the other; an error after the first is not told */
+    OCALL_NET_RECV_MANY,  /* (handle, count, flags, deadline, size) -> how many came: what there is room for lies as above,
+                             and what came in its place; waits for the first only */
     OCALL_NET_SHUTDOWN,   /* (handle, how) */
     OCALL_NET_INTERFACES, /* (links_max, addresses_max) -> struct ocall_net_link[ret] at data[0], by rising index, and
                              right after them struct ocall_net_ifaddr[out[0]]: as many as there are and have room */
@@ -252,6 +257,20 @@ struct ocall_net {
     uint8_t control[OCALL_NET_CONTROL];
 };
 
+#define OCALL_NET_MESSAGES 64u /* at once */
+
+/* One of many. Sizes: of what follows; of a message to come, of the room for it. */
+struct ocall_net_message {
+    uint32_t size, control_size;
+    uint32_t address_size;
+    uint32_t flags; /* msg_flags */
+    uint8_t address[OCALL_NET_ADDRESS];
+};
+
+#define OCALL_NET_MESSAGE_SIZE(size, control_size)                                              \
+    (sizeof(struct ocall_net_message) + (((uint64_t)(control_size) + 7) & ~UINT64_C(7)) +       \
+     (((uint64_t)(size) + 7) & ~UINT64_C(7)))
+
 /* Interfaces, numbers as in rtnetlink(7). */
 #define OCALL_NET_NAME_SIZE  16u /* IFNAMSIZ */
 #define OCALL_NET_HARDWARE   32u /* MAX_ADDR_LEN */
@@ -332,6 +351,7 @@ static_assert(sizeof(struct ocall_stat) == 120, "stat");
 static_assert(sizeof(struct ocall_epoll_change) == 24, "epoll");
 static_assert(sizeof(struct ocall_epoll_event) == 16, "epoll");
 static_assert(sizeof(struct ocall_net) <= OCALL_DATA_SIZE - OCALL_NET_DATA, "net");
+static_assert(sizeof(struct ocall_net_message) == 144, "message");
 static_assert(sizeof(struct ocall_net_link) == 104, "link");
 static_assert(sizeof(struct ocall_net_ifaddr) == 88, "ifaddr");
 static_assert(sizeof(struct ocall_refusal) == 32 + 64 + 8, "refusal");

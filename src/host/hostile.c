@@ -175,6 +175,14 @@ static void net_lie(uint64_t *random, struct ocall_block *block, uint8_t *data)
 {
     struct ocall_net *net = (struct ocall_net *)(data + OCALL_NET_DATA);
     uint64_t r = next(random);
+    /* Heads of many messages, interfaces: records in the window's beginning. */
+    bool records = block->nr == OCALL_NET_RECV_MANY || block->nr == OCALL_NET_INTERFACES;
+    if (records && r & 0x10000) {
+        change_data(random, data, 2048);
+        if (r & 0x20000)
+            block->out[0] = nasty(random, block);
+        return;
+    }
     switch (r % 7) {
     case 0: net->address_size = (uint32_t)nasty(random, block); break;
     case 1: net->control_size = (uint32_t)nasty(random, block); break;

@@ -81,6 +81,8 @@ static const struct {
     [OCALL_NET_SET_OPTION] = { ocall_net_set_option, "NET_SET_OPTION" },
     [OCALL_NET_SEND] = { ocall_net_send, "NET_SEND" },
     [OCALL_NET_RECV] = { ocall_net_recv, "NET_RECV" },
+    [OCALL_NET_SEND_MANY] = { ocall_net_send_many, "NET_SEND_MANY" },
+    [OCALL_NET_RECV_MANY] = { ocall_net_recv_many, "NET_RECV_MANY" },
     [OCALL_NET_SHUTDOWN] = { ocall_net_shutdown, "NET_SHUTDOWN" },
     [OCALL_NET_INTERFACES] = { ocall_net_interfaces, "NET_INTERFACES" },
     [OCALL_EPOLL_CREATE] = { ocall_epoll_create, "EPOLL_CREATE" },

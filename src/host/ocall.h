@@ -35,7 +35,7 @@ ocall_fn ocall_poll;
 ocall_fn ocall_net_nonblock;
 ocall_fn ocall_net_socket, ocall_net_bind, ocall_net_listen, ocall_net_accept, ocall_net_connect,
     ocall_net_name, ocall_net_get_option, ocall_net_set_option, ocall_net_send, ocall_net_recv,
-    ocall_net_shutdown, ocall_net_interfaces;
+    ocall_net_shutdown, ocall_net_interfaces, ocall_net_send_many, ocall_net_recv_many;
 ocall_fn ocall_epoll_create, ocall_epoll_change, ocall_epoll_wait, ocall_dup;
 ocall_fn ocall_restrict, ocall_modify_type, ocall_remove;
 ocall_fn ocall_tree_open, ocall_tree_spawn, ocall_tree_post, ocall_tree_taken, ocall_tree_wait,

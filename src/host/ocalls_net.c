@@ -225,6 +225,85 @@ int64_t ocall_net_recv(struct host_thread *t, const uint64_t args[6])
     }
 }
 
+/* --- many messages at once ----------------------------------------------------------------------- */
+
+struct many {
+    struct mmsghdr messages[OCALL_NET_MESSAGES];
+    struct iovec iov[OCALL_NET_MESSAGES];
+    struct ocall_net_message *heads[OCALL_NET_MESSAGES];
+};
+
+/* What lies in the window; 0, -EINVAL. */
+static int lay_out(struct host_thread *t, const uint64_t args[6], bool send, struct many *ret)
+{
+    uint64_t at = 0, size = args[4];
+    if (args[1] > OCALL_NET_MESSAGES || size > OCALL_DATA_SIZE)
+        return -EINVAL;
+    for (uint64_t i = 0; i < args[1]; i++) {
+        struct ocall_net_message *head = (struct ocall_net_message *)(t->data + at);
+        if (size - at < sizeof(*head) || head->control_size > size || head->size > size ||
+            (send && head->address_size > sizeof(head->address)))
+            return -EINVAL;
+        uint64_t whole = OCALL_NET_MESSAGE_SIZE(head->size, head->control_size);
+        if (whole > size - at)
+            return -EINVAL;
+        uint8_t *control = (uint8_t *)(head + 1), *bytes = t->data + at + whole - ((head->size + 7ull) & ~7ull);
+        ret->heads[i] = head;
+        ret->iov[i] = (struct iovec){ bytes, head->size };
+        ret->messages[i].msg_hdr = (struct msghdr){
+            .msg_name = send && !head->address_size ? NULL : head->address,
+            .msg_namelen = send ? head->address_size : sizeof(head->address),
+            .msg_iov = &ret->iov[i],
+            .msg_iovlen = 1,
+            .msg_control = head->control_size ? control : NULL,
+            .msg_controllen = head->control_size,
+        };
+        at += whole;
+    }
+    return 0;
+}
+
+int64_t ocall_net_send_many(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    struct many many;
+    int r = fd < 0 ? fd : lay_out(t, args, true, &many);
+    uint32_t count = (uint32_t)args[1], done = 0;
+    while (r == 0) {
+        int n = sendmmsg(fd, many.messages + done, count - done, (int)args[2] | MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN)
+            return done ? (int64_t)done : -errno;
+        done += n < 0 ? 0 : (uint32_t)n;
+        if (done == count)
+            return done;
+        /* Short: the next one would wait, or has an error, which the next try tells. */
+        if (n < 0)
+            r = wait_for(t, fd, POLLOUT, args[3], args[5]);
+    }
+    return done ? (int64_t)done : r;
+}
+
+int64_t ocall_net_recv_many(struct host_thread *t, const uint64_t args[6])
+{
+    int fd = handle_fd(args[0]);
+    struct many many;
+    int r = fd < 0 ? fd : lay_out(t, args, false, &many);
+    while (r == 0) {
+        int n = recvmmsg(fd, many.messages, (unsigned)args[1], (int)args[2] | MSG_DONTWAIT, NULL);
+        for (int i = 0; i < n; i++) {
+            const struct msghdr *message = &many.messages[i].msg_hdr;
+            many.heads[i]->size = many.messages[i].msg_len;
+            many.heads[i]->address_size = message->msg_namelen;
+            many.heads[i]->control_size = (uint32_t)message->msg_controllen;
+            many.heads[i]->flags = (uint32_t)message->msg_flags;
+        }
+        if (n >= 0)
+            return n;
+        r = errno == EAGAIN ? wait_for(t, fd, POLLIN, args[3], args[5]) : -errno;
+    }
+    return r;
+}
+
 int64_t ocall_net_shutdown(struct host_thread *t UNUSED, const uint64_t args[6])
 {
     int fd = handle_fd(args[0]);

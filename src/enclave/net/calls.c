@@ -2,7 +2,6 @@
 #include "net/net.h"
 
 #include <asm/errno.h>
-#include <assert.h>
 #include <linux/time_types.h>
 #include <linux/uio.h>
 
@@ -14,6 +13,7 @@
 #include "mm/uaccess.h"
 #include "net/address.h"
 #include "net/control.h"
+#include "net/message.h"
 #include "net/netlink.h"
 #include "net/option.h"
 #include "net/rules.h"
@@ -24,10 +24,8 @@
 
 #define SOCK_TYPE_MASK 0xfu
 #define IOV_MAX        1024u
-#define IOV_STACK      16u
 #define SIZE_MAX_IO    0x7ffff000u
 #define HANDLE_MAX     0x7fffffff
-#define MMSG_MAX       1024u
 
 #define PROTOCOL_TCP     6u
 #define PROTOCOL_UDP     17u
@@ -330,6 +328,8 @@ int64_t net_getsockopt(struct file *file, const struct sysargs *args)
     if (option->use & OPTION_OURS) {
         uint32_t whole = our_option(socket, name, value);
         size = size < whole ? size : whole;
+    } else if (level == OPTION_SOCKET && name == SO_ERROR_NAME && (n = -net_late_error(net_of(file)))) {
+        memcpy(value, &n, sizeof(int32_t));
     } else if (netlink_is(file)) {
         if (level != OPTION_SOCKET)
             return -ENOPROTOOPT;
@@ -405,21 +405,13 @@ int64_t net_recvfrom(struct file *file, const struct sysargs *args)
     return status < 0 ? status : n;
 }
 
-struct message {
-    struct kmsghdr head;
-    struct iovec few[IOV_STACK];
-    struct iovec *iov; /* few, or the heap's */
-    uint64_t size;     /* of all pieces */
-};
-
-static void message_done(struct message *m)
+void message_done(struct message *m)
 {
     if (m->iov != m->few)
         heap_free(m->iov);
 }
 
-/* Followed by message_done(), however it ends. */
-static int message_get(uint64_t user, struct message *m)
+int message_get(uint64_t user, struct message *m)
 {
     m->iov = m->few;
     m->size = 0;
@@ -451,26 +443,31 @@ static int message_get(uint64_t user, struct message *m)
     return status;
 }
 
-static int64_t send_message(struct file *file, uint64_t user, uint32_t flags)
+int message_out(struct file *file, uint64_t user, struct message *m, struct net_extra *extra)
+{
+    extra->address.size = 0;
+    int status = message_get(user, m);
+    if (status == 0)
+        status = control_from_user(m->head.control, m->head.control_size, extra);
+    uint64_t name_size = (uint64_t)m->head.name_size < OCALL_NET_ADDRESS ? (uint64_t)m->head.name_size
+                                                                        : OCALL_NET_ADDRESS;
+    if (status == 0 && m->head.name && name_size)
+        status = get_destination(file, m->head.name, name_size, &extra->address);
+    return status;
+}
+
+int64_t message_send(struct file *file, uint64_t user, uint32_t flags)
 {
     struct message m;
     struct net_extra extra;
-    extra.address.size = 0;
-    int64_t n = message_get(user, &m);
-    if (n == 0)
-        n = control_from_user(m.head.control, m.head.control_size, &extra);
-    uint64_t name_size = (uint64_t)m.head.name_size < OCALL_NET_ADDRESS ? (uint64_t)m.head.name_size
-                                                                       : OCALL_NET_ADDRESS;
-    if (n == 0 && m.head.name && name_size)
-        n = get_destination(file, m.head.name, name_size, &extra.address);
+    int64_t n = message_out(file, user, &m, &extra);
     if (n == 0)
         n = send_pieces(file, m.iov, m.head.iov_count, m.size, flags, &extra);
     message_done(&m);
     return n;
 }
 
-/* recvmsg(2) writes back flags and sizes only; the name's size is a field of the head. */
-static int put_message(uint64_t user, struct message *m, const struct net_extra *extra)
+int message_put(uint64_t user, struct message *m, const struct net_extra *extra)
 {
     struct kmsghdr *head = user_ptr(user);
     uint64_t used = 0;
@@ -493,7 +490,7 @@ static int put_message(uint64_t user, struct message *m, const struct net_extra 
     return status < 0 ? status : PUT_USER(&head->control_size, &used);
 }
 
-static int64_t receive_message(struct file *file, uint64_t user, uint32_t flags)
+int64_t message_receive(struct file *file, uint64_t user, uint32_t flags)
 {
     struct message m;
     struct net_extra extra;
@@ -507,7 +504,7 @@ static int64_t receive_message(struct file *file, uint64_t user, uint32_t flags)
                         room ? OCALL_NET_CONTROL : 0, &extra);
     }
     if (n >= 0) {
-        int status = put_message(user, &m, &extra);
+        int status = message_put(user, &m, &extra);
         n = status < 0 ? status : n;
     }
     message_done(&m);
@@ -516,71 +513,10 @@ static int64_t receive_message(struct file *file, uint64_t user, uint32_t flags)
 
 int64_t net_sendmsg(struct file *file, const struct sysargs *args)
 {
-    return send_message(file, args->a[1], (uint32_t)args->a[2]);
+    return message_send(file, args->a[1], (uint32_t)args->a[2]);
 }
 
 int64_t net_recvmsg(struct file *file, const struct sysargs *args)
 {
-    return receive_message(file, args->a[1], (uint32_t)args->a[2]);
-}
-
-/* --- several messages ----------------------------------------------------------------------------- */
-
-struct kmmsghdr {
-    struct kmsghdr head;
-    uint32_t size, pad;
-};
-static_assert(sizeof(struct kmmsghdr) == 64, "mmsghdr");
-
-static int put_size(uint64_t user, int64_t n)
-{
-    uint32_t size = (uint32_t)n;
-    return PUT_USER(&((struct kmmsghdr *)user_ptr(user))->size, &size);
-}
-
-int64_t net_sendmmsg(struct file *file, const struct sysargs *args)
-{
-    uint32_t count = (uint32_t)args->a[2] < MMSG_MAX ? (uint32_t)args->a[2] : MMSG_MAX, done = 0;
-    int64_t n = 0;
-    for (; done < count && n >= 0; done += n >= 0) {
-        uint64_t at = args->a[1] + done * sizeof(struct kmmsghdr);
-        n = send_message(file, at, (uint32_t)args->a[3]);
-        int status = n < 0 ? 0 : put_size(at, n);
-        n = status < 0 ? status : n;
-    }
-    return done ? (int64_t)done : n;
-}
-
-#define MSG_WAITFORONE_FLAG 0x10000u
-
-/* The timeout is looked at between messages only (recvmmsg(2), BUGS). */
-int64_t net_recvmmsg(struct file *file, const struct sysargs *args)
-{
-    uint32_t count = (uint32_t)args->a[2] < MMSG_MAX ? (uint32_t)args->a[2] : MMSG_MAX, done = 0;
-    uint32_t flags = (uint32_t)args->a[3];
-    uint64_t deadline = OCALL_NEVER, ns;
-    struct __kernel_timespec ts;
-    int64_t n = 0;
-    if (args->a[4]) {
-        n = GET_USER(&ts, (const struct __kernel_timespec *)user_ptr(args->a[4]));
-        if (n < 0)
-            return n;
-        if (!timespec_valid(&ts, &ns))
-            return -EINVAL;
-        deadline = clock_deadline(CLOCK_MONOTONIC, ns, false);
-    }
-    while (done < count) {
-        uint64_t at = args->a[1] + done * sizeof(struct kmmsghdr);
-        n = receive_message(file, at, flags & ~MSG_WAITFORONE_FLAG);
-        int status = n < 0 ? 0 : put_size(at, n);
-        n = status < 0 ? status : n;
-        if (n < 0)
-            break;
-        done++;
-        if (flags & MSG_WAITFORONE_FLAG)
-            flags |= MSG_DONTWAIT_FLAG;
-        if (deadline != OCALL_NEVER && clock_monotonic() >= deadline)
-            break;
-    }
-    return done ? (int64_t)done : n;
+    return message_receive(file, args->a[1], (uint32_t)args->a[2]);
 }

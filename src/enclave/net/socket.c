@@ -90,12 +90,24 @@ struct turn {
     uint64_t iov_count, skip;
     const struct net_address *address; /* to put; may be NULL */
     const struct net_extra *extra;     /* to put, with its address; may be NULL */
+    const struct net_batch *batch;     /* to put; may be NULL */
     int would_wait;                    /* -EAGAIN, or what stands in its place */
     bool shared;                       /* the host knows whether it may wait (net_get_flags) */
 };
 
+static int put_batch(const struct net_batch *batch, bool heads)
+{
+    if (!heads)
+        border_put(0, batch->bytes, batch->size);
+    for (uint32_t i = 0; heads && i < batch->count; i++)
+        border_put(batch->parts[i].at, batch->bytes + batch->parts[i].at, offsetof(struct ocall_net_message, address));
+    return 0;
+}
+
 static int put_turn(const struct turn *turn)
 {
+    if (turn->batch)
+        return put_batch(turn->batch, turn->nr == OCALL_NET_RECV_MANY);
     struct {
         uint32_t address_size, control_size, flags, reserved;
     } head = { 0 };
@@ -177,6 +189,8 @@ int64_t net_send(struct file *file, const struct iovec *iov, uint64_t count, uin
     int64_t n;
     if (netlink_is(file))
         return netlink_send(file, iov, count, size);
+    if ((n = net_late_error(net_of(file))) < 0)
+        return n;
     if (!stream && size > OCALL_NET_DATA)
         return -EMSGSIZE;
     do {
@@ -281,14 +295,16 @@ int64_t net_receive(struct file *file, const struct iovec *iov, uint64_t count, 
 {
     const struct net_socket *socket = net_of(file);
     uint64_t deadline = deadline_of(file, socket->receive_timeout, flags), done = 0;
+    int64_t n;
     if (netlink_is(file))
         return netlink_receive(file, iov, count, size, flags, extra);
+    if (!(flags & MSG_ERRQUEUE_FLAG) && (n = net_late_error(net_of(file))) < 0)
+        return n;
     /* Neither waits on Linux. */
     if (flags & (MSG_OOB_FLAG | MSG_ERRQUEUE_FLAG))
         deadline = 0;
     bool all = flags & MSG_WAITALL_FLAG && !(flags & (MSG_PEEK_FLAG | MSG_OOB_FLAG)) &&
                socket->type == NET_STREAM && deadline;
-    int64_t n;
     do {
         n = receive_once(socket, iov, count, done, size - done, flags, deadline, control_room,
                          extra);
@@ -296,6 +312,35 @@ int64_t net_receive(struct file *file, const struct iovec *iov, uint64_t count, 
             done += (uint64_t)n;
     } while (all && n > 0 && done < size);
     return done ? (int64_t)done : n;
+}
+
+/* --- many datagrams ------------------------------------------------------------------------------ */
+
+int net_late_error(struct net_socket *socket)
+{
+    return __atomic_load_n(&socket->late, __ATOMIC_RELAXED) ? __atomic_exchange_n(&socket->late, 0, __ATOMIC_RELAXED) : 0;
+}
+
+int64_t net_many(struct file *file, bool send, const struct net_batch *batch, uint32_t flags)
+{
+    struct net_socket *socket = net_of(file);
+    struct turn turn = {
+        .nr = send ? OCALL_NET_SEND_MANY : OCALL_NET_RECV_MANY,
+        .max = batch->count,
+        .handle = (uint64_t)socket->handle,
+        .shared = socket->shared,
+        .size = batch->count,
+        .flags = flags & (send ? SEND_FLAGS : RECEIVE_FLAGS),
+        .more = batch->size,
+        .batch = batch,
+        .would_wait = -EAGAIN,
+    };
+    int late = net_late_error(socket);
+    if (late < 0)
+        return late;
+    return take_turn(&turn, flags & MSG_ERRQUEUE_FLAG
+                                ? 0
+                                : deadline_of(file, send ? socket->send_timeout : socket->receive_timeout, flags));
 }
 
 /* --- connections -------------------------------------------------------------------------------- */

@@ -38,6 +38,7 @@ struct net_socket {
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout; /* ns; 0: none */
     uint64_t ino;
+    int late; /* errno that the next call tells; atomic */
 };
 
 /* A socket's name; size 0: none. Checked: family and size fit each other. */
@@ -71,6 +72,23 @@ int64_t net_send(struct file *file, const struct iovec *iov, uint64_t count, uin
 /* As recvmsg(2). extra may be NULL; else control_room bytes of control messages are wanted. */
 int64_t net_receive(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
                     uint32_t flags, uint32_t control_room, struct net_extra *extra);
+/*
+ * Datagrams, one exit for many of them (several.c). bytes: what the window is to hold, as OCALL_NET_SEND_MANY has it; of
+ * what is to be received the heads alone are put. Returns how many were sent or came: what came is in the window, not
+ * looked at. Errors as net_send and net_receive.
+ */
+struct net_part {
+    uint32_t at;                 /* of the head in the window, as in bytes */
+    uint32_t size, control_size; /* or room for them */
+};
+struct net_batch {
+    uint32_t count, size;
+    uint8_t *bytes;
+    struct net_part parts[OCALL_NET_MESSAGES];
+};
+int64_t net_many(struct file *file, bool send, const struct net_batch *batch, uint32_t flags);
+/* A datagram socket's error for the next call, whichever it is: as if it came only now. 0: none. */
+int net_late_error(struct net_socket *socket);
 /* The handle of a connection and its peer. */
 int64_t net_accept_handle(struct file *file, struct net_address *ret);
 int net_connect_to(struct file *file, const struct net_address *to);

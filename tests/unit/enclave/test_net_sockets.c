@@ -142,7 +142,23 @@ static struct {
     uint8_t data[64];
     uint64_t args[6]; /* of the last call */
     int calls;
+    struct ocall_net_message came[3]; /* RECV_MANY: what it says of each */
+    uint8_t filled;                   /* and with what it fills all that there is room for */
 } g_host;
+
+/* What the host did with the rooms in the window. */
+static void fill_rooms(uint64_t count)
+{
+    uint64_t at = 0;
+    for (uint64_t i = 0; i < count && i < ARRAY_SIZE(g_host.came); i++) {
+        struct ocall_net_message head;
+        memcpy(&head, g_fake_window + at, sizeof(head));
+        uint64_t whole = OCALL_NET_MESSAGE_SIZE(head.size, head.control_size);
+        memset(g_fake_window + at, g_host.filled, whole);
+        memcpy(g_fake_window + at, &g_host.came[i], sizeof(head));
+        at += whole;
+    }
+}
 
 static bool answer(enum ocall_nr nr, const uint64_t args[6], int64_t *ret)
 {
@@ -151,7 +167,10 @@ static bool answer(enum ocall_nr nr, const uint64_t args[6], int64_t *ret)
         return nr >= OCALL_NET_SOCKET || nr == OCALL_CLOSE;
     memcpy(g_host.args, args, sizeof(g_host.args));
     g_host.calls++;
-    memcpy(g_fake_window, g_host.data, sizeof(g_host.data));
+    if (nr == OCALL_NET_RECV_MANY)
+        fill_rooms(args[1]);
+    else if (nr != OCALL_NET_SEND_MANY)
+        memcpy(g_fake_window, g_host.data, sizeof(g_host.data));
     memcpy(g_fake_window + OCALL_NET_DATA, &g_host.net, sizeof(g_host.net));
     *ret = g_host.ret[g_host.turn];
     g_host.turn += g_host.turn < 3;
@@ -666,6 +685,124 @@ static void lots(void)
     file_unref(file);
 }
 
+/* recvmmsg: sizes, addresses and control messages of many at once. */
+static void many_in(void)
+{
+    static const struct {
+        const char *name;
+        int64_t ret;
+        uint32_t size, control_size, address_size; /* of the second */
+        uint64_t flags;
+        int64_t want;
+        uint32_t told; /* msg_len of the second, if it counts */
+    } rows[] = {
+        { "good", 2, 5, 0, 16, 0, 2, 5 },
+        { "all of the room", 2, 16, 0, 16, 0, 2, 16 },
+        { "one", 1, 5, 0, 16, 0, 1, 0 },
+        { "more messages than asked", 4, 5, 0, 16, 0, -EIO, 0 },
+        { "as many as there are numbers", INT64_MAX, 5, 0, 16, 0, -EIO, 0 },
+        { "more than the room", 2, 17, 0, 16, 0, 1, 0 },
+        { "without end", 2, UINT32_MAX, 0, 16, 0, 1, 0 },
+        { "cut", 2, 5000, 0, 16, MSG_TRUNC, 2, 5000 },
+        { "cut, longer than any", 2, 65537, 0, 16, MSG_TRUNC, 1, 0 },
+        { "control messages beyond their room", 2, 5, 4097, 16, 0, 1, 0 },
+        { "control messages without end", 2, 5, UINT32_MAX, 16, 0, 1, 0 },
+        { "an address that is none", 2, 5, 0, 200, 0, 2, 5 },
+        { "no message", 0, 5, 0, 16, 0, 0, 0 },
+        { "an errno", -ECONNREFUSED, 0, 0, 0, 0, -ECONNREFUSED, 0 },
+        { "the kernel's own code", -512, 0, 0, 0, 0, -EIO, 0 },
+    };
+    int fd = make(AF_INET, SOCK_DGRAM);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint8_t buf[3][32];
+        struct sockaddr_in names[3];
+        struct iovec iov[3];
+        struct mmsghdr m[3];
+        memset(buf, 0xee, sizeof(buf));
+        memset(names, 0xee, sizeof(names));
+        memset(m, 0, sizeof(m));
+        host_says(OCALL_NET_RECV_MANY, rows[i].ret);
+        g_host.filled = 0x11;
+        for (int k = 0; k < 3; k++) {
+            iov[k] = (struct iovec){ buf[k], 16 };
+            m[k].msg_hdr = (struct msghdr){ .msg_iov = (void *)&iov[k], .msg_iovlen = 1, .msg_name = &names[k],
+                                            .msg_namelen = sizeof(names[k]) };
+            const uint16_t family = AF_INET;
+            g_host.came[k] = (struct ocall_net_message){ .size = 5, .address_size = 16 };
+            memcpy(g_host.came[k].address, &family, sizeof(family));
+        }
+        g_host.came[1].size = rows[i].size;
+        g_host.came[1].control_size = rows[i].control_size;
+        g_host.came[1].address_size = rows[i].address_size;
+        CHECK_EQ(CALL(net_recvmmsg, fd, ADDRESS(m), 3, MSG_DONTWAIT | rows[i].flags), rows[i].want, "%s", rows[i].name);
+        if (rows[i].want >= 2) {
+            CHECK_EQ(m[1].msg_len, rows[i].told, "%s: size", rows[i].name);
+            CHECK_EQ(m[1].msg_hdr.msg_namelen, rows[i].address_size == 16 ? 16 : 0, "%s: address", rows[i].name);
+        }
+        for (int k = 0; k < 3; k++) {
+            CHECK((buf[k][0] == 0x11) == (k < rows[i].want), "%s: bytes of %d", rows[i].name, k);
+            CHECK(buf[k][16] == 0xee, "%s: written beyond", rows[i].name);
+        }
+    }
+}
+
+/* sendmmsg: what leaves, and how many the host says it sent. */
+static void many_out(void)
+{
+    static const struct {
+        const char *name;
+        int64_t ret, want;
+    } rows[] = {
+        { "all", 3, 3 }, { "some", 2, 2 }, { "none", 0, 0 }, { "more", 4, -EIO },
+        { "far more", INT64_MAX, -EIO }, { "an errno", -ENOBUFS, -ENOBUFS }, { "no errno", -4095, -EIO },
+    };
+    uint8_t byte[3] = { 1, 2, 3 };
+    struct iovec iov[3];
+    struct mmsghdr m[3];
+    int fd = make(AF_INET, SOCK_DGRAM);
+    memset(m, 0, sizeof(m));
+    for (int k = 0; k < 3; k++) {
+        iov[k] = (struct iovec){ &byte[k], 1 };
+        m[k].msg_hdr = (struct msghdr){ .msg_iov = (void *)&iov[k], .msg_iovlen = 1 };
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        for (int k = 0; k < 3; k++)
+            m[k].msg_len = 99;
+        memset(g_fake_window, 0xee, 1024);
+        host_says(OCALL_NET_SEND_MANY, rows[i].ret);
+        CHECK_EQ(CALL(net_sendmmsg, fd, ADDRESS(m), 3, MSG_DONTWAIT), rows[i].want, "%s", rows[i].name);
+        for (int k = 0; k < 3; k++)
+            CHECK_EQ(m[k].msg_len, k < rows[i].want ? 1 : 99, "%s: size of %d", rows[i].name, k);
+        CHECK_EQ(g_host.calls, 1, "%s: exits", rows[i].name);
+        /* Head, one byte, and no more of the heap than that. */
+        uint8_t *at = g_fake_window;
+        for (int k = 0; k < 3; k++, at += sizeof(struct ocall_net_message) + 8) {
+            static const uint8_t none[OCALL_NET_ADDRESS + 7];
+            CHECK_EQ(at[0], 1, "%s: size %d", rows[i].name, k);
+            CHECK(memcmp(at + 16, none, OCALL_NET_ADDRESS) == 0, "%s: address %d", rows[i].name, k);
+            CHECK_EQ(at[sizeof(struct ocall_net_message)], byte[k], "%s: byte %d", rows[i].name, k);
+            CHECK(memcmp(at + sizeof(struct ocall_net_message) + 1, none, 7) == 0, "%s: padding %d", rows[i].name, k);
+        }
+        CHECK_EQ(*at, 0xee, "%s: put beyond", rows[i].name);
+    }
+    /* An error after the first messages that came is told by the next call, once. */
+    uint8_t buf[3][16];
+    host_says(OCALL_NET_RECV_MANY, 1);
+    g_host.ret[1] = -ECONNREFUSED;
+    for (int k = 0; k < 3; k++)
+        iov[k] = (struct iovec){ buf[k], 16 };
+    CHECK_EQ(CALL(net_recvmmsg, fd, ADDRESS(m), 3, 0), 1, "one came");
+    CHECK_EQ(CALL(net_sendto, fd, ADDRESS(byte), 1, 0), -ECONNREFUSED, "told");
+    CHECK_EQ(CALL(net_sendto, fd, ADDRESS(byte), 1, 0), 0, "once");
+    g_rule = -EACCES;
+    struct sockaddr_in to = { .sin_family = AF_INET };
+    m[1].msg_hdr.msg_name = &to;
+    m[1].msg_hdr.msg_namelen = sizeof(to);
+    host_says(OCALL_NET_SEND_MANY, 1);
+    CHECK_EQ(CALL(net_sendmmsg, fd, ADDRESS(m), 3, 0), 1, "a rule against the second");
+    CHECK_EQ(g_host.args[1], 1, "one went out");
+}
+
 #define TEST(name)                           \
     static void test_##name(void **state)    \
     {                                        \
@@ -684,6 +821,8 @@ TEST(rules)
 TEST(strangers)
 TEST(shared)
 TEST(lots)
+TEST(many_in)
+TEST(many_out)
 
 int main(void)
 {
@@ -694,6 +833,7 @@ int main(void)
         cmocka_unit_test(test_control_out),  cmocka_unit_test(test_control_in),
         cmocka_unit_test(test_rules),        cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_shared),       cmocka_unit_test(test_lots),
+        cmocka_unit_test(test_many_in),      cmocka_unit_test(test_many_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
