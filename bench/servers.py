@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -15,31 +16,7 @@ MIB = 1 << 20
 WARM_SECONDS, SECONDS = 1, 3
 CONNECTIONS = 8
 WAIT = 60
-
-FLASK = """
-from flask import Flask
-app = Flask(__name__)
-@app.get("/")
-def index():
-    return "hello"
-"""
-
-AIOHTTP = """
-import asyncio
-from aiohttp import web
-async def hello(request):
-    return web.Response(text="hello\\n")
-async def main():
-    app = web.Application()
-    app.add_routes([web.get("/", hello)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    print("port", site._server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
+PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"  # tools/soak.py takes them as well
 
 DOWNLOAD = """
 import socket, sys, time
@@ -51,6 +28,11 @@ while n := s.recv_into(buffer):
     size += n
 print(size, time.perf_counter() - start)
 """
+
+
+def application(name):
+    """As a server's files."""
+    return {"app.py": (PROGRAMS / name).read_text()}
 
 
 class Server:
@@ -186,9 +168,10 @@ def server_works(row):
                     row("http.server, p99", "inner", ratio=1.8)], {"site/page.html": site["site/page.html"]}),
         ServerWork("gunicorn", gunicorn, r"Listening at: http://127\.0\.0\.1:(\d+)", "/",
                    [row("Flask + gunicorn, 2 workers", "rate", at_least=0.8), row("Flask + gunicorn, p99", "inner")],
-                   {"app.py": FLASK}),
+                   application("hello_flask.py")),
         ServerWork("aiohttp", [PYTHON, "app.py"], r"port (\d+)", "/",
-                   [row("aiohttp hello", "rate", at_least=0.6), row("aiohttp, p99", "inner")], {"app.py": AIOHTTP}),
+                   [row("aiohttp hello", "rate", at_least=0.6), row("aiohttp, p99", "inner")],
+                   application("hello_aiohttp.py")),
         ServerWork("download", http, r"port (\d+)", "/big.bin",
                    [row("100 MB download, one connection", "bytes a second", at_least=0.7)],
                    {"site/big.bin": site["site/big.bin"]}, download),

@@ -57,37 +57,18 @@ except KeyboardInterrupt:
     pass
 """
 
-AIOHTTP = """
-from aiohttp import web
-import asyncio
-async def hello(request):
-    return web.Response(text="hello\\n")
-async def main():
-    app = web.Application()
-    app.add_routes([web.get("/", hello)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    print("port", site._server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
 
-FLASK = """
-from flask import Flask
-app = Flask(__name__)
-@app.get("/")
-def index():
-    return "hello"
-"""
+def application(name):
+    """As a server's files."""
+    return {"app.py": (ROOT / "bench/programs" / name).read_text()}
+
 
 # Name, files, command, pattern of the port, path, whether connections are kept, share of the requests.
 SERVERS = [
     ("http.server", {}, [PYTHON, "-m", "http.server", "--bind", "127.0.0.1", "--directory", "site", "0"], r"port (\d+)",
      "/page.html", False, 1.0),
-    ("aiohttp", {"app.py": AIOHTTP}, [PYTHON, "app.py"], r"port (\d+)", "/", True, 1.0),
-    ("gunicorn", {"app.py": FLASK}, ["gunicorn", "-b", "127.0.0.1:0", "-w", "2", "app:app"],
+    ("aiohttp", application("hello_aiohttp.py"), [PYTHON, "app.py"], r"port (\d+)", "/", True, 1.0),
+    ("gunicorn", application("hello_flask.py"), ["gunicorn", "-b", "127.0.0.1:0", "-w", "2", "app:app"],
      r"Listening at: http://127\.0\.0\.1:(\d+)", "/", False, 0.25),
     ("sqlite3", {"app.py": NOTES}, [PYTHON, "app.py", DATABASE], r"port (\d+)", "/", False, 0.05),
 ]
