@@ -24,7 +24,7 @@ static bool on_outside(int signal, const siginfo_t *info UNUSED, bool in_enclave
         return false;
     }
     __atomic_store_n(&t->block->event, 1, __ATOMIC_SEQ_CST);
-    atomic_store(&t->interrupt, 1);
+    atomic_fetch_or(&t->interrupt, THREAD_INTERRUPT_SIGNALS);
     return thread_settle(t, in_enclave);
 }
 

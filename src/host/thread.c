@@ -63,7 +63,7 @@ void thread_wake(struct host_thread *t, bool interrupt)
     int saved = errno;
     __atomic_store_n(&t->block->event, 1, __ATOMIC_SEQ_CST);
     if (interrupt)
-        atomic_store(&t->interrupt, 1);
+        atomic_fetch_or(&t->interrupt, THREAD_INTERRUPT_ASKED);
     switch (atomic_load(&t->state)) {
     case THREAD_PARKED: futex_wake(&t->block->event); break;
     case THREAD_BLOCKED: kick(t); break;
@@ -109,7 +109,7 @@ static bool on_wake(int signal UNUSED, const siginfo_t *info, bool in_enclave, v
     atomic_exchange(&t->kicked, 0);
     if (info->si_code == SI_TIMER && info->si_value.sival_int == THREAD_SIGVAL_ALARM) {
         __atomic_store_n(&t->block->event, 1, __ATOMIC_SEQ_CST);
-        atomic_store(&t->interrupt, 1);
+        atomic_fetch_or(&t->interrupt, THREAD_INTERRUPT_ASKED);
     }
     return thread_settle(t, in_enclave);
 }
@@ -218,6 +218,19 @@ static int pass_in(struct host_thread *t, struct device_run *run)
     return device_resume(t->host->device, run);
 }
 
+/* Case A. An interrupt that only signals from outside asked for is over once the library OS has taken them,
+ * as it does after each wait. */
+static bool interrupt_left(struct host_thread *t)
+{
+    if (atomic_load(&t->interrupt) == THREAD_INTERRUPT_SIGNALS) {
+        /* Taken back before the look: a signal that comes after it asks again. */
+        atomic_fetch_and(&t->interrupt, ~(uint32_t)THREAD_INTERRUPT_SIGNALS);
+        if (__atomic_load_n(&t->block->signals, __ATOMIC_SEQ_CST))
+            atomic_fetch_or(&t->interrupt, THREAD_INTERRUPT_SIGNALS);
+    }
+    return atomic_load(&t->interrupt) != 0;
+}
+
 /* Enters at level 0 and serves what comes out, until OCALL_THREAD_EXIT. */
 static void run_thread(struct host_thread *t)
 {
@@ -225,8 +238,8 @@ static void run_thread(struct host_thread *t)
     t->ended = false;
     while (!t->ended) {
         atomic_store(&t->state, THREAD_ENCLAVE);
-        if (atomic_load(&t->interrupt))
-            nudge(t); /* case A */
+        if (interrupt_left(t))
+            nudge(t);
         int r = enter(t, &run);
         while (r == 0 && run.exit != DEVICE_EEXIT) {
             if (run.exit == DEVICE_LOST)

@@ -14,7 +14,8 @@
  *
  * A. Target in OUT: nothing is sent. It looks at event before it blocks, and at interrupt
  *    before it enters again: then it arms its own nudge timer (below), so that the entry at
- *    level 1 comes soon after, whatever the library OS looked at.
+ *    level 1 comes soon after, whatever the library OS looked at. Only signals from outside that it
+ *    has taken by then (ocall_block.signals is 0) need none.
  *
  * B. Target in PARKED: a futex on the event word itself: FUTEX_WAKE, or the wait does not begin.
  *
@@ -64,13 +65,19 @@ enum thread_state {
     THREAD_SERVING, /* on the tree's bell */
 };
 
+/* Why an entry at level 1 is asked for: bits. */
+enum {
+    THREAD_INTERRUPT_ASKED = 1,   /* OCALL_INTERRUPT, the alarm */
+    THREAD_INTERRUPT_SIGNALS = 2, /* bits of ocall_block.signals */
+};
+
 struct host_thread {
     struct host *host;
     struct ocall_block *block; /* NULL until first started; never freed or moved afterwards */
     uint8_t *data;             /* the block's data window, OCALL_DATA_SIZE */
     uint32_t index;
     _Atomic uint32_t state;     /* enum thread_state, written by the thread itself */
-    _Atomic uint32_t interrupt; /* asks for an entry at level 1 */
+    _Atomic uint32_t interrupt; /* asks for an entry at level 1: THREAD_INTERRUPT_* */
     _Atomic uint32_t kicked;    /* a wake signal is under way */
     _Atomic uint32_t starts;    /* THREAD_STARTs not yet taken up */
     volatile uint32_t level;    /* 0 or 1, written by the thread itself, read by its handlers */

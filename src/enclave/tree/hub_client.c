@@ -175,16 +175,18 @@ static void fetch(bool started)
 {
     if (!g_client.control)
         return;
-    for (;;) {
-        struct hub_event events[16];
+    struct hub_event events[16];
+    uint32_t count = ARRAY_SIZE(events);
+    /* Fewer than there is room for: that were all. The first one after them is nudged for again. */
+    while (count == ARRAY_SIZE(events)) {
         struct hub_ask ask = { .op = HUB_EVENTS,
                                .args = { ARRAY_SIZE(events), started },
                                .reply = events,
                                .room = sizeof(events) };
-        int64_t count = hub_ask(&ask);
-        if (count <= 0)
+        if (hub_ask(&ask) <= 0)
             return;
-        for (uint32_t i = 0; i < ask.reply_size / sizeof(events[0]); i++)
+        count = (uint32_t)(ask.reply_size / sizeof(events[0]));
+        for (uint32_t i = 0; i < count; i++)
             apply(&events[i]);
     }
 }

@@ -51,6 +51,17 @@ bool fake_spin(const volatile int *stop)
     return t_interrupted;
 }
 
+bool fake_spin_until(uint64_t monotonic_ns)
+{
+    struct timespec t = { 0 };
+    t_interrupted = 0;
+    t_inside = 1;
+    while (!t_interrupted && (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec < monotonic_ns)
+        clock_gettime(CLOCK_MONOTONIC, &t);
+    t_inside = 0;
+    return t_interrupted;
+}
+
 void fake_outside_pause(long ns)
 {
     const struct timespec t = { .tv_nsec = ns };

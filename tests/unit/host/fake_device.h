@@ -23,5 +23,7 @@ enum device_exit fake_call(struct ocall_block *block, uint32_t nr, uint64_t a, u
 /* For bodies: runs "in the enclave" until an interrupt takes it out (then true: return
  * DEVICE_INTERRUPT) or *stop is not zero. */
 bool fake_spin(const volatile int *stop);
+/* The same until a time of CLOCK_MONOTONIC. */
+bool fake_spin_until(uint64_t monotonic_ns);
 /* For bodies, at random places: a pause in which a signal finds the thread outside the enclave. */
 void fake_outside_pause(long ns);

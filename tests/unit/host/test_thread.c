@@ -239,6 +239,40 @@ static enum device_exit outside_signals(uint32_t index UNUSED, enum fake_way way
     }
 }
 
+/* What the library OS took of the signals when its wait was over interrupts nothing afterwards; what it left does. */
+static enum device_exit taken_signals(uint32_t index UNUSED, enum fake_way way,
+                                      struct ocall_block *block)
+{
+    const uint64_t bit = UINT64_C(1) << (SIGUSR1 - 1);
+    const struct itimerspec soon = { .it_value = { .tv_nsec = 2000000 } };
+    static const int zero;
+    static timer_t timer;
+    if (way == FAKE_ENTER_EXCEPTION) {
+        block->signals = 0;
+        return DEVICE_EEXIT;
+    }
+    switch (g_count++) {
+    case 0:
+        if (timer_create(CLOCK_MONOTONIC,
+                         &(struct sigevent){ .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 }, &timer) < 0)
+            return EXIT(block, 1);
+        timer_settime(timer, 0, &soon, NULL);
+        return fake_call(block, OCALL_PARK, OCALL_NEVER, 0, 0);
+    case 1:
+        if (__atomic_exchange_n(&block->signals, 0, __ATOMIC_SEQ_CST) != bit)
+            return EXIT(block, 2);
+        return fake_call(block, OCALL_YIELD, 0, 0, 0);
+    case 2:
+        if (fake_spin_until(now_ns() + 5000000)) /* 50 times what it takes otherwise */
+            return EXIT(block, 3);
+        timer_settime(timer, 0, &soon, NULL);
+        return fake_call(block, OCALL_PARK, OCALL_NEVER, 0, 0);
+    case 3: return fake_call(block, OCALL_YIELD, 0, 0, 0);
+    case 4: return block->signals == bit && fake_spin(&zero) ? DEVICE_INTERRUPT : EXIT(block, 4);
+    default: return EXIT(block, block->signals ? 5 : 0);
+    }
+}
+
 /* The alarm takes the main thread out of the enclave, then out of PARK; then it is taken off. */
 static enum device_exit alarms(uint32_t index UNUSED, enum fake_way way, struct ocall_block *block)
 {
@@ -340,6 +374,7 @@ static const struct {
     { "wakes out of POLL", ping_pong, OCALL_POLL, 0 },
     { "interrupts", interrupts, 0, 0 },
     { "signals from outside", outside_signals, 0, 0 },
+    { "signals that were taken", taken_signals, 0, 0 },
     { "alarm", alarms, 0, 0 },
     { "one TCS, many threads", restarts, 0, 0 },
     { "bad thread indices", bad_indices, 0, 0 },
