@@ -230,7 +230,7 @@ static const struct option *find_option(int level, int name, uint8_t use)
 }
 
 /* As the kernel's sock_set_timeout(). */
-static int set_timeout(uint64_t user, uint64_t size, uint64_t *ret)
+static int set_timeout(uint64_t user, uint64_t size, struct net_socket *socket, bool send)
 {
     struct __kernel_old_timeval tv;
     if (size < sizeof(tv))
@@ -245,8 +245,7 @@ static int set_timeout(uint64_t user, uint64_t size, uint64_t *ret)
         ns = 1; /* over at once */
     else if ((uint64_t)tv.tv_sec < INT64_MAX / NSEC_PER_SEC / 2)
         ns = (uint64_t)tv.tv_sec * NSEC_PER_SEC + (uint64_t)tv.tv_usec * 1000;
-    __atomic_store_n(ret, ns, __ATOMIC_RELAXED);
-    return 0;
+    return net_set_timeout(socket, send, ns);
 }
 
 /* Sizes of buffers, what answers are to have besides: taken, without effect. */
@@ -271,9 +270,9 @@ int64_t net_setsockopt(struct file *file, const struct sysargs *args)
     if (!option)
         return -ENOPROTOOPT;
     if (option->use & OPTION_OURS && name == SO_RCVTIMEO_NAME)
-        return set_timeout(args->a[3], size, &socket->receive_timeout);
+        return set_timeout(args->a[3], size, socket, false);
     if (option->use & OPTION_OURS && name == SO_SNDTIMEO_NAME)
-        return set_timeout(args->a[3], size, &socket->send_timeout);
+        return set_timeout(args->a[3], size, socket, true);
     if (option->use & OPTION_OURS)
         return -ENOPROTOOPT;
     /* What is longer than any value the kernel looks at the first bytes of. */
@@ -300,7 +299,7 @@ static uint32_t our_option(const struct net_socket *socket, int name, uint8_t *v
     case SO_PROTOCOL_NAME: word = (int32_t)socket->protocol; break;
     case SO_PEERCRED_NAME: memcpy(value, nobody, sizeof(nobody)); return sizeof(nobody);
     default:
-        ns = name == SO_RCVTIMEO_NAME ? socket->receive_timeout : socket->send_timeout;
+        ns = net_timeout(socket, name == SO_SNDTIMEO_NAME);
         tv = (struct __kernel_old_timeval){ (int64_t)(ns / NSEC_PER_SEC),
                                             (int64_t)(ns % NSEC_PER_SEC / 1000) };
         memcpy(value, &tv, sizeof(tv));

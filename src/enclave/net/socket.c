@@ -12,6 +12,7 @@
 
 #include <asm/errno.h>
 #include <linux/eventpoll.h>
+#include <linux/time_types.h>
 
 #include "arch/string.h"
 #include "arch/thread.h"
@@ -25,6 +26,7 @@
 #include "net/netlink.h"
 #include "net/rules.h"
 #include "signal/signal.h"
+#include "thread/clock.h"
 #include "thread/wait.h"
 #include "vfs/linux.h"
 
@@ -32,6 +34,9 @@
 #define DATAGRAM_MAX 65535 /* with MSG_TRUNC; also of several joined (UDP_GRO) */
 #define PREFAULT_MIN 4096u
 #define STREAM_LEAST 16384u
+
+#define SOL_SOCKET_LEVEL 1
+#define TIMEOUT_MAX_S    (INT64_MAX / (int64_t)NSEC_PER_SEC / 2)
 
 #define EXTRA_HEAD offsetof(struct ocall_net, address)
 
@@ -160,10 +165,11 @@ static int64_t take_turn(const struct turn *turn, uint64_t deadline)
     }
 }
 
-static uint64_t deadline_of(const struct file *file, uint64_t timeout, uint32_t flags)
+static uint64_t deadline_of(const struct file *file, bool send, uint32_t flags)
 {
     if (flags & MSG_DONTWAIT_FLAG || (anon_nonblock(file) && !net_of(file)->shared))
         return 0;
+    uint64_t timeout = net_timeout(net_of(file), send);
     return timeout ? clock_monotonic() + timeout : OCALL_NEVER;
 }
 
@@ -185,7 +191,7 @@ int64_t net_send(struct file *file, const struct iovec *iov, uint64_t count, uin
 {
     const struct net_socket *socket = net_of(file);
     bool stream = socket->type == NET_STREAM;
-    uint64_t deadline = deadline_of(file, socket->send_timeout, flags), done = 0;
+    uint64_t deadline = deadline_of(file, true, flags), done = 0;
     int64_t n;
     if (netlink_is(file))
         return netlink_send(file, iov, count, size);
@@ -294,7 +300,7 @@ int64_t net_receive(struct file *file, const struct iovec *iov, uint64_t count, 
                     uint32_t flags, uint32_t control_room, struct net_extra *extra)
 {
     const struct net_socket *socket = net_of(file);
-    uint64_t deadline = deadline_of(file, socket->receive_timeout, flags), done = 0;
+    uint64_t deadline = deadline_of(file, false, flags), done = 0;
     int64_t n;
     if (netlink_is(file))
         return netlink_receive(file, iov, count, size, flags, extra);
@@ -340,7 +346,7 @@ int64_t net_many(struct file *file, bool send, const struct net_batch *batch, ui
         return late;
     return take_turn(&turn, flags & MSG_ERRQUEUE_FLAG
                                 ? 0
-                                : deadline_of(file, send ? socket->send_timeout : socket->receive_timeout, flags));
+                                : deadline_of(file, send, flags));
 }
 
 /* --- connections -------------------------------------------------------------------------------- */
@@ -356,7 +362,7 @@ int64_t net_accept_handle(struct file *file, struct net_address *ret)
         .would_wait = -EAGAIN,
     };
     struct net_extra extra;
-    int64_t handle = take_turn(&turn, deadline_of(file, socket->receive_timeout, 0));
+    int64_t handle = take_turn(&turn, deadline_of(file, false, 0));
     if (handle < 0)
         return handle;
     take_extra(&extra, socket->family, 0);
@@ -374,7 +380,7 @@ int net_connect_to(struct file *file, const struct net_address *to)
         .address = to,
         .would_wait = -EINPROGRESS,
     };
-    return (int)take_turn(&turn, deadline_of(file, socket->send_timeout, 0));
+    return (int)take_turn(&turn, deadline_of(file, true, 0));
 }
 
 int net_name_of(const struct net_socket *socket, bool peer, struct net_address *ret)
@@ -491,12 +497,48 @@ static const struct file_ops g_net_ops = {
 /* --- to other processes ------------------------------------------------------------------------- */
 
 /*
- * O_NONBLOCK belongs to the open file, whichever process sets it. Once a socket is shared the host keeps it, beside the
- * socket: its word, as what comes over the socket is. A process that has a socket alone asks nobody.
+ * O_NONBLOCK belongs to the open file, and timeouts to the socket, whichever process sets them. Once a socket is shared the
+ * host keeps them, beside the socket: its word, as what comes over the socket is. A process that has a socket alone asks
+ * nobody.
  */
 static int64_t host_nonblock(const struct net_socket *socket, bool set, bool on)
 {
     return border_call3(OCALL_NET_NONBLOCK, 1, (uint64_t)socket->handle, set, on);
+}
+
+static const uint64_t g_timeout_names[] = { 20, 21 }; /* SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD */
+
+static int host_set_timeout(const struct net_socket *socket, bool send, uint64_t ns)
+{
+    const struct __kernel_old_timeval tv = { (int64_t)(ns / NSEC_PER_SEC), (int64_t)((ns % NSEC_PER_SEC + 999) / 1000) };
+    border_put(0, &tv, sizeof(tv));
+    int64_t status = border_call4(OCALL_NET_SET_OPTION, 0, (uint64_t)socket->handle, SOL_SOCKET_LEVEL, g_timeout_names[send],
+                                  sizeof(tv));
+    return status < 0 ? net_error(status) : 0;
+}
+
+uint64_t net_timeout(const struct net_socket *socket, bool send)
+{
+    struct __kernel_old_timeval tv;
+    uint64_t own = __atomic_load_n(send ? &socket->send_timeout : &socket->receive_timeout, __ATOMIC_RELAXED);
+    if (!socket->shared)
+        return own;
+    int64_t n = border_call4(OCALL_NET_GET_OPTION, sizeof(tv), (uint64_t)socket->handle, SOL_SOCKET_LEVEL, g_timeout_names[send],
+                             sizeof(tv));
+    if (n != (int64_t)sizeof(tv))
+        return own;
+    border_get(&tv, 0, sizeof(tv));
+    if (tv.tv_sec < 0 || tv.tv_sec > TIMEOUT_MAX_S || tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+        return own;
+    return (uint64_t)tv.tv_sec * NSEC_PER_SEC + (uint64_t)tv.tv_usec * 1000;
+}
+
+int net_set_timeout(struct net_socket *socket, bool send, uint64_t ns)
+{
+    int status = socket->shared ? host_set_timeout(socket, send, ns) : 0;
+    if (status == 0)
+        __atomic_store_n(send ? &socket->send_timeout : &socket->receive_timeout, ns, __ATOMIC_RELAXED);
+    return status;
 }
 
 uint32_t net_get_flags(struct file *file)
@@ -522,6 +564,10 @@ void net_share(struct file *file, struct net_share *ret)
     if (!socket->shared) {
         socket->shared = true;
         (void)!host_nonblock(socket, true, file->flags & O_NONBLOCK);
+        if (socket->receive_timeout)
+            (void)!host_set_timeout(socket, false, socket->receive_timeout);
+        if (socket->send_timeout)
+            (void)!host_set_timeout(socket, true, socket->send_timeout);
     }
     *ret = (struct net_share){ .handle = socket->handle,
                                .family = socket->family,

@@ -33,10 +33,10 @@ struct net_socket {
     uint8_t family, type;
     bool bound;  /* bind() went well */
     bool answers; /* a datagram socket that may send to anyone (net_rule_answers) */
-    bool shared; /* another process has it too: O_NONBLOCK is the host's to say (net_get_flags) */
+    bool shared; /* another process has it too: O_NONBLOCK (net_get_flags) and timeouts are the host's to say */
     bool stranger; /* it came from one that is not this one's parent; bound and answers are our own */
     uint32_t protocol;
-    uint64_t receive_timeout, send_timeout; /* ns; 0: none */
+    uint64_t receive_timeout, send_timeout; /* ns; 0: none; use net_timeout() */
     uint64_t ino;
     int late; /* errno that the next call tells; atomic */
 };
@@ -58,6 +58,9 @@ struct net_extra {
 struct net_socket *net_of(const struct file *file);
 /* A new file around a handle, which it takes over also on failure. -ENOMEM. like: timeouts are its; or NULL. */
 MUST_CHECK int net_wrap(int handle, const struct net_socket *kind, uint32_t flags, struct file **ret);
+/* SO_RCVTIMEO, SO_SNDTIMEO: ns; 0: none. Uses the window. */
+uint64_t net_timeout(const struct net_socket *socket, bool send);
+MUST_CHECK int net_set_timeout(struct net_socket *socket, bool send, uint64_t ns);
 /* An errno that the host gave, if a program may see it; else -EIO: the kernel's own codes (ERESTART*) and what no
  * socket call has must not get in here. */
 static inline int net_error(int64_t status)

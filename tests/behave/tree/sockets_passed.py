@@ -259,6 +259,35 @@ def nonblocking():
         x.close()
 
 
+def timeouts():
+    """SO_RCVTIMEO and SO_SNDTIMEO belong to the socket."""
+    up, down = socket.socketpair()
+    a, b = connection()
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 7, 0))
+
+    def both(s):
+        return [struct.unpack("ll", s.getsockopt(socket.SOL_SOCKET, name, 16))
+                for name in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)]
+
+    def work():
+        print(both(a))
+        a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 3, 0))
+        down.send(b"set")
+        down.recv(1)
+        print(refused(a.recv, 1))
+    pid = child(work)
+    print(up.recv(10), both(a))
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 40000))
+    print(refused(a.recv, 1))
+    up.send(b"x")
+    print(status(pid))
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 0))
+    b.sendall(b"no limit any more")
+    print(a.recv(100), both(a))
+    for x in (a, b, up, down):
+        x.close()
+
+
 def streams():
     """Standard output, to a child that has none, and back."""
     up, down = socket.socketpair()
@@ -333,7 +362,7 @@ def through_multiprocessing():
 
 
 if __name__ == "__main__":
-    for f in (to_child, to_parent, between_children, dropped, many, ipv6, nonblocking, streams, linger, through_multiprocessing):
+    for f in (to_child, to_parent, between_children, dropped, many, ipv6, nonblocking, timeouts, streams, linger, through_multiprocessing):
         print("--", f.__name__)
         f()
         sys.stdout.flush()

@@ -659,6 +659,28 @@ static void shared(void)
     host_says(OCALL_NET_RECV, -OCALL_NET_NOWAIT);
     CHECK_EQ(CALL(net_recvfrom, own, ADDRESS(&byte), 1, 0, 0, 0), -ENOTBLK, "an error as others");
     CHECK_EQ(g_host.args[5], 0, "it is not asked");
+    /* Timeouts: what the host has, if it makes sense; of one that is ours alone, our own. */
+    static const struct {
+        struct timeval tv;
+        int64_t ret;
+        uint64_t want;
+    } times[] = {
+        { { 3, 500000 }, 16, 3500000000 }, { { 0, 0 }, 16, 0 },         { { -1, 0 }, 16, 9000000000 },
+        { { 0, 1000000 }, 16, 9000000000 }, { { INT64_MAX, 0 }, 16, 9000000000 }, { { 3, 0 }, 8, 9000000000 },
+        { { 3, 0 }, -EBADF, 9000000000 },
+    };
+    CHECK_EQ(net_set_timeout(net_of(file), false, 9000000000), 0, "set");
+    CHECK_EQ(net_set_timeout(net_of(mine), false, 9000000000), 0, "set");
+    for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+        host_says(OCALL_NET_GET_OPTION, times[i].ret);
+        memcpy(g_host.data, &times[i].tv, sizeof(times[i].tv));
+        CHECK_EQ(net_timeout(net_of(file), false), times[i].want, "row %zu", i);
+        CHECK_EQ(net_timeout(net_of(mine), false), 9000000000, "row %zu, alone", i);
+    }
+    host_says(OCALL_NET_SET_OPTION, -EBADF);
+    CHECK_EQ(net_set_timeout(net_of(file), true, 1), -EBADF, "not set");
+    CHECK_EQ(net_set_timeout(net_of(mine), false, 0), 0, "alone");
+    CHECK_EQ(g_host.calls, 1, "calls");
     /* When it is shared, the host learns of it. */
     CHECK_EQ(net_set_flags(mine, 04002), 0, "set");
     host_says(OCALL_NET_NONBLOCK, 0);
