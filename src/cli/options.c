@@ -97,7 +97,7 @@ static const struct option_spec {
     { ID_ARGS, "args", "host|pinned", OPTIONS_MANIFEST,
       "whether more arguments may follow the script at run time (pinned)" },
     { ID_INSECURE_GIVEN, "insecure_given", "NAME|all", OPTIONS_MANIFEST,
-      "insecure: programs take this variable from their parents with any value; all: folder and options too" },
+      "insecure: programs take this variable (all: folder, options too) as their parents give it" },
     { ID_DEBUG, "debug", NULL, OPTIONS_MANIFEST,
       "insecure: an enclave that the host may look into (for --strace)" },
     { ID_KEY, "key", "FILE", OPTIONS_SIGN, "RSA-3072 key that signs, made with `sgxpy keygen`" },
@@ -504,4 +504,17 @@ char *options_fingerprint(const struct options *options)
         return NULL;
     }
     return text;
+}
+
+int options_run(const struct verb *verb, int argc, char **argv)
+{
+    CLEANUP(options_done) struct options options;
+    int r = options_parse(verb, argc, argv, &options);
+    if (r != CLI_OK)
+        return r;
+    if (options.help) {
+        options_help(verb);
+        return cli_finish_output();
+    }
+    return verb->run(verb, &options);
 }

@@ -264,7 +264,7 @@ static const struct {
     { "absent", KIND_TRUST }, { "not-granted", KIND_TRUST }, { "listing", KIND_LISTING },
     { "write", KIND_WRITE },  { "exec", KIND_EXEC },
 };
-static const char *const other_events[] = { "fork", "syscall", "net",   "child", "refused",
+static const char *const other_events[] = { "fork", "syscall", "net",   "child", "given", "refused",
                                             "lost", "panic",   "exit", "unknown" };
 
 /* 0: taken; 1: that is no audit line. */
