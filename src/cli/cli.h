@@ -19,13 +19,14 @@ enum cli_exit {
     CLI_START = 4,     /* the enclave could not start */
 };
 
+struct options;
 struct verb {
     const char *name;
     const char *arguments; /* "[OPTION...] -- COMMAND [ARGUMENT...]" */
     const char *summary;   /* one line of `sgxpy --help` */
     const char *details;   /* paragraphs of `sgxpy VERB --help`, before the options; may be NULL */
     unsigned groups;       /* enum option_group: which options it takes */
-    int (*run)(const struct verb *verb, int argc, char **argv);
+    int (*run)(const struct verb *verb, struct options *options); /* by options_run() */
 };
 
 extern const struct verb verb_run, verb_trace, verb_manifest, verb_sign, verb_show, verb_keygen,

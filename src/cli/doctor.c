@@ -228,18 +228,10 @@ static int print_json(const struct findings *f, enum device_kind kind, const cha
     return r;
 }
 
-static int doctor(const struct verb *verb, int argc, char **argv)
+static int doctor(const struct verb *verb, struct options *options)
 {
-    CLEANUP(options_done) struct options options;
-    int r = options_parse(verb, argc, argv, &options);
-    if (r != CLI_OK)
-        return r;
-    if (options.help) {
-        options_help(verb);
-        return cli_finish_output();
-    }
-    if (options.rest_count > 0)
-        return cli_usage(verb, "'%s' is too much", options.rest[0]);
+    if (options->rest_count > 0)
+        return cli_usage(verb, "'%s' is too much", options->rest[0]);
 
     struct findings f = { 0 };
     look_at_cpu(&f);
@@ -255,7 +247,7 @@ static int doctor(const struct verb *verb, int argc, char **argv)
             possible &= f.items[i].bearing != FOR_SOFT || f.items[i].good;
     }
 
-    if (options.json) {
+    if (options->json) {
         if (print_json(&f, kind, why) < 0)
             return CLI_USAGE;
     } else {
@@ -274,7 +266,7 @@ static int doctor(const struct verb *verb, int argc, char **argv)
         else
             printf("\nno run is possible here: what says LACK is needed\n");
     }
-    r = cli_finish_output();
+    int r = cli_finish_output();
     return r != CLI_OK ? r : possible ? CLI_OK : CLI_START;
 }
 

@@ -5,24 +5,16 @@
 #include "cli/options.h"
 #include "signer/keys.h"
 
-static int keygen(const struct verb *verb, int argc, char **argv)
+static int keygen(const struct verb *verb, struct options *options)
 {
-    CLEANUP(options_done) struct options options;
-    int r = options_parse(verb, argc, argv, &options);
-    if (r != CLI_OK)
-        return r;
-    if (options.help) {
-        options_help(verb);
-        return cli_finish_output();
-    }
-    if (options.rest_count > 0)
-        return cli_usage(verb, "'%s' is too much", options.rest[0]);
-    if (!options.output)
+    if (options->rest_count > 0)
+        return cli_usage(verb, "'%s' is too much", options->rest[0]);
+    if (!options->output)
         return cli_usage(verb, "-o FILE is missing: where the key goes");
 
     struct err err = { 0 };
     CLEANUP(keys_free_p) struct signing_key *key = NULL;
-    if (keys_generate(&key, &err) < 0 || keys_store(key, options.output, &err) < 0)
+    if (keys_generate(&key, &err) < 0 || keys_store(key, options->output, &err) < 0)
         return cli_fail(&err);
     uint8_t mrsigner[SGX_HASH_SIZE];
     char hex[2 * SGX_HASH_SIZE + 1];

@@ -51,7 +51,7 @@ int main(int argc, char **argv)
         return tree_child_main(argc, argv);
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
         if (strcmp(argv[1], verbs[i]->name) == 0)
-            return verbs[i]->run(verbs[i], argc - 1, argv + 1);
+            return options_run(verbs[i], argc - 1, argv + 1);
     }
     cli_note("there is no verb '%s'; `sgxpy --help` lists them", argv[1]);
     return CLI_USAGE;

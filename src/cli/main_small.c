@@ -4,6 +4,7 @@
 
 #include "cli/become.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "host/child.h"
 
 int main(int argc, char **argv)
@@ -14,7 +15,7 @@ int main(int argc, char **argv)
         return cli_finish_output();
     }
     if (argc >= 2 && strcmp(argv[1], verb_run.name) == 0)
-        return verb_run.run(&verb_run, argc - 1, argv + 1);
+        return options_run(&verb_run, argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], TREE_CHILD_VERB) == 0)
         return tree_child_main(argc, argv);
     return become_full();

@@ -30,26 +30,18 @@ static int propose(const struct verb *verb, const struct options *options)
     return cli_finish_output();
 }
 
-static int verb_manifest_run(const struct verb *verb, int argc, char **argv)
+static int verb_manifest_run(const struct verb *verb, struct options *options)
 {
-    CLEANUP(options_done) struct options options;
-    int r = options_parse(verb, argc, argv, &options);
-    if (r != CLI_OK)
-        return r;
-    if (options.help) {
-        options_help(verb);
-        return cli_finish_output();
-    }
-    if (options.from_audit.count > 0)
-        return propose(verb, &options);
-    if (options.rest_count == 0)
+    if (options->from_audit.count > 0)
+        return propose(verb, options);
+    if (options->rest_count == 0)
         return cli_usage(verb, "the trace is missing");
-    if (!options.output)
+    if (!options->output)
         return cli_usage(verb, "-o FILE is missing: where the cascade goes");
 
     struct err err = { 0 };
     CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
-    if (steps_manifest(options.rest, (size_t)options.rest_count, &options, options.output, NULL,
+    if (steps_manifest(options->rest, (size_t)options->rest_count, options, options->output, NULL,
                        &cascade, &err) < 0)
         return cli_fail(&err);
     CLEANUP(free_p) char *limits = steps_describe_limits(cascade);

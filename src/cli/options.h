@@ -75,6 +75,9 @@ void options_done(struct options *options);
 /* `sgxpy VERB --help` on stdout. */
 void options_help(const struct verb *verb);
 
+/* Parses the verb's command line as options_parse, and runs it, or prints its help; the exit code. */
+int options_run(const struct verb *verb, int argc, char **argv);
+
 /* "256M", "4 GiB", "65536": bytes, into *ret; -EINVAL (syntax) or -ERANGE. */
 MUST_CHECK int options_parse_size(const char *text, uint64_t *ret);
 /* "500ms", "10s", "2m", "1h": milliseconds, 1 to a day, into *ret; -EINVAL (syntax, no unit) or -ERANGE. */

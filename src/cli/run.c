@@ -282,27 +282,19 @@ static int run_command(const struct options *options)
 
 /* ---- the verb ------------------------------------------------------------------------------ */
 
-static int verb_run_run(const struct verb *verb, int argc, char **argv)
+static int verb_run_run(const struct verb *verb, struct options *options)
 {
-    CLEANUP(options_done) struct options options;
-    int r = options_parse(verb, argc, argv, &options);
-    if (r != CLI_OK)
-        return r;
-    if (options.help) {
-        options_help(verb);
-        return cli_finish_output();
-    }
-    if (options.rest_count == 0)
-        return cli_usage(verb, options.after_dashes ? "the command is missing"
+    if (options->rest_count == 0)
+        return cli_usage(verb, options->after_dashes ? "the command is missing"
                                                     : "a bundle, or -- and a command, is missing");
-    if (options.after_dashes)
-        return run_command(&options);
+    if (options->after_dashes)
+        return run_command(options);
 
     struct stat st;
-    if (stat(options.rest[0], &st) == 0 && S_ISDIR(st.st_mode))
-        return run_bundle(verb, &options);
-    return cli_usage(verb, "'%s' is no bundle%s; a command follows \"--\"", options.rest[0],
-                     access(options.rest[0], F_OK) == 0 ? "" : ", and there is no such file");
+    if (stat(options->rest[0], &st) == 0 && S_ISDIR(st.st_mode))
+        return run_bundle(verb, options);
+    return cli_usage(verb, "'%s' is no bundle%s; a command follows \"--\"", options->rest[0],
+                     access(options->rest[0], F_OK) == 0 ? "" : ", and there is no such file");
 }
 
 const struct verb verb_run = {

@@ -823,28 +823,20 @@ static void json_decref_pp(json_t **json)
     json_decref(*json);
 }
 
-static int verb_show_run(const struct verb *verb, int argc, char **argv)
+static int verb_show_run(const struct verb *verb, struct options *options)
 {
-    CLEANUP(options_done) struct options options;
-    int r = options_parse(verb, argc, argv, &options);
-    if (r != CLI_OK)
-        return r;
-    if (options.help) {
-        options_help(verb);
-        return cli_finish_output();
-    }
-    if (options.rest_count < 1 || options.rest_count > 2)
-        return options.rest_count == 0 ? cli_usage(verb, "what to show is missing")
+    if (options->rest_count < 1 || options->rest_count > 2)
+        return options->rest_count == 0 ? cli_usage(verb, "what to show is missing")
                                        : cli_usage(verb, "one bundle, cascade or trace at a time, and one NODE of it: "
-                                                         "'%s' is too much", options.rest[2]);
+                                                         "'%s' is too much", options->rest[2]);
 
     struct err err = { 0 };
     CLEANUP(json_decref_pp) json_t *list = json_array();
     CLEANUP(free_p) char *why = NULL;
-    if ((options.why && !show_why_is_rule(options.why) && make_absolute(&options.why, &why, &err) < 0) ||
-        show_any(options.rest[0], &options, list, &err) < 0)
+    if ((options->why && !show_why_is_rule(options->why) && make_absolute(&options->why, &why, &err) < 0) ||
+        show_any(options->rest[0], options, list, &err) < 0)
         return cli_fail(&err);
-    if (options.json) {
+    if (options->json) {
         CLEANUP(json_decref_pp) json_t *root = json_pack("{s:O}", "nodes", list);
         json_dumpf(root, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
         putchar('\n');

@@ -6,33 +6,25 @@
 #include "cli/steps.h"
 #include "signer/keys.h"
 
-static int verb_sign_run(const struct verb *verb, int argc, char **argv)
+static int verb_sign_run(const struct verb *verb, struct options *options)
 {
-    CLEANUP(options_done) struct options options;
-    int r = options_parse(verb, argc, argv, &options);
-    if (r != CLI_OK)
-        return r;
-    if (options.help) {
-        options_help(verb);
-        return cli_finish_output();
-    }
-    if (options.rest_count != 1)
-        return options.rest_count == 0 ? cli_usage(verb, "the cascade is missing")
-                                       : cli_usage(verb, "'%s' is too much", options.rest[1]);
-    if (!options.key)
+    if (options->rest_count != 1)
+        return options->rest_count == 0 ? cli_usage(verb, "the cascade is missing")
+                                       : cli_usage(verb, "'%s' is too much", options->rest[1]);
+    if (!options->key)
         return cli_usage(verb, "--key FILE is missing; `sgxpy keygen -o key.pem` makes one");
-    if (!options.output)
+    if (!options->output)
         return cli_usage(verb, "-o FOLDER is missing: where the bundle goes");
 
     struct err err = { 0 };
     CLEANUP(keys_free_p) struct signing_key *key = NULL;
-    if (keys_load(options.key, &key, &err) < 0)
+    if (keys_load(options->key, &key, &err) < 0)
         return cli_fail(&err);
     CLEANUP(library_os_done) struct library_os library_os = { 0 };
-    if (library_os_load(&options, &library_os, &err) < 0)
+    if (library_os_load(options, &library_os, &err) < 0)
         return cli_fail(&err);
     uint8_t mrenclave[SGX_HASH_SIZE], mrsigner[SGX_HASH_SIZE];
-    if (steps_sign(options.rest[0], &options, &library_os, key, false, options.output, mrenclave,
+    if (steps_sign(options->rest[0], options, &library_os, key, false, options->output, mrenclave,
                    &err) < 0)
         return cli_fail(&err);
 

@@ -10,39 +10,31 @@ static void on_server(void *arg UNUSED)
     cli_note("tracing; Ctrl-C ends the server and keeps the trace");
 }
 
-static int verb_trace_run(const struct verb *verb, int argc, char **argv)
+static int verb_trace_run(const struct verb *verb, struct options *options)
 {
-    CLEANUP(options_done) struct options options;
-    int r = options_parse(verb, argc, argv, &options);
-    if (r != CLI_OK)
-        return r;
-    if (options.help) {
-        options_help(verb);
-        return cli_finish_output();
-    }
-    if (!options.output)
+    if (!options->output)
         return cli_usage(verb, "-o FILE is missing: where the trace goes");
-    if (options.rest_count == 0)
+    if (options->rest_count == 0)
         return cli_usage(verb, "the command is missing");
 
     struct err err = { 0 };
-    struct tracer_options tracer = { .output = options.output,
-                                     .milliseconds = options.trace_ms,
+    struct tracer_options tracer = { .output = options->output,
+                                     .milliseconds = options->trace_ms,
                                      .on_server = on_server };
     struct tracer_end end = { 0 };
-    int status = tracer_run(&tracer, options.rest, &end, &err);
+    int status = tracer_run(&tracer, options->rest, &end, &err);
     if (status < 0)
         return cli_fail(&err);
 
     CLEANUP(trace_free_p) struct trace *trace = NULL;
-    if (trace_load(options.output, &trace, &err) < 0)
+    if (trace_load(options->output, &trace, &err) < 0)
         return cli_fail(&err);
     if (!trace->complete)
         cli_note("the trace is not complete: %s", trace->incomplete);
     if (end.killed)
         cli_note("the traced program did not end when asked to, and was killed");
     if (steps_ended_as_asked(&end, status)) {
-        cli_note("ended as asked; the trace is '%s'", options.output);
+        cli_note("ended as asked; the trace is '%s'", options->output);
         return CLI_OK;
     }
     if (status != 0)

@@ -32,6 +32,19 @@ bool secinfo_reserved(const struct sgx_secinfo *secinfo)
     return false;
 }
 
+/* What EACCEPT and EMODPE check first: the SECINFO at RBX, read, and the page at RCX. */
+static enum leaf_result secinfo_and_page(struct softsgx *s, const struct leaf_regs *r,
+                                         struct sgx_secinfo *ret, uint64_t *ret_fault)
+{
+    enum leaf_result result =
+        operand_read(s, r->rbx, SGX_ALIGN_SECINFO, ret, sizeof(*ret), ret_fault);
+    if (result != LEAF_DONE)
+        return result;
+    if (secinfo_reserved(ret))
+        return LEAF_GP;
+    return (r->rcx & ~SGX_PAGE_MASK) || !in_elrange(s, r->rcx, SGX_PAGE_SIZE) ? LEAF_GP : LEAF_DONE;
+}
+
 static uint8_t epcm_type_of(uint64_t type)
 {
     switch (type) {
@@ -86,14 +99,9 @@ enum leaf_result enclu_eaccept(struct softsgx *s, struct leaf_regs *r, uint64_t 
                                bool *ret_fault_write)
 {
     struct sgx_secinfo secinfo;
-    enum leaf_result result =
-        operand_read(s, r->rbx, SGX_ALIGN_SECINFO, &secinfo, sizeof(secinfo), ret_fault);
+    enum leaf_result result = secinfo_and_page(s, r, &secinfo, ret_fault);
     if (result != LEAF_DONE)
         return result;
-    if (secinfo_reserved(&secinfo))
-        return LEAF_GP;
-    if ((r->rcx & ~SGX_PAGE_MASK) || !in_elrange(s, r->rcx, SGX_PAGE_SIZE))
-        return LEAF_GP;
     *ret_fault = r->rcx;
     *ret_fault_write = false;
     if (r->rcx < SOFT_ELRANGE_START)
@@ -130,14 +138,9 @@ enum leaf_result enclu_emodpe(struct softsgx *s, struct leaf_regs *r, uint64_t *
                               bool *ret_fault_write)
 {
     struct sgx_secinfo secinfo;
-    enum leaf_result result =
-        operand_read(s, r->rbx, SGX_ALIGN_SECINFO, &secinfo, sizeof(secinfo), ret_fault);
+    enum leaf_result result = secinfo_and_page(s, r, &secinfo, ret_fault);
     if (result != LEAF_DONE)
         return result;
-    if (secinfo_reserved(&secinfo))
-        return LEAF_GP;
-    if ((r->rcx & ~SGX_PAGE_MASK) || !in_elrange(s, r->rcx, SGX_PAGE_SIZE))
-        return LEAF_GP;
     /* "Check SECINFO: W without R" */
     if (!(secinfo.flags & SGX_SECINFO_R) && (secinfo.flags & SGX_SECINFO_W))
         return LEAF_GP;

@@ -75,7 +75,7 @@ static void test_times(void **state UNUSED)
     }
 }
 
-static int unused_run(const struct verb *verb UNUSED, int argc UNUSED, char **argv UNUSED)
+static int unused_run(const struct verb *verb UNUSED, struct options *options UNUSED)
 {
     return 0;
 }
