@@ -237,12 +237,74 @@ int64_t sys_flock(const struct sysargs *args)
     }
 }
 
+/* --- SIGIO ----------------------------------------------------------------------------- */
+
+/* On Linux these signal that they are ready (O_ASYNC), or that urgent data came: sockets, pipes, terminals. */
+static bool signals_owner(struct file *file)
+{
+    struct kstat st;
+    if (!file->ops->poll || !file->ops->fstat || file->ops->fstat(file, &st) < 0)
+        return file->ops->host_handle != NULL;
+    return S_ISSOCK(st.mode) || S_ISFIFO(st.mode) || S_ISCHR(st.mode);
+}
+
+/* SIGIO is not there. A program that waited for it would wait for ever: so it is told at once. */
+static int64_t refuse_async(void)
+{
+    static bool said;
+    if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        log_note("SIGIO (O_ASYNC, FIOASYNC) is not supported: EINVAL");
+    return -EINVAL;
+}
+
+/* The owner itself is kept; SIGURG, which Linux sends it without O_ASYNC, does not come. */
+static int64_t set_owner(struct file *file, int32_t owner)
+{
+    static bool said;
+    if (owner == INT32_MIN)
+        return -EINVAL;
+    if (owner && signals_owner(file) && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        log_note("SIGIO and SIGURG (F_SETOWN) are not supported: poll for urgent data");
+    __atomic_store_n(&file->owner, owner, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static int64_t get_owner(const struct file *file)
+{
+    return __atomic_load_n(&file->owner, __ATOMIC_RELAXED);
+}
+
+#define F_SETOWN_EX 15
+#define F_GETOWN_EX 16
+
+struct kowner { /* struct f_owner_ex */
+    int32_t type, pid; /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
+};
+
+static int64_t owner_ex(struct file *file, bool set, uint64_t arg)
+{
+    struct kowner *user = (struct kowner *)arg, owner;
+    int64_t status, now = get_owner(file);
+    if (!set) {
+        owner = (struct kowner){ now < 0 ? 2 : 1, (int32_t)(now < 0 ? -now : now) };
+        return PUT_USER(user, &owner);
+    }
+    status = GET_USER(&owner, (const struct kowner *)user);
+    if (status < 0)
+        return status;
+    if (owner.type < 0 || owner.type > 2 || owner.pid < 0)
+        return -EINVAL;
+    return set_owner(file, owner.type == 2 ? -owner.pid : owner.pid);
+}
+
 /* --- flags ----------------------------------------------------------------------------- */
 
 #define SETFL_MASK (uint32_t)(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC)
 
 static int64_t set_flags(struct file *file, uint64_t flags)
 {
+    if (flags & FASYNC && signals_owner(file))
+        return refuse_async();
     if (remote_handle(file) >= 0)
         return remote_set_flags(file, (uint32_t)flags);
     uint32_t new = (file->flags & ~SETFL_MASK) | ((uint32_t)flags & SETFL_MASK);
@@ -291,9 +353,11 @@ int64_t sys_fcntl(const struct sysargs *args)
     case F_OFD_GETLK:
     case F_OFD_SETLK:
     case F_OFD_SETLKW: return do_lock(file, command, arg);
-    case F_GETOWN: return 0;
-    case F_SETOWN:
-    case F_SETSIG: return 0;
+    case F_GETOWN: return get_owner(file);
+    case F_SETOWN: return set_owner(file, (int32_t)arg);
+    case F_SETOWN_EX:
+    case F_GETOWN_EX: return owner_ex(file, command == F_SETOWN_EX, arg);
+    case F_SETSIG: return arg > 64 ? -EINVAL : arg && signals_owner(file) ? refuse_async() : 0;
     case F_GETSIG: return 0;
     case F_ADD_SEALS:
         return remote_handle(file) >= 0 ? remote_add_seals(file, (uint32_t)arg)
@@ -317,6 +381,11 @@ int64_t sys_fcntl(const struct sysargs *args)
 #define FIOCLEX  0x5451u
 #define FIOASYNC 0x5452u
 #define FIOQSIZE 0x5460u
+
+#define FIOSETOWN 0x8901u
+#define SIOCSPGRP 0x8902u
+#define FIOGETOWN 0x8903u
+#define SIOCGPGRP 0x8904u
 
 /* Bytes left in a file that has a size. */
 static int64_t bytes_left(struct file *file, uint64_t arg)
@@ -357,7 +426,21 @@ int64_t sys_ioctl(const struct sysargs *args)
             (void)net_get_flags(file);
         return set_flags(file, on ? file->flags | O_NONBLOCK : file->flags & ~(uint32_t)O_NONBLOCK);
     }
+    case FIOASYNC: {
+        if (!signals_owner(file))
+            return -ENOTTY;
+        int status = GET_USER(&on, (const int32_t *)args->a[2]);
+        return status < 0 ? status : on ? refuse_async() : 0;
+    }
     default: break;
+    }
+    if (request >= FIOSETOWN && request <= SIOCGPGRP && is_socket(file)) {
+        if (request == FIOGETOWN || request == SIOCGPGRP) {
+            on = (int32_t)get_owner(file);
+            return PUT_USER((int32_t *)args->a[2], &on);
+        }
+        int status = GET_USER(&on, (const int32_t *)args->a[2]);
+        return status < 0 ? status : set_owner(file, on);
     }
     if (interfaces_request(request) && is_socket(file))
         return interfaces_ioctl(request, args->a[2]);

@@ -70,6 +70,7 @@ struct file {
     const struct file_ops *ops;
     uint32_t refs;      /* atomic */
     uint32_t flags;     /* O_ACCMODE, O_APPEND, O_NONBLOCK, ...; F_SETFL changes some */
+    int32_t owner;      /* F_SETOWN, for F_GETOWN: nobody is signalled */
     struct lock lock;   /* guards pos against concurrent read/write of one description */
     uint64_t pos;
     void *object;       /* the file system's */

@@ -6,12 +6,14 @@
 #include <linux/uio.h> /* as the library OS has it: libc's is the same under another header */
 #define __iovec_defined 1
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -825,6 +827,53 @@ static void many_out(void)
     CHECK_EQ(g_host.args[1], 1, "one went out");
 }
 
+/* What would tell the program by a signal is refused, not forgotten. */
+static void owners(void)
+{
+    static const struct {
+        const char *name;
+        bool ioctl;
+        uint64_t nr, arg;
+        int64_t want;
+    } rows[] = {
+        { "nobody yet", false, F_GETOWN, 0, 0 },
+        { "owner", false, F_SETOWN, 100, 0 },
+        { "kept", false, F_GETOWN, 0, 100 },
+        { "a group", false, F_SETOWN, (uint64_t)-7, 0 },
+        { "kept", false, F_GETOWN, 0, -7 },
+        { "no group", false, F_SETOWN, (uint64_t)INT32_MIN, -EINVAL },
+        { "O_ASYNC", false, F_SETFL, O_ASYNC | O_NONBLOCK, -EINVAL },
+        { "nothing was set", false, F_GETFL, 0, O_RDWR },
+        { "a signal's number", false, F_SETSIG, 34, -EINVAL },
+        { "SIGIO as usual", false, F_SETSIG, 0, 0 },
+        { "no signal", false, F_SETSIG, 65, -EINVAL },
+        { "FIOASYNC", true, FIOASYNC, 1, -EINVAL },
+        { "FIOASYNC off", true, FIOASYNC, 0, 0 },
+        { "SIOCSPGRP", true, 0x8902, 5, 0 },
+        { "kept", false, F_GETOWN, 0, 5 },
+    };
+    int fd = make(AF_INET, SOCK_STREAM);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int32_t value = (int32_t)rows[i].arg;
+        struct sysargs args = { .a = { (uint64_t)fd, rows[i].nr, rows[i].ioctl ? ADDRESS(&value) : rows[i].arg } };
+        CHECK_EQ(rows[i].ioctl ? sys_ioctl(&args) : sys_fcntl(&args), rows[i].want, "row %zu: %s", i, rows[i].name);
+    }
+    struct {
+        int32_t type, pid;
+    } owner = { 2, 9 };
+    CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, 15, ADDRESS(&owner) } }), 0, "F_SETOWN_EX");
+    CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, F_GETOWN } }), -9, "F_SETOWN_EX");
+    owner.type = owner.pid = 0;
+    CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, 16, ADDRESS(&owner) } }), 0, "F_GETOWN_EX");
+    CHECK(owner.type == 2 && owner.pid == 9, "F_GETOWN_EX: %d %d", owner.type, owner.pid);
+    /* A file: natively nobody is ever signalled either. */
+    struct file *file;
+    CHECK_EQ(vfs_open_kernel("/x", 2, &file), 0, "open");
+    fd = fd_install(file, 0, false);
+    CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, F_SETFL, O_ASYNC } }), 0, "a file");
+    CHECK_EQ(sys_ioctl(&(struct sysargs){ .a = { (uint64_t)fd, FIOASYNC, ADDRESS(&owner) } }), -ENOTTY, "a file");
+}
+
 #define TEST(name)                           \
     static void test_##name(void **state)    \
     {                                        \
@@ -843,6 +892,7 @@ TEST(rules)
 TEST(strangers)
 TEST(shared)
 TEST(lots)
+TEST(owners)
 TEST(many_in)
 TEST(many_out)
 
@@ -855,6 +905,7 @@ int main(void)
         cmocka_unit_test(test_control_out),  cmocka_unit_test(test_control_in),
         cmocka_unit_test(test_rules),        cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_shared),       cmocka_unit_test(test_lots),
+        cmocka_unit_test(test_owners),
         cmocka_unit_test(test_many_in),      cmocka_unit_test(test_many_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
