@@ -151,6 +151,7 @@ class Runner:
         return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8",
                 "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1",
                 "PYTHONHASHSEED": "0", "PYTEST_DEBUG_TEMPROOT": str(self.temporary),
+                **{name: os.environ[name] for name in ("SGXPY_CHECK",) if name in os.environ},  # for who cleans up
                 **suite.environment}
 
     def fresh(self):

@@ -8,7 +8,7 @@ import time
 async def main():
     start = time.monotonic()
     print(await asyncio.gather(*(asyncio.sleep(0.02, i) for i in range(50))))
-    print(time.monotonic() - start < 5)
+    print(time.monotonic() - start < 60)
     try:
         await asyncio.wait_for(asyncio.sleep(100), 0.02)
     except asyncio.TimeoutError:

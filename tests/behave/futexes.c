@@ -20,7 +20,7 @@ static pthread_barrier_t g_barrier;
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 static sem_t g_sem;
 static long g_count, g_turn, g_rw_count, g_once_count;
-static uint32_t g_word, g_word2;
+static uint32_t g_word, g_word2, g_gate;
 static int g_woken;
 
 static void once(void)
@@ -65,15 +65,24 @@ static long futex(uint32_t *word, int op, uint32_t value, const void *timeout, u
 static void *sleeper(void *arg)
 {
     uint32_t mask = (uint32_t)(uintptr_t)arg;
-    while (__atomic_load_n(&g_word, __ATOMIC_ACQUIRE) == 0)
-        futex(&g_word, FUTEX_WAIT_BITSET_PRIVATE, 0, NULL, NULL, mask);
+    while (futex(&g_word, FUTEX_WAIT_BITSET_PRIVATE, 0, NULL, NULL, mask) != 0)
+        ;
     __atomic_add_fetch(&g_woken, 1, __ATOMIC_SEQ_CST);
     return NULL;
 }
 
+/* How many it woke; until there is one, for who is to be woken may not sleep yet. */
+static long wake(int op, uint32_t mask)
+{
+    long r;
+    while ((r = futex(&g_word, op, 9, NULL, NULL, mask)) == 0)
+        usleep(1000);
+    return r;
+}
+
 static void *requeued(void *arg)
 {
-    long r = futex(&g_word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    long r = futex(&g_gate, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
     if (r == 0)
         __atomic_add_fetch(&g_woken, 1, __ATOMIC_SEQ_CST);
     return arg;
@@ -108,17 +117,20 @@ int main(void)
     pthread_create(&threads[1], NULL, sleeper, (void *)2);
     usleep(30000);
     printf("bitset 4: %ld\n", futex(&g_word, FUTEX_WAKE_BITSET_PRIVATE, 9, NULL, NULL, 4));
-    g_word = 1;
-    printf("bitset 2: %ld\n", futex(&g_word, FUTEX_WAKE_BITSET_PRIVATE, 9, NULL, NULL, 2));
-    printf("bitset any: %ld\n", futex(&g_word, FUTEX_WAKE_PRIVATE, 9, NULL, NULL, 0));
+    printf("bitset 2: %ld\n", wake(FUTEX_WAKE_BITSET_PRIVATE, 2));
+    printf("bitset any: %ld\n", wake(FUTEX_WAKE_PRIVATE, 0));
     pthread_join(threads[0], NULL);
     pthread_join(threads[1], NULL);
 
-    g_word = 0;
     g_woken = 0;
     for (int i = 0; i < 4; i++)
         pthread_create(&threads[i], NULL, requeued, NULL);
-    usleep(50000);
+    for (long asleep = 0; asleep < 4; usleep(1000)) { /* then all of them wait for g_word */
+        r = futex(&g_gate, FUTEX_REQUEUE_PRIVATE, 0, (void *)4, &g_word, 0);
+        if (r < 0)
+            return 1;
+        asleep += r;
+    }
     r = futex(&g_word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)3, &g_word2, 0);
     printf("requeue: %ld\n", r);
     r = futex(&g_word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)3, &g_word2, 5);

@@ -20,7 +20,7 @@ def pair(family=socket.AF_INET, any_address=False):
     a, b = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
     for s in (a, b):
         s.bind((host, 0))
-        s.settimeout(10)
+        s.settimeout(60)
     return a, b
 
 
@@ -133,13 +133,13 @@ def refused():
     b.close()
     a.connect(to)
     a.send(b"x")
-    select.select([a], [], [], 10)
+    select.select([a], [], [], 60)
     print(error(a.recv, 10))
     a.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
     a.send(b"x")
     p = select.poll()
     p.register(a, 0)
-    print([e & select.POLLERR for _, e in p.poll(10000)])
+    print([e & select.POLLERR for _, e in p.poll(60000)])
     data, found, flags, _ = a.recvmsg(10, 1000, socket.MSG_ERRQUEUE)
     print(data, flags == socket.MSG_ERRQUEUE, [(level, kind, struct.unpack("I", value[:4])[0]) for level, kind, value in found])
     a.close()

@@ -112,20 +112,21 @@ def signals():
         pass
 
     def leave(*_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
         raise Out
-    signal.signal(signal.SIGALRM, leave)
-    for call in (lambda: b.recv(1), lambda: select.select([b], [], []), lambda: select.epoll().poll()):
-        signal.setitimer(signal.ITIMER_REAL, 0.03)
+
+    def interrupted(call):
+        signal.signal(signal.SIGALRM, leave)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.03, 0.03)  # again and again: one may come before the call
             call()
         except Out:
-            print("left")
+            return "left"
+    for call in (lambda: b.recv(1), lambda: select.select([b], [], []), lambda: select.epoll().poll()):
+        print(interrupted(call))
     with socket.create_server(("127.0.0.1", 0)) as s:
-        signal.setitimer(signal.ITIMER_REAL, 0.03)
-        try:
-            s.accept()
-        except Out:
-            print("left accept")
+        print("accept", interrupted(s.accept))
     signal.signal(signal.SIGPIPE, lambda *_: print("SIGPIPE"))
     b.close()
     for _ in range(100):

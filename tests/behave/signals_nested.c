@@ -46,12 +46,21 @@ static void count(int number)
     g_calls++;
 }
 
-static void *poke(void *target)
+static volatile sig_atomic_t g_returned;
+struct target {
+    pthread_t thread;
+    int fd, restart;
+};
+
+/* Signals until the read has returned, for one alone may come before it; or several, which do not end it. */
+static void *poke(void *arg)
 {
-    usleep(30000);
-    pthread_kill(*(pthread_t *)target, SIGUSR1);
-    usleep(30000);
-    if (write(*(int *)((char *)target + sizeof(pthread_t)), "x", 1) < 0)
+    const struct target *target = arg;
+    while (target->restart ? g_calls < 20 : !g_returned) {
+        pthread_kill(target->thread, SIGUSR1);
+        usleep(3000);
+    }
+    if (write(target->fd, "x", 1) < 0)
         _exit(9);
     return NULL;
 }
@@ -83,10 +92,7 @@ int main(void)
     sigaction(SIGRTMIN + 2, &action, NULL);
     raise(SIGRTMIN + 2);
 
-    struct {
-        pthread_t thread;
-        int fd;
-    } target = { .thread = pthread_self() };
+    struct target target = { .thread = pthread_self() };
     int pipes[2];
     if (pipe(pipes) < 0)
         return 8;
@@ -94,12 +100,15 @@ int main(void)
     for (int restart = 0; restart < 2; restart++) {
         set(SIGUSR1, count, restart ? SA_RESTART : 0);
         pthread_t helper;
-        g_calls = 0;
+        g_calls = g_returned = 0;
+        target.restart = restart;
         pthread_create(&helper, NULL, poke, &target);
         char byte;
         ssize_t n = read(pipes[0], &byte, 1);
-        printf("restart %d: read %zd %s, calls %d\n", restart, n, n < 0 ? strerror(errno) : "-", g_calls);
+        int error = errno;
+        g_returned = 1;
         pthread_join(helper, NULL);
+        printf("restart %d: read %zd %s, called %d\n", restart, n, n < 0 ? strerror(error) : "-", g_calls > 0);
         if (n < 0)
             n = read(pipes[0], &byte, 1);
     }

@@ -15,16 +15,17 @@ A program is a .py or .c file. Comment lines that hold `behave:` say what it nee
 
 import difflib
 import importlib.util
+import os
 import pathlib
 import shlex
 import shutil
 import subprocess
 
+import processes
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
-TIMEOUT = 120
 PROGRAMS = sorted(p for p in HERE.iterdir()
                   if p.suffix in (".py", ".c") and not p.name.startswith(("test_", "conftest")))
 
@@ -114,6 +115,7 @@ def check_same_as_native(path, sgxpy, tmp_path):
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "2",
+        **{name: os.environ[name] for name in ("SGXPY_CHECK",) if name in os.environ},  # for who cleans up
         **program.environment,
     }
     side = tmp_path / "side"
@@ -121,8 +123,7 @@ def check_same_as_native(path, sgxpy, tmp_path):
     trace, cascade, bundle = side / "p.trace", side / "p.cascade.json", side / "p.sgx"
 
     def run(arguments, expect=None):
-        done = subprocess.run(arguments, cwd=work, env=environment, input=program.stdin,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIMEOUT)
+        done = processes.run(arguments, cwd=work, env=environment, input=program.stdin)
         restore(work, before)
         if expect is not None:
             assert done.returncode == expect, done.stderr.decode(errors="replace")

@@ -64,7 +64,7 @@ condition, ready = threading.Condition(), []
 
 def waiter():
     with condition:
-        condition.wait_for(lambda: ready, timeout=10)
+        condition.wait_for(lambda: ready, timeout=60)
 
 
 t = threading.Thread(target=waiter)
@@ -76,8 +76,10 @@ with condition:
 t.join()
 event = threading.Event()
 print(event.wait(0.02))
-threading.Timer(0.02, event.set).start()
-print(event.wait(10))
+timer = threading.Timer(0.02, event.set)
+timer.start()
+print(event.wait(60))
+timer.join()
 semaphore = threading.Semaphore(0)
 print(semaphore.acquire(timeout=0.02), lock.acquire(timeout=0.01), lock.acquire(timeout=0.01))
 local = threading.local()

@@ -3,6 +3,7 @@
  * pthread_exit of the main thread. */
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@ static pthread_mutex_t g_robust;
 static __thread int t_value = 42;
 static pthread_key_t g_key;
 static int g_destroyed;
+static sem_t g_pushed;
 
 static void destroy(void *value)
 {
@@ -39,6 +41,7 @@ static void cleanup(void *text)
 static void *cancelled(void *unused)
 {
     pthread_cleanup_push(cleanup, "ran");
+    sem_post(&g_pushed);
     for (;;)
         sleep(100);
     pthread_cleanup_pop(0);
@@ -90,8 +93,9 @@ int main(void)
     pthread_join(t, NULL);
     printf("%d %d %d\n", value, t_value, g_destroyed);
 
+    sem_init(&g_pushed, 0, 0);
     pthread_create(&t, NULL, cancelled, NULL);
-    usleep(10000);
+    sem_wait(&g_pushed);
     pthread_cancel(t);
     void *result;
     pthread_join(t, &result);

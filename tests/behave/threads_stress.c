@@ -121,7 +121,7 @@ static void *count_events(void *arg)
     unsigned long *count = arg, value;
     while (*count < EVENTS) {
         struct epoll_event event;
-        int n = epoll_wait(epoll_fd, &event, 1, 5000);
+        int n = epoll_wait(epoll_fd, &event, 1, 60000);
         check(n > 0 || (n < 0 && errno == EINTR));
         if (n > 0 && read(event_fd, &value, sizeof(value)) == sizeof(value))
             *count += value;

@@ -159,7 +159,7 @@ int64_t sys_futex(const struct sysargs *args)
                 return -EAGAIN;
         }
         uint32_t woken = futex_requeue(user, second, value, count_of(args->a[3]), &moved);
-        return op == FUTEX_CMP_REQUEUE ? woken + moved : woken;
+        return woken + moved; /* of both, whatever futex(2) says */
     }
     case FUTEX_WAKE_OP: {
         bool matches;

@@ -10,6 +10,7 @@ async def main():
     run = asyncio.create_subprocess_exec
     ps = [await run(sys.executable, "-c", f"import sys; print({n}); sys.exit({n})", stdout=asyncio.subprocess.PIPE) for n in range(3)]
     print(await asyncio.gather(*(p.communicate() for p in ps)), [p.returncode for p in ps])
+    await (await run("sleep", "0")).wait()  # one that is killed while it starts would be in no trace
     p = await run("sleep", "100")
     p.terminate()
     print(await p.wait())

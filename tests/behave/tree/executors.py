@@ -33,7 +33,7 @@ def main(method):
     with futures.ProcessPoolExecutor(2, context) as pool:
         print(list(pool.map(square, range(20), chunksize=4)))
         some = [pool.submit(square, i) for i in range(5)]
-        done, not_done = futures.wait(some, timeout=30)
+        done, not_done = futures.wait(some, timeout=60)
         print(sorted(f.result() for f in done), len(not_done))
         future = pool.submit(fails, "key")
         print(repr(future.exception()), pool.submit(pid).result() != os.getpid())

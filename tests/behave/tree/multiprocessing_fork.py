@@ -98,7 +98,7 @@ def main(method):
         got = a.recv()
         print(got[0] == message, got[1])
     a.send(None)
-    print(a.recv_bytes(), a.poll(5))
+    print(a.recv_bytes(), a.poll(60))
     try:
         a.recv()
     except EOFError:
@@ -137,6 +137,8 @@ def main(method):
     for _ in ps:
         tasks.put(None)
     tasks.join()
+    for p in ps:
+        p.join()
     print(sorted(results.get() for _ in range(20)) == [i * 2 for i in range(20)], results.empty())
 
     event, barrier, condition = ctx.Event(), ctx.Barrier(3), ctx.Condition()
@@ -146,7 +148,7 @@ def main(method):
         p.start()
     print(event.is_set(), event.set(), [out.get() for _ in ps])
     with condition:
-        print(condition.wait_for(lambda: ready.value == 3, 5))
+        print(condition.wait_for(lambda: ready.value == 3, 60))
     for p in ps:
         p.join()
     semaphore, recursive = ctx.BoundedSemaphore(2), ctx.RLock()
@@ -170,7 +172,7 @@ def main(method):
 
     with ctx.Pool(2, start_value, ("set",)) as pool:
         print(pool.map(square, range(30)) == [i * i for i in range(30)], pool.map(started_value, range(4)))
-        print(sorted(pool.imap_unordered(square, range(10), chunksize=3)), pool.apply_async(square, (7,)).get(20))
+        print(sorted(pool.imap_unordered(square, range(10), chunksize=3)), pool.apply_async(square, (7,)).get(60))
         print(pool.starmap(pow, [(2, 3), (3, 2)]), list(pool.imap(square, range(4))))
         try:
             pool.map(raises, [1])

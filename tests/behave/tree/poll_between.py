@@ -37,10 +37,10 @@ poll = select.poll()
 poll.register(r, select.POLLIN)
 print(poll.poll(0), select.select([r], [], [], 0.01))
 os.write(go_w, b"1")
-print([named(b) for _, b in poll.poll(5000)], select.select([r], [], [], 5) == ([r], [], []))
+print([named(b) for _, b in poll.poll(60000)], select.select([r], [], [], 60) == ([r], [], []))
 print(os.read(r, 10), poll.poll(0))
 os.write(go_w, b"2")
-print([named(b) for _, b in poll.poll(5000)], os.read(r, 10), os.waitpid(pid, 0)[1])
+print([named(b) for _, b in poll.poll(60000)], os.read(r, 10), os.waitpid(pid, 0)[1])
 os.close(r)
 
 # Writers see their reader.
@@ -58,10 +58,10 @@ try:
 except BlockingIOError:
     print("full", poll.poll(0))
 os.write(go_w, b"1")
-print([named(b) for _, b in poll.poll(5000)])
+print([named(b) for _, b in poll.poll(60000)])
 os.write(go_w, b"2")
 os.waitpid(pid, 0)
-print([named(b & select.POLLERR) for _, b in poll.poll(5000)])
+print([named(b & select.POLLERR) for _, b in poll.poll(60000)])
 os.close(w)
 
 # Ten children, each through its own pipe; in the order in which they are let go.
@@ -81,7 +81,7 @@ with selectors.DefaultSelector() as selector:
     seen = []
     for i in order:
         os.write(gates[i], b"x")
-        (key, _), = selector.select(5)
+        (key, _), = selector.select(60)
         seen.append((outs[key.fd], os.read(key.fd, 10)))
         selector.unregister(key.fd)
     print([i for i, _ in seen] == order, all(b == b"%d" % i for i, b in seen))
@@ -92,7 +92,7 @@ a, b = socket.socketpair()
 ep = select.epoll()
 ep.register(a, select.EPOLLIN | select.EPOLLET)
 pid = child(lambda: (b.send(b"one"), 0)[-1])
-print([named(bits) for _, bits in ep.poll(5)], ep.poll(0), os.waitpid(pid, 0)[1], a.recv(10))
+print([named(bits) for _, bits in ep.poll(60)], ep.poll(0), os.waitpid(pid, 0)[1], a.recv(10))
 
 
 async def asynchronous():

@@ -9,7 +9,9 @@ def run(*args):
     return p.stdout.split(), p.stderr, p.returncode
 
 
-child = subprocess.Popen(["cat", "/dev/stdin"], stdin=subprocess.PIPE)
+child = subprocess.Popen(["cat", "/dev/stdin"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+child.stdin.write(b"it runs\n")
+print(child.stdout.readline())  # its name and arguments are its own now
 print(run("ps", "-o", "comm=,args=", "-p", str(child.pid)))
 print(run("ps", "-o", "ppid=", "-p", str(child.pid))[0] == [str(os.getpid())])
 print(run("pgrep", "-x", "-P", str(os.getpid()), "cat")[0] == [str(child.pid)])

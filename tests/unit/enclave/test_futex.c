@@ -162,7 +162,7 @@ static void test_requeue(void **state UNUSED)
     thr_join(&s[2].thr);
     assert_int_equal(s[3].turn, 0);
     /* To itself, and back from the old address. */
-    assert_int_equal(FUTEX(PTR(&words[0]), NUM(FUTEX_REQUEUE), NUM(0), NUM(9), PTR(&words[0])), 0);
+    assert_int_equal(FUTEX(PTR(&words[0]), NUM(FUTEX_REQUEUE), NUM(0), NUM(9), PTR(&words[0])), 1);
     assert_int_equal(FUTEX(PTR(&words[0]), NUM(FUTEX_WAKE), NUM(9)), 1);
     thr_join(&s[3].thr);
 }
