@@ -120,6 +120,9 @@ static const struct {
     { "odd heap", &in_order, { "--heap", "much" }, CLI_USAGE, 0, false },
     { "empty path", &in_order, { "--trust", "" }, CLI_USAGE, 0, false },
     { "nameless variable", &in_order, { "--env", "=x" }, CLI_USAGE, 0, false },
+    { "given", &in_order, { "--insecure_given", "PYTHONPATH", "--insecure_given=all" }, CLI_OK, 0, false },
+    { "given nothing", &in_order, { "--insecure_given", "" }, CLI_USAGE, 0, false },
+    { "given a value", &in_order, { "--insecure_given", "PATH=/bin" }, CLI_USAGE, 0, false },
     { "svn", &anywhere, { "--isv-svn", "65535" }, CLI_OK, 0, false },
     { "svn too large", &anywhere, { "--isv-svn", "65536" }, CLI_USAGE, 0, false },
 };
@@ -185,6 +188,7 @@ static void test_fingerprint(void **state UNUSED)
         { { "--args", "host" }, true },
         { { "--listen", "80" }, true },
         { { "--connect", "*" }, true },
+        { { "--insecure_given", "PATH" }, true },
         { { "--args", "pinned" }, false },
         { { "--debug" }, true },
         { { "--strace" }, true },

@@ -371,6 +371,28 @@ static void test_net(void **state UNUSED)
     json_decref(all);
 }
 
+static void test_given(void **state UNUSED)
+{
+    struct audit *audit = open_audit(0, 1);
+    struct ocall_audit event = { .event = OCALL_AUDIT_GIVEN, .value = OCALL_GIVEN_DROPPED };
+    audit_event(audit, &event, "PYTHONPATHx", 10);
+    event.value = OCALL_GIVEN_FOLDER;
+    audit_event(audit, &event, "/dev/shm", 8);
+    event.value = 77; /* the enclave's word is the host's problem, not the other way round */
+    audit_event(audit, &event, "X", 1);
+    audit_free(audit);
+    json_t *all = read_all(0);
+    assert_string_equal(text_of(json_array_get(all, 0), "event"), "given");
+    assert_string_equal(text_of(json_array_get(all, 0), "variable"), "PYTHONPATH");
+    assert_string_equal(text_of(json_array_get(all, 0), "action"), "dropped");
+    assert_string_equal(text_of(json_array_get(all, 0), "option"), "--insecure_given PYTHONPATH");
+    assert_string_equal(text_of(json_array_get(all, 1), "path"), "/dev/shm");
+    assert_string_equal(text_of(json_array_get(all, 1), "action"), "traced-folder");
+    assert_string_equal(text_of(json_array_get(all, 1), "option"), "--insecure_given all");
+    assert_string_equal(text_of(json_array_get(all, 2), "action"), "");
+    json_decref(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rotation_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strange_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(test_net, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_given, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

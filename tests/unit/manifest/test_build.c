@@ -529,7 +529,7 @@ static void test_environment(void **state UNUSED)
     assert_string_equal(report.dropped[0], "PYTHON_KEY");
     assert_string_equal(report.dropped[1], "SHELL");
 
-    static const char *const bad[] = { "LD_PRELOAD", "PYTHONPATH", "=x", "" };
+    static const char *const bad[] = { "LD_PRELOAD", "PYTHONPATH", "PYTHONUNBUFFERED", "BASH_ENV", "=x", "" };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         const char *one[] = { bad[i] };
         struct err err = { 0 };
