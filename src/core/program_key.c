@@ -23,6 +23,10 @@ static const struct interpreter interpreters[] = {
     { .prefix = "bash", .commands = "c", .inputs = "s", .values = "oO", .shell = true },
     { .prefix = "dash", .commands = "c", .inputs = "s", .values = "o", .shell = true },
     { .prefix = "sh", .commands = "c", .inputs = "s", .values = "o", .shell = true },
+    { .prefix = "zsh", .commands = "c", .inputs = "s", .values = "o", .shell = true },
+    { .prefix = "ksh", .commands = "c", .inputs = "s", .values = "o", .shell = true },
+    { .prefix = "mksh", .commands = "c", .inputs = "s", .values = "o", .shell = true },
+    { .prefix = "nodejs", .commands = "ep", .inputs = "i", .values = "r", .goes_on = true },
     { .prefix = "node", .commands = "ep", .inputs = "i", .values = "r", .goes_on = true },
 };
 
