@@ -1,4 +1,4 @@
-/* Queues and mutexes as they are, for test_remote.c, whose other fakes are those of vfs_fakes.c. Nobody sleeps. */
+/* Queues and mutexes as they are, for remote_world.c, whose other fakes are those of vfs_fakes.c. Nobody sleeps. */
 #define thread_park    waiting_park
 #include "../../../src/enclave/thread/wait.c"
 

@@ -963,7 +963,7 @@ int64_t dsm_recall_here(struct file *file UNUSED, const struct dsm_io *io UNUSED
     return 0;
 }
 
-/* --- the hub: this is the root; test_remote.c has its own ----------------------------- */
+/* --- the hub: this is the root; remote_world.c has its own ----------------------------- */
 
 __attribute__((weak)) void hub_events_fetch(void)
 {
