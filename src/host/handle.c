@@ -10,7 +10,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define KEPT_MOST 32u /* of a limit of 128 or more; of a smaller one a quarter */
+
 static _Atomic uint8_t g_kind[HANDLE_MAX];
+static _Atomic uint32_t g_count; /* handles above 2 */
+static uint32_t g_most = HANDLE_MAX; /* sockets that bring it above this are refused */
+
+static void learn_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    uint32_t all = limit.rlim_cur < HANDLE_MAX ? (uint32_t)limit.rlim_cur : HANDLE_MAX;
+    g_most = all - (all / 4 < KEPT_MOST ? all / 4 : KEPT_MOST);
+}
+
+bool handle_room(void)
+{
+    return atomic_load_explicit(&g_count, memory_order_relaxed) < g_most;
+}
 
 int handle_init(void)
 {
@@ -22,6 +40,7 @@ int handle_init(void)
             setrlimit(RLIMIT_NOFILE, &limit);
         }
     }
+    learn_limit();
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) >= 0) {
             g_kind[fd] = HANDLE_UNKNOWN;
@@ -40,6 +59,8 @@ int handle_init_inherited(const int32_t *handles, size_t count)
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_NOCTTY) != fd)
             return -EBADF;
+    learn_limit();
+    g_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
         if (handles[i] < 0 || handles[i] >= HANDLE_MAX || fcntl(handles[i], F_GETFD) < 0)
             return -EBADF;
@@ -55,6 +76,7 @@ int handle_add(int fd)
         return -EMFILE;
     }
     atomic_store_explicit(&g_kind[fd], HANDLE_UNKNOWN, memory_order_relaxed);
+    atomic_fetch_add_explicit(&g_count, 1, memory_order_relaxed);
     return fd;
 }
 
@@ -93,9 +115,10 @@ int handle_close(uint64_t handle)
     /* First, so that another thread's OCALL_OPEN that gets this number is not taken away. */
     if (atomic_exchange(&g_kind[fd], HANDLE_CLOSED) == HANDLE_CLOSED)
         return -EBADF;
-    if (fd > 2)
+    if (fd > 2) {
+        atomic_fetch_sub_explicit(&g_count, 1, memory_order_relaxed);
         return close(fd) < 0 ? -errno : 0;
-
+    }
     int null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (null < 0)
         return -errno;
@@ -119,6 +142,7 @@ int handle_close_aside(uint64_t handle)
         return handle_close(handle);
     if (atomic_exchange(&g_kind[fd], HANDLE_CLOSED) == HANDLE_CLOSED)
         return -EBADF;
+    atomic_fetch_sub_explicit(&g_count, 1, memory_order_relaxed);
     pthread_t id;
     sigset_t all, before;
     sigfillset(&all);

@@ -27,6 +27,9 @@ MUST_CHECK int handle_init(void);
 MUST_CHECK int handle_init_inherited(const int32_t *handles, size_t count);
 /* fd becomes a handle; -EMFILE, fd closed, if its number is too large. */
 MUST_CHECK int handle_add(int fd);
+/* Is there room for one more socket? Some numbers are kept for what a program cannot do without: its trusted files,
+ * which would be missing, and the runtime's own descriptors. */
+bool handle_room(void);
 /* The descriptor, or -EBADF. */
 MUST_CHECK int handle_fd(uint64_t handle);
 /* The same, and whether it may block. */

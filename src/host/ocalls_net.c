@@ -65,6 +65,8 @@ static bool no_address(const struct ocall_net *net)
 
 int64_t ocall_net_socket(struct host_thread *t UNUSED, const uint64_t args[6])
 {
+    if (!handle_room())
+        return -EMFILE;
     int fd = socket((int)args[0], (int)args[1] | SOCK_NONBLOCK | SOCK_CLOEXEC, (int)args[2]);
     return fd < 0 ? -errno : handle_add(fd);
 }
@@ -92,6 +94,8 @@ int64_t ocall_net_accept(struct host_thread *t, const uint64_t args[6])
     struct ocall_net *net = net_of(t);
     if (fd < 0)
         return fd;
+    if (!handle_room())
+        return -EMFILE; /* before a connection is taken that would be lost */
     for (;;) {
         net->address_size = sizeof(net->address);
         int got = accept4(fd, (struct sockaddr *)net->address, &net->address_size,

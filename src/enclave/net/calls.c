@@ -21,6 +21,8 @@
 #include "signal/signal.h"
 #include "sys/message.h"
 #include "thread/clock.h"
+#include "vfs/fd.h"
+#include "vfs/trusted/chunks.h"
 
 #define SOCK_TYPE_MASK 0xfu
 #define IOV_MAX        1024u
@@ -89,6 +91,8 @@ int64_t net_socket(const struct sysargs *args)
     if (!kind.protocol)
         kind.protocol = type == NET_STREAM ? PROTOCOL_TCP : PROTOCOL_UDP;
     int64_t handle = border_call3(OCALL_NET_SOCKET, HANDLE_MAX, kind.family, type, kind.protocol);
+    if (handle == -EMFILE && chunk_handles_drop())
+        handle = border_call3(OCALL_NET_SOCKET, HANDLE_MAX, kind.family, type, kind.protocol);
     if (handle < 0)
         return net_error(handle);
     status = net_wrap((int)handle, &kind, flags, &file);
@@ -164,20 +168,28 @@ int64_t net_accept(struct file *file, const struct sysargs *args, uint32_t flags
         return -EINVAL;
     if (kind.type != NET_STREAM)
         return -EOPNOTSUPP;
+    /* First: a connection that is taken and has no descriptor would be lost. */
+    int fd = fd_reserve();
+    if (fd < 0)
+        return fd;
     int64_t handle = net_accept_handle(file, &peer);
-    if (handle < 0)
+    if (handle == -EMFILE && chunk_handles_drop())
+        handle = net_accept_handle(file, &peer);
+    if (handle < 0) {
+        fd_unreserve(fd);
         return handle;
+    }
     kind.shared = false;
     kind.bound = true;
     int status = net_wrap((int)handle, &kind, flags, &fresh);
-    if (status < 0)
-        return status;
-    status = address_to_user(&peer, args->a[1], args->a[2]);
-    if (status < 0) {
+    if (status == 0 && (status = address_to_user(&peer, args->a[1], args->a[2])) < 0)
         file_unref(fresh);
+    if (status < 0) {
+        fd_unreserve(fd);
         return status;
     }
-    return anon_install(fresh, flags);
+    fd_fill(fd, fresh, flags & ANON_CLOEXEC);
+    return fd;
 }
 
 int64_t net_connect(struct file *file, const struct sysargs *args)

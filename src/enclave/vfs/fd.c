@@ -11,6 +11,7 @@
 struct slot {
     struct file *file;
     bool cloexec;
+    bool reserved; /* without file */
 };
 
 struct fd_table {
@@ -54,6 +55,9 @@ struct fd_table *fd_table_copy(struct fd_table *from)
     table->limit = from->limit;
     for (int fd = 0; fd < from->room; fd++) {
         table->slots[fd] = from->slots[fd];
+        table->slots[fd].reserved = false;
+        if (from->slots[fd].reserved && fd < table->free_min)
+            table->free_min = fd;
         if (table->slots[fd].file)
             file_ref(table->slots[fd].file);
     }
@@ -86,8 +90,10 @@ static struct file *take(struct fd_table *table, int fd)
     if (fd < 0 || fd >= table->room)
         return NULL;
     struct file *file = table->slots[fd].file;
-    table->slots[fd] = (struct slot){ NULL, false };
-    if (file && fd < table->free_min)
+    if (!file)
+        return NULL;
+    table->slots[fd] = (struct slot){ .file = NULL };
+    if (fd < table->free_min)
         table->free_min = fd;
     return file;
 }
@@ -164,24 +170,50 @@ struct file *fd_get(int fd)
     return file_ref(table->slots[fd].file);
 }
 
-int fd_install(struct file *file, int min, bool cloexec)
+static int occupy(int min, struct slot slot)
 {
     if (min < 0)
         return -EINVAL;
     struct fd_table *table = own();
     LOCKED(&table->lock);
     int fd = min > table->free_min ? min : table->free_min;
-    while (fd < table->room && table->slots[fd].file)
+    while (fd < table->room && (table->slots[fd].file || table->slots[fd].reserved))
         fd++;
     if (fd >= table->limit)
         return -EMFILE;
     int status = grow(table, fd);
     if (status < 0)
         return status;
-    table->slots[fd] = (struct slot){ file, cloexec };
+    table->slots[fd] = slot;
     if (min <= table->free_min)
         table->free_min = fd + 1;
     return fd;
+}
+
+int fd_install(struct file *file, int min, bool cloexec)
+{
+    return occupy(min, (struct slot){ .file = file, .cloexec = cloexec });
+}
+
+int fd_reserve(void)
+{
+    return occupy(0, (struct slot){ .reserved = true });
+}
+
+void fd_fill(int fd, struct file *file, bool cloexec)
+{
+    struct fd_table *table = own();
+    LOCKED(&table->lock);
+    table->slots[fd] = (struct slot){ .file = file, .cloexec = cloexec };
+}
+
+void fd_unreserve(int fd)
+{
+    struct fd_table *table = own();
+    LOCKED(&table->lock);
+    table->slots[fd].reserved = false;
+    if (fd < table->free_min)
+        table->free_min = fd;
 }
 
 int fd_close(int fd)
@@ -204,8 +236,10 @@ int fd_replace(struct file *file, int fd, bool cloexec)
         int status = grow(table, fd);
         if (status < 0)
             return status;
+        if (table->slots[fd].reserved)
+            return -EBUSY;
         old = table->slots[fd].file;
-        table->slots[fd] = (struct slot){ file, cloexec };
+        table->slots[fd] = (struct slot){ .file = file, .cloexec = cloexec };
     }
     if (old)
         closed(old);

@@ -21,6 +21,14 @@ int fd_table_next(struct fd_table *table, int fd);
 /* A reference, NULL if it is not open. */
 MUST_CHECK struct file *fd_table_get(struct fd_table *table, int fd, bool *ret_cloexec);
 
+/*
+ * The lowest free descriptor for a file that is still to come, so that what brings it is not in vain: nobody else gets
+ * it, and dup2() to it is -EBUSY, as on Linux. Then fd_fill(), which takes over the reference, or, where no file came,
+ * fd_unreserve(). -EMFILE, -ENOMEM.
+ */
+MUST_CHECK int fd_reserve(void);
+void fd_fill(int fd, struct file *file, bool cloexec);
+void fd_unreserve(int fd);
 /* Puts file at exactly fd, closing what was there; takes over the reference. -EBADF, -ENOMEM. */
 MUST_CHECK int fd_replace(struct file *file, int fd, bool cloexec);
 /* 0, 1; -EBADF. */

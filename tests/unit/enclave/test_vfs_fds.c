@@ -73,6 +73,32 @@ static void dup_body(void)
     CHECK_EQ(SYS(close_range, 5, 4, 0), -EINVAL, "backwards");
     CHECK_EQ(SYS(close_range, 3, ~0u, 0), 0, "all");
     CHECK_EQ(SYS(open, U("a"), O_RDONLY, 0), 3, "lowest again");
+
+    /* One that is kept for what is to come. */
+    int kept = fd_reserve();
+    CHECK_EQ(kept, 4, "reserve");
+    CHECK_EQ(SYS(dup, 3), 5, "not the reserved one");
+    CHECK_EQ(SYS(fcntl, 4, F_GETFD, 0), -EBADF, "not open");
+    CHECK_EQ(SYS(close, 4), -EBADF, "not open");
+    CHECK_EQ(SYS(close_range, 4, 4, 0), 0, "not open");
+    CHECK_EQ(SYS(dup2, 3, 4), -EBUSY, "dup2 to it");
+    fd_unreserve(kept);
+    CHECK_EQ(SYS(dup, 3), 4, "free again");
+    CHECK_EQ(SYS(close, 4), 0, "close");
+    CHECK_EQ(fd_reserve(), 4, "reserve");
+    struct file *file = fd_get(3);
+    fd_fill(4, file, true);
+    CHECK_EQ(SYS(fcntl, 4, F_GETFD, 0), FD_CLOEXEC, "filled");
+    CHECK_EQ(SYS(close_range, 4, 5, 0), 0, "close");
+    while (SYS(dup, 3) >= 0)
+        ;
+    CHECK_EQ(fd_reserve(), -EMFILE, "none left");
+    CHECK_EQ(SYS(close, 100), 0, "close");
+    CHECK_EQ(fd_reserve(), 100, "the last one");
+    CHECK_EQ(fd_reserve(), -EMFILE, "none left");
+    fd_unreserve(100);
+    CHECK_EQ(SYS(close_range, 3, ~0u, 0), 0, "all");
+    CHECK_EQ(SYS(open, U("a"), O_RDONLY, 0), 3, "lowest again");
     CHECK_EQ(SYS(close, 77), -EBADF, "close");
     CHECK_EQ(SYS(close, U(-1)), -EBADF, "close");
     int last = 0, status = 0;

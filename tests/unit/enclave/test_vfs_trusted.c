@@ -349,6 +349,40 @@ static bool long_reads(enum ocall_nr nr, const uint64_t args[6], int64_t *ret)
     return true;
 }
 
+/* Opens only while nothing of ours is open. */
+static bool one_handle(enum ocall_nr nr, const uint64_t args[6], int64_t *ret)
+{
+    static int open_count = 1;
+    (void)args;
+    open_count -= nr == OCALL_CLOSE;
+    if (nr != OCALL_OPEN || open_count == 0) {
+        open_count += nr == OCALL_OPEN;
+        return false;
+    }
+    *ret = -EMFILE;
+    return true;
+}
+
+static void full_body(void)
+{
+    fill();
+    add("/d/a", 0, g_big, BIG_SIZE);
+    add("/d/b", MANIFEST_DENY, g_big, BIG_SIZE);
+    fake_start("/d");
+    int a = open_ro("/d/a"), b = open_ro("/d/b");
+    CHECK_EQ(SYS(pread64, U(a), U(g_got), 100, 0), 100, "the first");
+    g_fake_hook = one_handle;
+    for (uint64_t at = 0; at < 3 * 65536; at += 65536) {
+        CHECK_EQ(SYS(pread64, U(b), U(g_got), 100, at), 100, "another, for which one must go");
+        CHECK_EQ(SYS(pread64, U(a), U(g_got), 100, at), 100, "and back");
+    }
+}
+
+static void test_full(void **state UNUSED)
+{
+    vfs_child(full_body);
+}
+
 static void lies_body(void)
 {
     fill();
@@ -423,7 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_metadata), cmocka_unit_test(test_changes),
         cmocka_unit_test(test_content),  cmocka_unit_test(test_tamper),
-        cmocka_unit_test(test_evicted),  cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_evicted),  cmocka_unit_test(test_full), cmocka_unit_test(test_lies),
         cmocka_unit_test(test_handles),  cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

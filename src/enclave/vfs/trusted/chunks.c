@@ -66,14 +66,41 @@ static int refused(uint32_t record, struct ocall_refusal *r)
 
 /* --- host handles ---------------------------------------------------------------------- */
 
+bool chunk_handles_drop(void)
+{
+    int handles[CHUNK_HANDLES_MAX];
+    uint32_t count = 0;
+    lock_take(&g_lock);
+    for (uint32_t i = 0; i < CHUNK_HANDLES_MAX; i++) {
+        struct handle *h = &g_handles[i];
+        if (h->record == MANIFEST_NONE || h->users)
+            continue;
+        handles[count++] = h->handle;
+        h->record = MANIFEST_NONE;
+    }
+    lock_drop(&g_lock);
+    for (uint32_t i = 0; i < count; i++)
+        border_call1(OCALL_CLOSE, 0, (uint64_t)handles[i]);
+    return count > 0;
+}
+
+static int64_t host_open(uint32_t record)
+{
+    uint32_t size = g_manifest.files[record].path.length;
+    border_put(0, manifest_path(&g_manifest, record), size);
+    /* Where the host keeps the content is its own business: links are followed. */
+    return border_call3(OCALL_OPEN, 0x7fffffff, size, O_RDONLY | O_NONBLOCK, 0);
+}
+
 /* A handle of the record's host file, whose type and size are as the manifest says. */
 static int handle_open(uint32_t record, int *ret)
 {
     const struct manifest_file *f = &g_manifest.files[record];
     struct ocall_refusal r = { 0 };
-    border_put(0, manifest_path(&g_manifest, record), f->path.length);
-    /* Where the host keeps the content is its own business: links are followed. */
-    int64_t handle = border_call3(OCALL_OPEN, 0x7fffffff, f->path.length, O_RDONLY | O_NONBLOCK, 0);
+    int64_t handle = host_open(record);
+    /* The program's sockets and files may have used up the host's descriptors: ours can be opened again later. */
+    if ((handle == -EMFILE || handle == -ENFILE) && chunk_handles_drop())
+        handle = host_open(record);
     if (handle < 0) {
         r.kind = OCALL_REFUSED_MISSING;
         r.error = (uint32_t)-handle;

@@ -28,3 +28,7 @@ MUST_CHECK int chunk_get_record(uint32_t record, uint64_t index, uint64_t ahead,
                                 const void **ret_data, uint32_t *ret_size);
 /* Frees what is not pinned: called when the enclave runs out of memory. */
 void chunks_shrink(void);
+
+/* For who has no room for a handle: closes the host's files that are not being read, to be opened again when they are.
+ * False: there was none. Without locks. */
+bool chunk_handles_drop(void);
