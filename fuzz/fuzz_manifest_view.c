@@ -86,9 +86,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const struct manifest_given *given = &v.given[i];
         sum += read_string(&v, given->name) + read_string(&v, given->value);
         must((given->what <= MANIFEST_GIVEN_INSECURE) == (given->name.length > 0));
-        must(given_value_same(manifest_str_ptr(&v, given->value), manifest_str_ptr(&v, v.given[0].value), scratch, &v) ==
-             given_value_same(manifest_str_ptr(&v, v.given[0].value), manifest_str_ptr(&v, given->value), scratch, &v));
-        must(program_text_same(manifest_str_ptr(&v, given->value), manifest_str_ptr(&v, given->value)));
+        must(given_value_same(manifest_str_ptr(&v, given->value),
+                              manifest_str_ptr(&v, v.given[0].value), scratch, &v) ==
+             given_value_same(manifest_str_ptr(&v, v.given[0].value),
+                              manifest_str_ptr(&v, given->value), scratch, &v));
+        must(program_text_same(manifest_str_ptr(&v, given->value),
+                               manifest_str_ptr(&v, given->value)));
     }
     must(sum > 0);
     free(copy);

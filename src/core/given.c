@@ -120,7 +120,8 @@ size_t given_temporary(const char *path, size_t size)
         size_t size;
     } folders[] = { { "/tmp", 4 }, { "/dev/shm", 8 } };
     for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
-        if (size > folders[i].size && path[folders[i].size] == '/' && same_bytes(path, folders[i].path, folders[i].size))
+        if (size > folders[i].size && path[folders[i].size] == '/' &&
+            same_bytes(path, folders[i].path, folders[i].size))
             return folders[i].size;
     return 0;
 }
@@ -142,15 +143,16 @@ static bool plain_path(const char *path, size_t size)
         if (i < size && path[i] != '/')
             continue;
         size_t n = i - start;
-        if ((n == 1 && path[start] == '.') || (n == 2 && path[start] == '.' && path[start + 1] == '.'))
+        if ((n == 1 && path[start] == '.') ||
+            (n == 2 && path[start] == '.' && path[start + 1] == '.'))
             return false;
         start = i + 1;
     }
     return true;
 }
 
-static bool element_same(const char *a, size_t a_size, const char *b, size_t b_size, given_scratch_fn *scratch,
-                         const void *ctx)
+static bool element_same(const char *a, size_t a_size, const char *b, size_t b_size,
+                         given_scratch_fn *scratch, const void *ctx)
 {
     if (a_size == b_size && same_bytes(a, b, a_size))
         return true;
@@ -161,7 +163,8 @@ static bool element_same(const char *a, size_t a_size, const char *b, size_t b_s
            same_bytes(a, b, folder);
 }
 
-bool given_value_same(const char *given, const char *traced, given_scratch_fn *scratch, const void *ctx)
+bool given_value_same(const char *given, const char *traced, given_scratch_fn *scratch,
+                      const void *ctx)
 {
     for (;;) {
         size_t n = element_size(given), m = element_size(traced);
@@ -193,8 +196,8 @@ static bool put_word(const char *word, char *ret, size_t *size)
     return *size < room;
 }
 
-bool given_options(const char *executable, struct program_start start, uint32_t argc, const char *const *argv,
-                   char *ret, size_t *ret_size)
+bool given_options(const char *executable, struct program_start start, uint32_t argc,
+                   const char *const *argv, char *ret, size_t *ret_size)
 {
     size_t size = 0;
     for (uint32_t i = 1; i < start.arg; i++)
@@ -202,8 +205,8 @@ bool given_options(const char *executable, struct program_start start, uint32_t 
             return false;
     /* Whether one of them has a value of its own is the interpreter's to know: then all that follows counts. */
     uint32_t next = start.arg + 1;
-    if (start.kind == PROGRAM_COMMAND && program_options_go_on(executable) && next < argc && argv[next][0] == '-' &&
-        !(argv[next][1] == '-' && !argv[next][2]))
+    if (start.kind == PROGRAM_COMMAND && program_options_go_on(executable) && next < argc &&
+        argv[next][0] == '-' && !(argv[next][1] == '-' && !argv[next][2]))
         for (uint32_t i = next; i < argc; i++)
             if (!put_word(argv[i], ret, &size))
                 return false;

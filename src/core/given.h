@@ -37,7 +37,8 @@ typedef size_t given_scratch_fn(const void *ctx, const char *path, size_t size);
  * paths in one scratch folder of the node: such names are made up at run time, and who can write to one of them can
  * write to all. Without "." and ".." in them, and not the folder itself against something in it.
  */
-bool given_value_same(const char *given, const char *traced, given_scratch_fn *scratch, const void *ctx);
+bool given_value_same(const char *given, const char *traced, given_scratch_fn *scratch,
+                      const void *ctx);
 
 #define GIVEN_OPTIONS_MAX 4096u /* bytes of options; longer ones are none that a manifest knows */
 #define GIVEN_OPTIONS_BUF (2 * GIVEN_OPTIONS_MAX + 2)
@@ -48,8 +49,8 @@ bool given_value_same(const char *given, const char *traced, given_scratch_fn *s
  * word have a backslash before them, an empty word is "''". So different options have different texts. Empty for all other kinds.
  * false: too long; ret has then no meaning. ret holds GIVEN_OPTIONS_BUF bytes and gets a NUL; *ret_size is without it.
  */
-bool given_options(const char *executable, struct program_start start, uint32_t argc, const char *const *argv,
-                   char *ret, size_t *ret_size);
+bool given_options(const char *executable, struct program_start start, uint32_t argc,
+                   const char *const *argv, char *ret, size_t *ret_size);
 
 /* Is argv0 of a program's start, with these arguments left out, an interpreter that takes its program from its arguments?
  * A node with such a program and any start of it (PROGRAM_ANY) runs what its parent wants: there is nothing to hold. */

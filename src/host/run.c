@@ -167,12 +167,14 @@ static void announce_given(const struct manifest_view *view)
         return;
     quote(manifest_str_ptr(view, view->node->label), view->node->label.length, label);
     if (view->node->flags & MANIFEST_INSECURE_GIVEN)
-        log_line("insecure: %s takes variables, folder and options from its parent as they come", label);
+        log_line("insecure: %s takes variables, folder and options from its parent as they come",
+                 label);
     for (uint32_t i = 0; i < view->given_count; i++) {
         const struct manifest_given *g = &view->given[i];
         if (g->what == MANIFEST_GIVEN_INSECURE && (name = malloc(QUOTE_SIZE(g->name.length)))) {
             quote(manifest_str_ptr(view, g->name), g->name.length, name);
-            log_line("insecure: %s takes the variable %s from its parent with any value", label, name);
+            log_line("insecure: %s takes the variable %s from its parent with any value", label,
+                     name);
             free(TAKE_PTR(name));
         }
     }

@@ -49,16 +49,19 @@ static size_t scratch_folder(const void *ctx, const char *path, size_t size)
     return 0;
 }
 
-static bool same(const struct given *g, const struct cascade_given *have, uint32_t what, const char *name, const char *value)
+static bool same(const struct given *g, const struct cascade_given *have, uint32_t what,
+                 const char *name, const char *value)
 {
     if (have->what != what || strcmp(have->name ? have->name : "", name ? name : "") != 0)
         return false;
     switch (what) {
-    case MANIFEST_GIVEN_VARIABLE: return given_value_same(value, have->value, scratch_folder, g->node);
+    case MANIFEST_GIVEN_VARIABLE:
+        return given_value_same(value, have->value, scratch_folder, g->node);
     case MANIFEST_GIVEN_FOLDER: return strcmp(value, have->value) == 0;
     case MANIFEST_GIVEN_OPTIONS: return program_text_same(value, have->value);
     case MANIFEST_GIVEN_NAME:
-        return program_text_same(value, have->value) || given_value_same(value, have->value, scratch_folder, g->node);
+        return program_text_same(value, have->value) ||
+               given_value_same(value, have->value, scratch_folder, g->node);
     default: return true;
     }
 }
@@ -71,7 +74,8 @@ static int add(struct given *g, uint32_t what, const char *name, const char *val
             return 0;
     if (n->given_count == MANIFEST_GIVEN_MAX)
         return err_set(g->err, -EFBIG,
-                       "'%s' was started with more than %u different folders, variables and options; '--merge' makes one "
+                       "'%s' was started with more than %u different folders, variables and "
+                       "options; '--merge' makes one "
                        "program of all its starts, '--insecure_given all' takes what comes",
                        n->label, MANIFEST_GIVEN_MAX);
     if ((n->given_count & (n->given_count - 1)) == 0) {
@@ -165,12 +169,14 @@ static int take_folder(struct given *g, const struct trace_process *p)
     if (!cascade_path_valid(p->cwd))
         return 0;
     if (path_built_in(p->cwd))
-        return add(g, MANIFEST_GIVEN_FOLDER, NULL, path_below(p->cwd, "/dev/shm") ? "/dev/shm" : p->cwd);
+        return add(g, MANIFEST_GIVEN_FOLDER, NULL,
+                   path_below(p->cwd, "/dev/shm") ? "/dev/shm" : p->cwd);
     /* Names can be made in it where it, or a folder above it, is no trusted one. */
     for (size_t size = strlen(p->cwd); size > 1; size = (size_t)(strrchr(path, '/') - path)) {
         snprintf(path, sizeof(path), "%.*s", (int)size, p->cwd);
         const struct cascade_file *f = cascade_find(g->node, path);
-        if (f && (f->class == MANIFEST_SCRATCH || (f->class == MANIFEST_ALLOWED && (f->flags & MANIFEST_SUBTREE))))
+        if (f && (f->class == MANIFEST_SCRATCH ||
+                  (f->class == MANIFEST_ALLOWED && (f->flags & MANIFEST_SUBTREE))))
             return add(g, MANIFEST_GIVEN_FOLDER, NULL, path);
     }
     return 0;
@@ -178,14 +184,16 @@ static int take_folder(struct given *g, const struct trace_process *p)
 
 static int take_options(struct given *g, const struct trace_process *p)
 {
-    struct program_start start = program_start(p->executable, (uint32_t)p->argc, (const char *const *)p->argv);
+    struct program_start start =
+        program_start(p->executable, (uint32_t)p->argc, (const char *const *)p->argv);
     size_t size;
     if (start.arg == 0)
         return 0;
     CLEANUP(free_p) char *text = malloc(GIVEN_OPTIONS_BUF);
     if (!text)
         return no_memory(g);
-    return given_options(p->executable, start, (uint32_t)p->argc, (const char *const *)p->argv, text, &size)
+    return given_options(p->executable, start, (uint32_t)p->argc, (const char *const *)p->argv,
+                         text, &size)
                ? add(g, MANIFEST_GIVEN_OPTIONS, NULL, text)
                : 0;
 }
@@ -195,8 +203,10 @@ static int take_name(struct given *g, const struct trace_process *p, const char 
     char path[MANIFEST_PATH_MAX + 1];
     if (!name || !name[0] || !strchr(name, '/'))
         return 0;
-    int n = snprintf(path, sizeof(path), "%s%s%s", name[0] == '/' ? "" : p->cwd, name[0] == '/' ? "" : "/", name);
-    const struct cascade_file *f = n > 0 && (size_t)n < sizeof(path) ? cascade_find(g->node, path) : NULL;
+    int n = snprintf(path, sizeof(path), "%s%s%s", name[0] == '/' ? "" : p->cwd,
+                     name[0] == '/' ? "" : "/", name);
+    const struct cascade_file *f =
+        n > 0 && (size_t)n < sizeof(path) ? cascade_find(g->node, path) : NULL;
     if (f && (f->class == MANIFEST_TRUSTED || f->class == MANIFEST_NAMED) && !f->target)
         return 0;
     return add(g, MANIFEST_GIVEN_NAME, NULL, name);
@@ -205,17 +215,19 @@ static int take_name(struct given *g, const struct trace_process *p, const char 
 /* ---- all ---- */
 
 /* A start by another node. */
-static bool is_start(const struct tree *tree, size_t node, const struct trace *trace, size_t index, size_t process)
+static bool is_start(const struct tree *tree, size_t node, const struct trace *trace, size_t index,
+                     size_t process)
 {
     const struct trace_process *p = &trace->processes[process];
-    return p->how == TRACE_HOW_EXEC && tree_node_of(tree, index, process) == node && p->parent < process &&
-           tree_node_of(tree, index, p->parent) != node;
+    return p->how == TRACE_HOW_EXEC && tree_node_of(tree, index, process) == node &&
+           p->parent < process && tree_node_of(tree, index, p->parent) != node;
 }
 
 static bool any_value(const struct cascade_node *n, const char *name)
 {
     for (size_t i = 0; i < n->given_count; i++)
-        if ((n->given[i].what == MANIFEST_GIVEN_HOST || n->given[i].what == MANIFEST_GIVEN_INSECURE) &&
+        if ((n->given[i].what == MANIFEST_GIVEN_HOST ||
+             n->given[i].what == MANIFEST_GIVEN_INSECURE) &&
             strcmp(n->given[i].name, name) == 0)
             return true;
     return false;
@@ -243,7 +255,8 @@ static int tidy(struct cascade_node *n)
     for (size_t i = 0; i < n->given_count; i++) {
         const struct cascade_given *g = &n->given[i];
         if (g->what == MANIFEST_GIVEN_VARIABLE || g->what == MANIFEST_GIVEN_UNSET)
-            drop[i] = any_value(n, g->name) || (g->what == MANIFEST_GIVEN_UNSET && !has_value(n, g->name));
+            drop[i] = any_value(n, g->name) ||
+                      (g->what == MANIFEST_GIVEN_UNSET && !has_value(n, g->name));
     }
     size_t kept = 0;
     for (size_t i = 0; i < n->given_count; i++) {
@@ -260,7 +273,8 @@ static int tidy(struct cascade_node *n)
     return 0;
 }
 
-static int take_all(struct given *g, const struct tree *tree, size_t node, const struct trace *const *traces,
+static int take_all(struct given *g, const struct tree *tree, size_t node,
+                    const struct trace *const *traces,
                     int (*take)(struct given *, const struct trace_process *))
 {
     int r = 0;
@@ -285,8 +299,9 @@ static int take_start(struct given *g, const struct trace_process *p)
     return r < 0 ? r : take_name(g, p, p->exec_name);
 }
 
-int given_fill(struct cascade_node *n, const struct cascade_node *root, const struct tree *tree, size_t node,
-               const struct trace *const *traces, const struct manifest_rules *rules, struct err *err)
+int given_fill(struct cascade_node *n, const struct cascade_node *root, const struct tree *tree,
+               size_t node, const struct trace *const *traces, const struct manifest_rules *rules,
+               struct err *err)
 {
     if (node == 0)
         return 0;

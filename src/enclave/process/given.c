@@ -27,7 +27,8 @@ static bool takes_all(void)
         return true;
     for (uint32_t i = 0; i < g_manifest.entry_count; i++) {
         const struct manifest_entry *entry = &g_manifest.entries[i];
-        if (entry->kind == PROGRAM_ANY && given_freely(manifest_path(&g_manifest, entry->executable)))
+        if (entry->kind == PROGRAM_ANY &&
+            given_freely(manifest_path(&g_manifest, entry->executable)))
             return true;
     }
     return false;
@@ -36,7 +37,8 @@ static bool takes_all(void)
 static void remark(enum ocall_given what, const char *name)
 {
     static const char *const texts[] = {
-        [OCALL_GIVEN_DROPPED] = "without the variable '%s' that it was given: no trace of it had this value",
+        [OCALL_GIVEN_DROPPED] =
+            "without the variable '%s' that it was given: no trace of it had this value",
         [OCALL_GIVEN_PUT_IN] = "with the traced value of '%s': each traced start had one",
         [OCALL_GIVEN_FOLDER] = "in its traced folder, not in '%s': others can make files there",
     };
@@ -44,7 +46,8 @@ static void remark(enum ocall_given what, const char *name)
     if (g_remarks++ >= REMARKS_MAX)
         return;
     format(text, sizeof(text), texts[what], name);
-    log_note("'%s' starts %s. A trace of such a start (sgxpy manifest takes several), or --insecure_given %s, lets it",
+    log_note("'%s' starts %s. A trace of such a start (sgxpy manifest takes several), or "
+             "--insecure_given %s, lets it",
              text_of(process_node()->label), text, what == OCALL_GIVEN_FOLDER ? "all" : name);
 }
 
@@ -60,7 +63,8 @@ static bool below(const char *path, struct manifest_str folder)
 /* Nobody can make a name in it. */
 static bool closed(const struct place *place)
 {
-    return place->fs == &g_trusted_fs && place->record != MANIFEST_NONE && domain_of(place->record) == DOMAIN_NONE;
+    return place->fs == &g_trusted_fs && place->record != MANIFEST_NONE &&
+           domain_of(place->record) == DOMAIN_NONE;
 }
 
 bool given_folder(void)
@@ -69,7 +73,8 @@ bool given_folder(void)
     const struct place *place = dir_place(cwd);
     bool fine = closed(place) || takes_all();
     for (uint32_t i = 0; !fine && i < g_manifest.given_count; i++)
-        fine = g_manifest.given[i].what == MANIFEST_GIVEN_FOLDER && below(place->path, g_manifest.given[i].value);
+        fine = g_manifest.given[i].what == MANIFEST_GIVEN_FOLDER &&
+               below(place->path, g_manifest.given[i].value);
     if (!fine) {
         audit(OCALL_AUDIT_GIVEN, EACCES, OCALL_GIVEN_FOLDER, place->path, place->path_size);
         remark(OCALL_GIVEN_FOLDER, place->path);
@@ -111,7 +116,8 @@ static bool has(enum manifest_given_what what, const char *text)
 
 static bool name_fine(const char *name)
 {
-    return !strchr(name, '/') || has(MANIFEST_GIVEN_NAME, name) || path_is_measured(name, strlen(name));
+    return !strchr(name, '/') || has(MANIFEST_GIVEN_NAME, name) ||
+           path_is_measured(name, strlen(name));
 }
 
 /* A measured script that is reached over a symlink in scratch is another file a moment later. */
@@ -126,13 +132,15 @@ static bool script_fine(const char *name)
     return !measured || path_is_measured(name, strlen(name));
 }
 
-static int check_options(const char *executable, struct program_start start, const struct boot_strings *strings, bool *ret)
+static int check_options(const char *executable, struct program_start start,
+                         const struct boot_strings *strings, bool *ret)
 {
     uint64_t size;
     char *text = heap_alloc(GIVEN_OPTIONS_BUF);
     if (!text)
         return -ENOMEM;
-    *ret = given_options(executable, start, strings->arg_count, (const char *const *)strings->args, text, &size) &&
+    *ret = given_options(executable, start, strings->arg_count, (const char *const *)strings->args,
+                         text, &size) &&
            has(MANIFEST_GIVEN_OPTIONS, text);
     heap_free(text);
     return 0;
@@ -140,7 +148,8 @@ static int check_options(const char *executable, struct program_start start, con
 
 static int check_arguments(const char *executable, const struct boot_strings *strings)
 {
-    struct program_start start = program_start(executable, strings->arg_count, (const char *const *)strings->args);
+    struct program_start start =
+        program_start(executable, strings->arg_count, (const char *const *)strings->args);
     const char *wrong = NULL;
     bool options = true;
     int r = start.arg ? check_options(executable, start, strings, &options) : 0;
@@ -203,7 +212,8 @@ static bool is_set(const struct boot_strings *strings, uint32_t count, const str
 {
     struct variable have;
     for (uint32_t i = 0; i < count; i++)
-        if (split(strings->env[i], &have) && have.size == v->size && memcmp(have.name, v->name, v->size) == 0)
+        if (split(strings->env[i], &have) && have.size == v->size &&
+            memcmp(have.name, v->name, v->size) == 0)
             return true;
     return false;
 }
@@ -211,7 +221,8 @@ static bool is_set(const struct boot_strings *strings, uint32_t count, const str
 static void tell(const struct variable *v, enum ocall_given what)
 {
     char name[256];
-    format(name, sizeof(name), "%.*s", (int)(v->size < sizeof(name) ? v->size : sizeof(name) - 1), v->name);
+    format(name, sizeof(name), "%.*s", (int)(v->size < sizeof(name) ? v->size : sizeof(name) - 1),
+           v->name);
     audit(OCALL_AUDIT_GIVEN, 0, (uint64_t)what, name, strlen(name));
     remark(what, name);
 }
@@ -223,7 +234,8 @@ static void take_out(struct boot_strings *strings)
     for (uint32_t i = 0; i < strings->env_count; i++) {
         struct variable v;
         bool known = false;
-        if (split(strings->env[i], &v) && (!admitted(&v, &known) || (known && is_set(strings, kept, &v))))
+        if (split(strings->env[i], &v) &&
+            (!admitted(&v, &known) || (known && is_set(strings, kept, &v))))
             tell(&v, OCALL_GIVEN_DROPPED);
         else
             strings->env[kept++] = strings->env[i];
@@ -244,7 +256,8 @@ static bool may_be_unset(const struct variable *v)
 static int put_in(struct boot_strings *strings)
 {
     char **grown = NULL;
-    for (uint32_t i = 0; i < g_manifest.given_count && g_manifest.given[i].what == MANIFEST_GIVEN_VARIABLE; i++) {
+    for (uint32_t i = 0;
+         i < g_manifest.given_count && g_manifest.given[i].what == MANIFEST_GIVEN_VARIABLE; i++) {
         const struct manifest_given *given = &g_manifest.given[i];
         struct variable v = { .name = text_of(given->name), .size = given->name.length };
         if (is_set(strings, strings->env_count, &v) || may_be_unset(&v))
@@ -252,7 +265,8 @@ static int put_in(struct boot_strings *strings)
         uint64_t total = v.size + given->value.length + 2ull;
         char *text = heap_alloc(total);
         if (!grown) {
-            grown = heap_alloc((strings->env_count + g_manifest.given_count + 1ull) * sizeof(*grown));
+            grown =
+                heap_alloc((strings->env_count + g_manifest.given_count + 1ull) * sizeof(*grown));
             if (grown) {
                 memcpy(grown, strings->env, strings->env_count * sizeof(*grown));
                 strings->env = grown;

@@ -14,19 +14,32 @@ static const struct {
     const char *name;
     enum given_variable want;
 } variables[] = {
-    { "LD_PRELOAD", GIVEN_CODE },      { "LD_", GIVEN_CODE },
-    { "LD", GIVEN_FREE },              { "XLD_PRELOAD", GIVEN_FREE },
-    { "PYTHONPATH", GIVEN_CODE },      { "PYTHONSTARTUP", GIVEN_CODE },
-    { "PYTHONHASHSEED", GIVEN_FREE },  { "PYTHONHASHSEEDX", GIVEN_CODE },
-    { "PYTHON_NEW", GIVEN_CODE },      { "PYTHO", GIVEN_FREE },
-    { "BASH_ENV", GIVEN_CODE },        { "BASH_FUNC_ls%%", GIVEN_CODE },
-    { "BASH_VERSION", GIVEN_FREE },    { "ENV", GIVEN_CODE },
-    { "ENVIRONMENT", GIVEN_FREE },     { "PERL5OPT", GIVEN_CODE },
-    { "RUBYLIB", GIVEN_CODE },         { "NODE_OPTIONS", GIVEN_CODE },
-    { "NODE_ENV", GIVEN_FREE },        { "GLIBC_TUNABLES", GIVEN_CODE },
-    { "PATH", GIVEN_PLACE },           { "PATHS", GIVEN_FREE },
-    { "HOME", GIVEN_PLACE },           { "path", GIVEN_FREE },
-    { "", GIVEN_FREE },                { "EDITOR", GIVEN_FREE },
+    { "LD_PRELOAD", GIVEN_CODE },
+    { "LD_", GIVEN_CODE },
+    { "LD", GIVEN_FREE },
+    { "XLD_PRELOAD", GIVEN_FREE },
+    { "PYTHONPATH", GIVEN_CODE },
+    { "PYTHONSTARTUP", GIVEN_CODE },
+    { "PYTHONHASHSEED", GIVEN_FREE },
+    { "PYTHONHASHSEEDX", GIVEN_CODE },
+    { "PYTHON_NEW", GIVEN_CODE },
+    { "PYTHO", GIVEN_FREE },
+    { "BASH_ENV", GIVEN_CODE },
+    { "BASH_FUNC_ls%%", GIVEN_CODE },
+    { "BASH_VERSION", GIVEN_FREE },
+    { "ENV", GIVEN_CODE },
+    { "ENVIRONMENT", GIVEN_FREE },
+    { "PERL5OPT", GIVEN_CODE },
+    { "RUBYLIB", GIVEN_CODE },
+    { "NODE_OPTIONS", GIVEN_CODE },
+    { "NODE_ENV", GIVEN_FREE },
+    { "GLIBC_TUNABLES", GIVEN_CODE },
+    { "PATH", GIVEN_PLACE },
+    { "PATHS", GIVEN_FREE },
+    { "HOME", GIVEN_PLACE },
+    { "path", GIVEN_FREE },
+    { "", GIVEN_FREE },
+    { "EDITOR", GIVEN_FREE },
 };
 
 static void test_variable(void **state UNUSED)
@@ -114,7 +127,8 @@ static void test_options(void **state UNUSED)
         while (options[i].argv[argc])
             argc++;
         struct program_start start = program_start(options[i].executable, argc, options[i].argv);
-        assert_true(given_options(options[i].executable, start, argc, options[i].argv, text, &size));
+        assert_true(
+            given_options(options[i].executable, start, argc, options[i].argv, text, &size));
         assert_int_equal(size, strlen(text));
         if (strcmp(text, options[i].want) != 0)
             fail_msg("row %zu: got '%s', want '%s'", i, text, options[i].want);
@@ -132,7 +146,8 @@ static void test_long_options(void **state UNUSED)
         memset(word, '\\', n);
         word[n] = '\0';
         const char *argv[] = { "python3", "-X", word, "a.py" };
-        bool fits = given_options("python3", program_start("python3", 4, argv), 4, argv, text, &size);
+        bool fits =
+            given_options("python3", program_start("python3", 4, argv), 4, argv, text, &size);
         if (fits != (3 + 2 * n < GIVEN_OPTIONS_MAX))
             fail_msg("%zu backslashes: %d", n, fits);
     }
@@ -150,8 +165,9 @@ static void test_freely(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_variable),     cmocka_unit_test(test_value),  cmocka_unit_test(test_options),
-        cmocka_unit_test(test_long_options), cmocka_unit_test(test_freely),
+        cmocka_unit_test(test_variable), cmocka_unit_test(test_value),
+        cmocka_unit_test(test_options),  cmocka_unit_test(test_long_options),
+        cmocka_unit_test(test_freely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,18 +19,36 @@
 #include "process/process.h"
 #include "vfs/node.h"
 
-#define REGULAR(path_) \
-    { .path = path_, .class = MANIFEST_TRUSTED, .flags = MANIFEST_EXEC, .mode = S_IFREG | 0755, .content = "x" }
+#define REGULAR(path_)                                                                            \
+    {                                                                                             \
+        .path = path_, .class = MANIFEST_TRUSTED, .flags = MANIFEST_EXEC, .mode = S_IFREG | 0755, \
+        .content = "x"                                                                            \
+    }
 
 static const struct fake_record g_records[] = {
     REGULAR("/bin/python3.11"),
-    { .path = "/bin/python3", .class = MANIFEST_TRUSTED, .mode = S_IFLNK | 0777, .content = "python3.11" },
-    { .path = "/app/over", .class = MANIFEST_TRUSTED, .mode = S_IFLNK | 0777, .content = "/tmp/link" },
+    { .path = "/bin/python3",
+      .class = MANIFEST_TRUSTED,
+      .mode = S_IFLNK | 0777,
+      .content = "python3.11" },
+    { .path = "/app/over",
+      .class = MANIFEST_TRUSTED,
+      .mode = S_IFLNK | 0777,
+      .content = "/tmp/link" },
     REGULAR("/app/child.py"),
     REGULAR("/tmp/fixed/child.py"),
-    { .path = "/out", .class = MANIFEST_ALLOWED, .flags = MANIFEST_SUBTREE, .mode = S_IFDIR | 0755 },
-    { .path = "/tmp", .class = MANIFEST_SCRATCH, .flags = MANIFEST_SUBTREE, .mode = S_IFDIR | 01777 },
-    { .path = "/work", .class = MANIFEST_SCRATCH, .flags = MANIFEST_SUBTREE, .mode = S_IFDIR | 0755 },
+    { .path = "/out",
+      .class = MANIFEST_ALLOWED,
+      .flags = MANIFEST_SUBTREE,
+      .mode = S_IFDIR | 0755 },
+    { .path = "/tmp",
+      .class = MANIFEST_SCRATCH,
+      .flags = MANIFEST_SUBTREE,
+      .mode = S_IFDIR | 01777 },
+    { .path = "/work",
+      .class = MANIFEST_SCRATCH,
+      .flags = MANIFEST_SUBTREE,
+      .mode = S_IFDIR | 0755 },
 };
 
 static struct manifest_given g_rows[32];
@@ -53,10 +71,13 @@ static void row(enum manifest_given_what what, const char *from)
     const char *equals = named ? strchr(from, '=') : NULL;
     char name[64] = "";
     if (named)
-        snprintf(name, sizeof(name), "%.*s", (int)(equals ? (size_t)(equals - from) : strlen(from)), from);
-    g_rows[g_row_count++] = (struct manifest_given){
-        .what = what, .name = text(name), .value = text(equals ? equals + 1 : named ? "" : from)
-    };
+        snprintf(name, sizeof(name), "%.*s", (int)(equals ? (size_t)(equals - from) : strlen(from)),
+                 from);
+    g_rows[g_row_count++] = (struct manifest_given){ .what = what,
+                                                     .name = text(name),
+                                                     .value = text(equals  ? equals + 1
+                                                                   : named ? ""
+                                                                           : from) };
     g_manifest.given_count = g_row_count;
 }
 
@@ -75,8 +96,9 @@ static void start(const char *cwd)
     g_manifest.strings = g_pool;
     g_node = *g_manifest.node;
     g_manifest.node = &g_node;
-    g_entry = (struct manifest_entry){ .kind = PROGRAM_SCRIPT,
-                                       .executable = manifest_find(&g_manifest, "/bin/python3.11", 15) };
+    g_entry =
+        (struct manifest_entry){ .kind = PROGRAM_SCRIPT,
+                                 .executable = manifest_find(&g_manifest, "/bin/python3.11", 15) };
     g_manifest.entries = &g_entry;
     g_manifest.entry_count = 1;
     g_manifest.given = g_rows;
@@ -148,7 +170,8 @@ static void check_environment(const char *given, const char *want, unsigned audi
     unsigned before = g_fake_audits;
     CHECK_EQ(given_start("/bin/python3.11", &s), 0, "%s", given);
     for (uint32_t i = 0; i < s.env_count; i++)
-        snprintf(joined + strlen(joined), sizeof(joined) - strlen(joined), "%s%s", i ? "," : "", s.env[i]);
+        snprintf(joined + strlen(joined), sizeof(joined) - strlen(joined), "%s%s", i ? "," : "",
+                 s.env[i]);
     CHECK(strcmp(joined, want) == 0, "%s: got '%s', want '%s'", given, joined, want);
     CHECK(!s.env[s.env_count], "%s: the end", given);
     CHECK_EQ(g_fake_audits - before, audits, "%s: audit lines", given);
@@ -167,7 +190,8 @@ static void body_environment(void)
     row(MANIFEST_GIVEN_HOST, "HOME");
     row(MANIFEST_GIVEN_INSECURE, "PERL5OPT");
     for (size_t i = 0; i < ARRAY_SIZE(g_environments); i++)
-        check_environment(g_environments[i].given, g_environments[i].want, g_environments[i].audits);
+        check_environment(g_environments[i].given, g_environments[i].want,
+                          g_environments[i].audits);
     CHECK_EQ(g_fake_audit_event, OCALL_AUDIT_GIVEN, "the audit line");
     g_node.flags |= MANIFEST_INSECURE_GIVEN;
     for (size_t i = 0; i < ARRAY_SIZE(g_environments); i++)
@@ -175,7 +199,8 @@ static void body_environment(void)
     g_node.flags &= ~(uint32_t)MANIFEST_INSECURE_GIVEN;
     g_entry.kind = PROGRAM_ANY;
     check_environment("PYTHONPATH=/dev/shm", "PYTHONPATH=/dev/shm", 0);
-    g_entry.executable = manifest_find(&g_manifest, "/app/child.py", 13); /* no interpreter: its code is its own */
+    g_entry.executable =
+        manifest_find(&g_manifest, "/app/child.py", 13); /* no interpreter: its code is its own */
     check_environment("PYTHONPATH=/dev/shm,PATH=/bin", "PATH=/bin", 1);
 }
 
@@ -198,7 +223,7 @@ static const struct {
     { "python3 /tmp/link", "/bin/python3", -EACCES },
     { "python3 /tmp/../app/child.py", "/bin/python3", -EACCES },
     { "python3 /app/over", "/bin/python3", -EACCES },
-    { "python3 /tmp/made.py", "/bin/python3", 0 }, /* it is in scratch: so its key was */
+    { "python3 /tmp/made.py", "/bin/python3", 0 },        /* it is in scratch: so its key was */
     { "python3 /tmp/fixed/child.py", "/bin/python3", 0 }, /* measured, wherever it stands */
     /* names */
     { "/bin/python3 child.py", "/bin/python3", 0 },
@@ -234,7 +259,8 @@ static void body_arguments(void)
             s.execfn = g_arguments[i].execfn;
             unsigned before = g_fake_audits;
             int want = insecure ? 0 : g_arguments[i].want;
-            CHECK_EQ(given_start("/bin/python3.11", &s), want, "%s as %s", g_arguments[i].args, g_arguments[i].execfn);
+            CHECK_EQ(given_start("/bin/python3.11", &s), want, "%s as %s", g_arguments[i].args,
+                     g_arguments[i].execfn);
             CHECK_EQ(g_fake_audits - before, want != 0, "%s: audit lines", g_arguments[i].args);
         }
     }
@@ -246,8 +272,9 @@ static const struct {
     const char *path;
     bool want;
 } g_folders[] = {
-    { "/app", true }, { "/", true },          { "/tmp", false },    { "/tmp/fixed", false }, { "/tmp/made", false },
-    { "/work", true }, { "/work/made", true }, { "/dev/shm", false }, { "/proc/self", false }, { "/out", false },
+    { "/app", true },        { "/", true },     { "/tmp", false },      { "/tmp/fixed", false },
+    { "/tmp/made", false },  { "/work", true }, { "/work/made", true }, { "/dev/shm", false },
+    { "/proc/self", false }, { "/out", false },
 };
 
 static void body_folder(void)
@@ -262,7 +289,8 @@ static void body_folder(void)
     for (int insecure = 0; insecure < 2; insecure++) {
         g_node.flags |= insecure ? (uint32_t)MANIFEST_INSECURE_GIVEN : 0;
         for (size_t i = 0; i < ARRAY_SIZE(g_folders); i++) {
-            CHECK_EQ(cwd_enter(g_folders[i].path, (uint32_t)strlen(g_folders[i].path)), 0, "%s", g_folders[i].path);
+            CHECK_EQ(cwd_enter(g_folders[i].path, (uint32_t)strlen(g_folders[i].path)), 0, "%s",
+                     g_folders[i].path);
             unsigned before = g_fake_audits;
             bool want = insecure || g_folders[i].want;
             CHECK_EQ(given_folder(), want, "%s", g_folders[i].path);

@@ -27,13 +27,14 @@ struct start {
     bool self;                /* by the child's program itself */
 };
 
-static const char *const root_env[] = { "PATH=/usr/bin:/bin", "HOME=/root", "PERL5LIB=/root/perl", "PYTHONKEY=x", NULL };
+static const char *const root_env[] = { "PATH=/usr/bin:/bin", "HOME=/root", "PERL5LIB=/root/perl",
+                                        "PYTHONKEY=x", NULL };
 
 static const struct {
     const char *name;
     struct start starts[3];
     const char *insecure, *env_rule;
-    bool any; /* the node takes every start of this interpreter */
+    bool any;         /* the node takes every start of this interpreter */
     const char *want; /* the rows, "; " between them */
 } cases[] = {
     { "as the root",
@@ -43,10 +44,13 @@ static const struct {
       { { { "PATH=/usr/bin:/bin" } }, { { NULL }, { "python3", "/srv/c.py" } } },
       .want = "variable PATH=/usr/bin:/bin; unset PATH; options" },
     { "of its own",
-      { { { "PATH=/usr/bin:/bin", "PYTHONPATH=/srv/lib" } }, { { "PATH=/bin", "PYTHONPATH=/srv/lib" } } },
-      .want = "variable PATH=/bin; variable PATH=/usr/bin:/bin; variable PYTHONPATH=/srv/lib; options" },
+      { { { "PATH=/usr/bin:/bin", "PYTHONPATH=/srv/lib" } },
+        { { "PATH=/bin", "PYTHONPATH=/srv/lib" } } },
+      .want = "variable PATH=/bin; variable PATH=/usr/bin:/bin; variable PYTHONPATH=/srv/lib; "
+              "options" },
     { "what the root drops is unset",
-      { { { "PATH=/usr/bin:/bin", "PERL5LIB=/root/perl" } }, { { "PATH=/usr/bin:/bin", "PERL5LIB=/srv/perl" } } },
+      { { { "PATH=/usr/bin:/bin", "PERL5LIB=/root/perl" } },
+        { { "PATH=/usr/bin:/bin", "PERL5LIB=/srv/perl" } } },
       .want = "variable PATH=/usr/bin:/bin; variable PERL5LIB=/srv/perl; unset PERL5LIB; options" },
     { "of two the first",
       { { { "PATH=/usr/bin:/bin", "PYTHONPATH=/a", "PYTHONPATH=/b" } } },
@@ -58,28 +62,38 @@ static const struct {
       { { { "PATH=/usr/bin:/bin", "PYTHONKEY=y", "LD_TOKEN=z" } } },
       .want = "variable PATH=/usr/bin:/bin; options" },
     { "any name in scratch",
-      { { { "PATH=/usr/bin:/bin", "PYTHONPATH=/tmp/x" } }, { { "PATH=/usr/bin:/bin", "PYTHONPATH=/tmp/y/z" } } },
+      { { { "PATH=/usr/bin:/bin", "PYTHONPATH=/tmp/x" } },
+        { { "PATH=/usr/bin:/bin", "PYTHONPATH=/tmp/y/z" } } },
       .want = "variable PATH=/usr/bin:/bin; variable PYTHONPATH=/tmp/x; options" },
     { "folders",
-      { { { "PATH=/bin" }, .cwd = "/srv" }, { { "PATH=/bin" }, .cwd = "/tmp/a/b" }, { { "PATH=/bin" }, .cwd = "/dev/shm/x" } },
+      { { { "PATH=/bin" }, .cwd = "/srv" },
+        { { "PATH=/bin" }, .cwd = "/tmp/a/b" },
+        { { "PATH=/bin" }, .cwd = "/dev/shm/x" } },
       .want = "variable PATH=/bin; folder /dev/shm; folder /tmp; options" },
     { "trusted, but in scratch",
       { { { "PATH=/bin" }, .cwd = "/tmp/fixed" } },
       .want = "variable PATH=/bin; folder /tmp; options" },
-    { "a built-in folder", { { { "PATH=/bin" }, .cwd = "/proc" } }, .want = "variable PATH=/bin; folder /proc; options" },
+    { "a built-in folder",
+      { { { "PATH=/bin" }, .cwd = "/proc" } },
+      .want = "variable PATH=/bin; folder /proc; options" },
     { "options",
-      { { { "PATH=/bin" }, { "python3", "-X", "a b", "/srv/c.py", "-i" } }, { { "PATH=/bin" }, { "python3", "-X", "a b", "/srv/c.py" } },
+      { { { "PATH=/bin" }, { "python3", "-X", "a b", "/srv/c.py", "-i" } },
+        { { "PATH=/bin" }, { "python3", "-X", "a b", "/srv/c.py" } },
         { { "PATH=/bin" }, { "python3", "-I", "/srv/c.py" } } },
       .want = "variable PATH=/bin; options -I; options -X a\\ b" },
     { "options with numbers",
-      { { { "PATH=/bin" }, { "python3", "-X", "n=5", "/srv/c.py" } }, { { "PATH=/bin" }, { "python3", "-X", "n=77", "/srv/c.py" } } },
+      { { { "PATH=/bin" }, { "python3", "-X", "n=5", "/srv/c.py" } },
+        { { "PATH=/bin" }, { "python3", "-X", "n=77", "/srv/c.py" } } },
       .want = "variable PATH=/bin; options -X n=5" },
     { "names",
-      { { { "PATH=/bin" }, { PYTHON, "/srv/c.py" } }, { { "PATH=/bin" }, { "./python", "/srv/c.py" }, .execfn = "/usr/bin/python3" },
+      { { { "PATH=/bin" }, { PYTHON, "/srv/c.py" } },
+        { { "PATH=/bin" }, { "./python", "/srv/c.py" }, .execfn = "/usr/bin/python3" },
         { { "PATH=/bin" }, { "venv/bin/python", "/srv/c.py" }, .execfn = "/tmp/v/bin/python" } },
-      .want = "variable PATH=/bin; options; name ./python; name /tmp/v/bin/python; name /usr/bin/python3; name venv/bin/python" },
+      .want = "variable PATH=/bin; options; name ./python; name /tmp/v/bin/python; name "
+              "/usr/bin/python3; name venv/bin/python" },
     { "its own starts do not count",
-      { { { "PATH=/bin" } }, { { "PATH=/tmp/x" }, { "python3", "-i", "/srv/c.py" }, .cwd = "/tmp", .self = true } },
+      { { { "PATH=/bin" } },
+        { { "PATH=/tmp/x" }, { "python3", "-i", "/srv/c.py" }, .cwd = "/tmp", .self = true } },
       .want = "variable PATH=/bin; options" },
     { "pinned otherwise",
       { { { "PATH=/usr/bin:/bin", "BASH_ENV=/a" } } },
@@ -97,7 +111,10 @@ static const struct {
       { { { "PATH=/usr/bin:/bin", "PYTHONPATH=/a" } }, { { "PATH=/usr/bin:/bin" } } },
       .insecure = "PYTHONPATH",
       .want = "variable PATH=/usr/bin:/bin; insecure PYTHONPATH; options" },
-    { "all insecure", { { { "PATH=/bin" } } }, .insecure = "all", .want = "! variable PATH=/bin; options" },
+    { "all insecure",
+      { { { "PATH=/bin" } } },
+      .insecure = "all",
+      .want = "! variable PATH=/bin; options" },
     { "merged: nothing to hold",
       { { { "PATH=/bin", "PYTHONPATH=/tmp" }, { "python3", "-c", "pass" }, .cwd = "/tmp" } },
       .any = true,
@@ -110,8 +127,8 @@ struct world {
     struct trace_path path;
 };
 
-static void add(struct world *w, enum trace_how how, uint32_t parent, const struct start *start, const char *const *env,
-                const char *const *argv)
+static void add(struct world *w, enum trace_how how, uint32_t parent, const struct start *start,
+                const char *const *env, const char *const *argv)
 {
     struct trace_process *p = &w->processes[w->trace.process_count++];
     *p = (struct trace_process){
@@ -133,7 +150,9 @@ static void add(struct world *w, enum trace_how how, uint32_t parent, const stru
 /* The root starts the child by vfork and exec; a start of its own follows the first. */
 static void make(struct world *w, const struct start *starts, size_t count)
 {
-    static const char *const root[] = { "python3", "a.py", NULL }, *const child[] = { "python3", "/srv/c.py", NULL };
+    static const char *const root[] = { "python3", "a.py", NULL }, *const child[] = { "python3",
+                                                                                      "/srv/c.py",
+                                                                                      NULL };
     memset(w, 0, sizeof(*w));
     w->path = (struct trace_path){ .path = PYTHON, .before.mode = 0100755 };
     w->trace = (struct trace){ .processes = w->processes, .paths = &w->path, .path_count = 1 };
@@ -141,7 +160,8 @@ static void make(struct world *w, const struct start *starts, size_t count)
     for (size_t i = 0; i < count && (starts[i].env[0] || starts[i].argv[0]); i++) {
         const char *const *argv = starts[i].argv[0] ? starts[i].argv : child;
         add(w, TRACE_HOW_VFORK, starts[i].self ? 2 : 0, NULL, root_env, root);
-        add(w, TRACE_HOW_EXEC, (uint32_t)w->trace.process_count - 1, &starts[i], starts[i].env, argv);
+        add(w, TRACE_HOW_EXEC, (uint32_t)w->trace.process_count - 1, &starts[i], starts[i].env,
+            argv);
     }
 }
 
@@ -155,8 +175,8 @@ static char *describe(const struct cascade_node *n)
     for (size_t i = 0; i < n->given_count; i++) {
         const struct cascade_given *g = &n->given[i];
         bool word = g->name || (g->value && g->value[0]);
-        fprintf(out, "%s%s%s%s%s%s", i ? "; " : "", cascade_given_word(g->what), word ? " " : "", g->name ? g->name : "",
-                g->name && g->value ? "=" : "", g->value ? g->value : "");
+        fprintf(out, "%s%s%s%s%s%s", i ? "; " : "", cascade_given_word(g->what), word ? " " : "",
+                g->name ? g->name : "", g->name && g->value ? "=" : "", g->value ? g->value : "");
     }
     fclose(out);
     return text;
@@ -165,11 +185,16 @@ static char *describe(const struct cascade_node *n)
 static struct cascade_file g_files[] = {
     { .path = (char *)(uintptr_t) "/", .class = MANIFEST_TRUSTED, .mode = S_IFDIR },
     { .path = (char *)(uintptr_t) "/srv", .class = MANIFEST_TRUSTED, .mode = S_IFDIR },
-    { .path = (char *)(uintptr_t) "/tmp", .class = MANIFEST_SCRATCH, .flags = MANIFEST_SUBTREE, .mode = S_IFDIR },
+    { .path = (char *)(uintptr_t) "/tmp",
+      .class = MANIFEST_SCRATCH,
+      .flags = MANIFEST_SUBTREE,
+      .mode = S_IFDIR },
     { .path = (char *)(uintptr_t) "/tmp/fixed", .class = MANIFEST_TRUSTED, .mode = S_IFDIR },
-    { .path = (char *)(uintptr_t) "/usr/bin/python3", .class = MANIFEST_TRUSTED, .mode = S_IFLNK,
+    { .path = (char *)(uintptr_t) "/usr/bin/python3",
+      .class = MANIFEST_TRUSTED,
+      .mode = S_IFLNK,
       .target = (char *)(uintptr_t) "python3.11" },
-    { .path = (char *)(uintptr_t) PYTHON, .class = MANIFEST_TRUSTED, .mode = S_IFREG },
+    { .path = (char *)(uintptr_t)PYTHON, .class = MANIFEST_TRUSTED, .mode = S_IFREG },
 };
 
 static void fill_root(struct cascade_node *root, const char *rule)
@@ -189,7 +214,8 @@ static void fill_root(struct cascade_node *root, const char *rule)
                 at = k;
         snprintf(names[at], sizeof(names[at]), "%.*s", n, from);
         snprintf(values[at], sizeof(values[at]), "%s", host ? "" : from + n + 1);
-        env[at] = (struct cascade_env){ names[at], values[at], host ? MANIFEST_ENV_HOST : MANIFEST_ENV_PINNED };
+        env[at] = (struct cascade_env){ names[at], values[at],
+                                        host ? MANIFEST_ENV_HOST : MANIFEST_ENV_PINNED };
         root->env_count += at == root->env_count;
     }
 }

@@ -316,12 +316,14 @@ static char g_name[] = "PATH", g_other[] = "TERM", g_one[] = "/bin", g_two[] = "
 static void test_given(void **state UNUSED)
 {
     const struct cascade_given given[] = {
-        { MANIFEST_GIVEN_VARIABLE, g_name, g_one },   { MANIFEST_GIVEN_VARIABLE, g_name, g_two },
-        { MANIFEST_GIVEN_UNSET, g_name, NULL },       { MANIFEST_GIVEN_HOST, g_other, NULL },
-        { MANIFEST_GIVEN_FOLDER, NULL, g_two },       { MANIFEST_GIVEN_OPTIONS, NULL, g_one },
+        { MANIFEST_GIVEN_VARIABLE, g_name, g_one }, { MANIFEST_GIVEN_VARIABLE, g_name, g_two },
+        { MANIFEST_GIVEN_UNSET, g_name, NULL },     { MANIFEST_GIVEN_HOST, g_other, NULL },
+        { MANIFEST_GIVEN_FOLDER, NULL, g_two },     { MANIFEST_GIVEN_OPTIONS, NULL, g_one },
         { MANIFEST_GIVEN_NAME, NULL, g_one },
     };
-    struct built_node node = { .flags = MANIFEST_FORKS, .given = given, .given_count = ARRAY_SIZE(given) };
+    struct built_node node = { .flags = MANIFEST_FORKS,
+                               .given = given,
+                               .given_count = ARRAY_SIZE(given) };
     CLEANUP(free_p) void *data = NULL;
     size_t size;
     struct err err = { 0 };
