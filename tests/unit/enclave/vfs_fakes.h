@@ -33,6 +33,8 @@ void fake_add(const struct fake_record *record);
 void fake_add_link_of(const char *path, const char *of); /* a hard link: same ino */
 /* Adds a whole tree of this machine, below path: files trusted, all directories listed. */
 void fake_add_tree(const char *host_dir, const char *path);
+/* The calling thread is one of the library OS: current(). fake_start does that. */
+void fake_thread_start(void);
 /* Compiles and opens the manifest, starts the file systems. cwd: the node's. */
 void fake_start(const char *cwd);
 
