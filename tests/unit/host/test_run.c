@@ -103,7 +103,7 @@ static int run(const struct host_options *o, int signal_to_send)
     pid_t pid = fork();
     if (pid == 0) {
         struct sigevent kill_me = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
-        const struct itimerspec limit = { .it_value = { .tv_sec = 30 } };
+        const struct itimerspec limit = { .it_value = { .tv_sec = 100 } };
         timer_t timer;
         if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) < 0 ||
             timer_settime(timer, 0, &limit, NULL) < 0)

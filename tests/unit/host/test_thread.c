@@ -39,7 +39,7 @@ static NORETURN void child(fake_body *body)
     struct err err = { 0 };
     /* A wake that is lost must fail the test, not hang it; SIGALRM is taken by the runtime. */
     struct sigevent kill_me = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
-    const struct itimerspec limit = { .it_value = { .tv_sec = 20 } };
+    const struct itimerspec limit = { .it_value = { .tv_sec = 100 } };
     timer_t timer;
     if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) < 0 ||
         timer_settime(timer, 0, &limit, NULL) < 0)

@@ -44,7 +44,7 @@ static void set_up(void)
 {
     struct err err = { 0 };
     struct sigevent kill_me = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
-    const struct itimerspec limit = { .it_value = { .tv_sec = 30 } };
+    const struct itimerspec limit = { .it_value = { .tv_sec = 100 } };
     timer_t timer;
     g_host.device = fake_device_new(no_enclave);
     if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) < 0 ||

@@ -79,9 +79,10 @@ static void storm_at_borders(uint32_t interrupt_every, bool jumps)
     struct fixture f;
     fixture_up(&f, 1, jumps);
     storm(&f, 60, interrupt_every);
-    double end = now() + 0.3;
+    double start = now();
     uint64_t rounds = 0, interrupts = 0;
-    while (now() < end) {
+    /* Long enough; longer where other work leaves it no time. */
+    while (now() < start + 0.3 || ((rounds <= 50 || atomic_load(&g_seen) <= 20) && now() < start + 20)) {
         for (int i = 0; i < 20; i++, rounds++) {
             struct softsgx_run run = te_run(0, C_FSGS, 0, 0, 0, 0);
             interrupts += through(&f, &run);
@@ -109,6 +110,8 @@ static void *end_spin(void *arg)
 {
     struct fixture *f = arg;
     usleep(250000);
+    for (int i = 0; i < 200 && atomic_load(&g_inside) <= 20; i++)
+        usleep(100000);
     te_poke(f, TE_DATA, 1);
     return NULL;
 }
@@ -241,7 +244,7 @@ static void *work(void *arg)
     uint64_t base = 0x10000000 + w->index * 0x11000ull, done;
     uint64_t secinfo = TE_DATA + 0x8000 + w->index * 64;
     assert_int_equal(softsgx_thread_begin(f->s, NULL), 0);
-    for (double end = now() + 0.4; now() < end; w->rounds++) {
+    for (double end = now() + 0.4; w->rounds == 0 || now() < end; w->rounds++) {
         struct softsgx_run run;
         te_poke(f, secinfo, REG | R | W | PEND);
         run = te_run(w->index, C_MANY, 0, base, secinfo, 16);
