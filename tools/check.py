@@ -8,7 +8,7 @@ A build that fails counts as one failed test, so that it cannot pass unnoticed.
 import argparse
 import concurrent.futures
 import contextlib
-import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -20,9 +20,10 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTHON = "/usr/bin/python3"  # Debian's
 START = time.monotonic()
 LIMITS = {"build": 3000, "unit": 1800, "pytest": 1500, "test": 300}  # seconds; a whole check takes far less than their sum
-MARK = f"SGXPY_CHECK={os.getpid()}"  # in the environment of all that is started
+MARK = "SGXPY_CHECK"  # variable that all have that is started: "this process.number of the run."
 
 
 class Tally:
@@ -38,20 +39,20 @@ def say(text):
     print(f"check: {time.monotonic() - START:5.0f} s  {text}", flush=True)
 
 
-def mine(mark):
-    """Pids of the processes whose environment holds this mark."""
-    found = []
+def mine(value):
+    """Pids of the processes whose mark begins so."""
+    found, begin = [], f"{MARK}={value}".encode()
     for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if mark.encode() in path.read_bytes().split(b"\0"):
+            if any(word.startswith(begin) for word in path.read_bytes().split(b"\0")):
                 found.append(int(path.parent.name))
     return found
 
 
-def end_all(mark):
+def end_all(value):
     """Kills what is left of a run. Several rounds: who is killed may just have started another."""
     for _ in range(100):
-        pids = mine(mark)
+        pids = mine(value)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -60,26 +61,32 @@ def end_all(mark):
         time.sleep(0.05)
 
 
+def give_up(number, _):
+    """A signal to this process: nothing stays behind."""
+    run.stopping = True
+    end_all(f"{os.getpid()}.")
+    raise SystemExit(128 + number)
+
+
 def run(command, limit, environment=None):
     """Exit code, and output. After limit seconds the code is None, and the output ends with the processes there were.
     Nothing that it started is left. The output goes to a file: a pipe would be waited for as long as anyone holds it.
     """
-    run.count += 1
-    mark = f"{MARK}-{run.count}"
-    name, value = mark.split("=")
+    mark = f"{os.getpid()}.{next(run.numbers)}."
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env={**(environment or os.environ), name: value},
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env={**(environment or os.environ), MARK: mark},
                                    stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                    start_new_session=True)
         try:
-            code, hung = process.wait(limit), ""
+            code, hung = process.wait(0 if run.stopping else limit), ""
         except subprocess.TimeoutExpired:
             code = None
             hung = f"\nno end within {limit} s; these processes were there:\n" + subprocess.run(
                 ["ps", "-ww", "-o", "pid,ppid,sid,stat,etimes,wchan:20,args", "--forest", "-p",
-                 ",".join(map(str, mine(mark) or [process.pid]))], stdout=subprocess.PIPE, encoding="utf-8", errors="replace").stdout
+                 ",".join(map(str, mine(mark) or [process.pid]))],
+                stdout=subprocess.PIPE, encoding="utf-8", errors="replace").stdout
         finally:
-            with contextlib.suppress(ProcessLookupError):
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             end_all(mark)
             process.wait()
@@ -87,7 +94,7 @@ def run(command, limit, environment=None):
         return code, out.read().decode(errors="replace") + hung
 
 
-run.count = 0
+run.numbers, run.stopping = itertools.count(), False
 
 
 def build(folder, options, tally, what):
@@ -144,12 +151,11 @@ def test_files(arguments):
     return sorted(files, key=lambda f: next((i for i, s in enumerate(slow) if s in str(f)), len(slow)))
 
 
-def run_pytest(path, number, scratch, environment):
+def run_pytest(path, number, scratch, environment, limit):
     """One file in one process; its output comes at its end. Whether it ended, and the report's path, None without one."""
     report = scratch / f"{number}.xml"
-    limit = [f"--timeout={LIMITS['test']}"] if importlib.util.find_spec("pytest_timeout") else []
     code, output = run(
-        ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short", *limit,
+        [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short", *limit,
          f"--junitxml={report}", f"--basetemp={scratch}/pytest-{number}", path], LIMITS["pytest"], environment)
     lines = output.splitlines()
     shown = lines if code != 0 else lines[-1:]
@@ -163,10 +169,14 @@ def pytest(folder, tally, arguments):
     place = "/var/tmp" if folder.is_relative_to("/tmp") else folder
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "SGXPY_BUILD": str(folder)}
     files = test_files(arguments)
+    limit = [f"--timeout={LIMITS['test']}"]
+    if run([PYTHON, "-c", "import pytest_timeout"], 60)[0] != 0:
+        say("no pytest-timeout here (./dev check installs it): only each file has a limit")
+        limit = []
     with tempfile.TemporaryDirectory(prefix="tests-", dir=place) as scratch, \
             concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         os.chmod(scratch, 0o755)  # some tests become another user
-        reports = pool.map(lambda item: run_pytest(item[1], item[0], pathlib.Path(scratch), environment),
+        reports = pool.map(lambda item: run_pytest(item[1], item[0], pathlib.Path(scratch), environment, limit),
                            enumerate(files))
         for path, (ended, report) in zip(files, reports):
             if not ended:
@@ -193,9 +203,9 @@ def count_report(path, report, tally):
 
 def main():
     # In the background of a script, or under nohup: what the tests start must not inherit that.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        ignored = signal.getsignal(number) is signal.SIG_IGN
+        signal.signal(number, (lambda *_: None) if ignored else give_up)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="build folder (build)")
     parser.add_argument("--no-asan", action="store_true", help="leave out the sanitizer build")
