@@ -1,5 +1,4 @@
 /* sendmmsg and recvmmsg: many at once, what ends them, what they leave. */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -204,7 +203,7 @@ int main(void)
     say("SO_RCVTIMEO", recvmmsg(b, m, 4, 0, NULL));
 
     /* Streams. */
-    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), server;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), server = -1;
     size = sizeof(c_name);
     if (listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&c_name, &size) < 0 ||
         connect(client, (struct sockaddr *)&c_name, size) < 0 || (server = accept(listener, NULL, NULL)) < 0)
