@@ -93,11 +93,13 @@ def datagrams():
         for i in range(3):
             a.sendto(b"z" * 100, b.getsockname())
         return b.recvmsg(50, 200), b.recvfrom(200), b.recv_into(bytearray(9), 9, socket.MSG_TRUNC)
+def interfaces():
+    return socket.if_nameindex(), socket.if_nametoindex("lo"), socket.getaddrinfo("127.0.0.1", 80, flags=socket.AI_ADDRCONFIG)
 def asks():
     os.kill(os.getpid(), 0)
     return len(os.urandom(64)), os.times().user >= 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
 for round in range(3):
-    for what in (files, names, clean, threads, scratch, waits, timers, streams, datagrams, asks):
+    for what in (files, names, clean, threads, scratch, waits, timers, streams, datagrams, interfaces, asks):
         print(json.dumps(attempt(what), default=str), flush=True)
     attempt(clean)
 """
