@@ -13,7 +13,7 @@
 #define KEPT_MOST 32u /* of a limit of 128 or more; of a smaller one a quarter */
 
 static _Atomic uint8_t g_kind[HANDLE_MAX];
-static _Atomic uint32_t g_count; /* handles above 2 */
+static _Atomic uint32_t g_count;     /* handles above 2 */
 static uint32_t g_most = HANDLE_MAX; /* sockets that bring it above this are refused */
 
 static void learn_limit(void)
@@ -138,7 +138,8 @@ int handle_close_aside(uint64_t handle)
     int fd = handle_fd(handle);
     struct linger linger;
     socklen_t size = sizeof(linger);
-    if (fd <= 2 || getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) < 0 || !linger.l_onoff || !linger.l_linger)
+    if (fd <= 2 || getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) < 0 || !linger.l_onoff ||
+        !linger.l_linger)
         return handle_close(handle);
     if (atomic_exchange(&g_kind[fd], HANDLE_CLOSED) == HANDLE_CLOSED)
         return -EBADF;

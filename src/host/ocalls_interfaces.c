@@ -26,7 +26,8 @@ struct list {
 
 static void *list_add(struct list *list)
 {
-    return list->count < list->max ? memset(list->at + list->count++ * list->size, 0, list->size) : NULL;
+    return list->count < list->max ? memset(list->at + list->count++ * list->size, 0, list->size)
+                                   : NULL;
 }
 
 static int ask(int fd, uint16_t type)
@@ -35,11 +36,14 @@ static int ask(int fd, uint16_t type)
         struct nlmsghdr head;
         struct rtgenmsg body;
     } request = {
-        .head = { .nlmsg_len = sizeof(request), .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+        .head = { .nlmsg_len = sizeof(request),
+                  .nlmsg_type = type,
+                  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
         .body = { .rtgen_family = AF_UNSPEC },
     };
     struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-    ssize_t n = sendto(fd, &request, sizeof(request), 0, (struct sockaddr *)&kernel, sizeof(kernel));
+    ssize_t n =
+        sendto(fd, &request, sizeof(request), 0, (struct sockaddr *)&kernel, sizeof(kernel));
     return n < 0 ? -errno : 0;
 }
 
@@ -79,7 +83,8 @@ static void add_link(struct list *list, struct nlmsghdr *head)
         case IFLA_ADDRESS:
             copy(link->address, sizeof(link->address), a);
             link->address_size =
-                (uint8_t)(RTA_PAYLOAD(a) < sizeof(link->address) ? RTA_PAYLOAD(a) : sizeof(link->address));
+                (uint8_t)(RTA_PAYLOAD(a) < sizeof(link->address) ? RTA_PAYLOAD(a)
+                                                                 : sizeof(link->address));
             break;
         default: break;
         }
@@ -143,12 +148,14 @@ static int collect(int fd, uint16_t type, add_fn *add, struct list *list)
         if (n <= 0)
             return n < 0 ? -errno : -EIO;
         size_t left = (size_t)n;
-        for (struct nlmsghdr *head = (struct nlmsghdr *)answer; NLMSG_OK(head, left); head = NLMSG_NEXT(head, left)) {
+        for (struct nlmsghdr *head = (struct nlmsghdr *)answer; NLMSG_OK(head, left);
+             head = NLMSG_NEXT(head, left)) {
             if (head->nlmsg_type == NLMSG_DONE)
                 return 0;
             if (head->nlmsg_type == NLMSG_ERROR)
-                return ((struct nlmsgerr *)NLMSG_DATA(head))->error < 0 ? ((struct nlmsgerr *)NLMSG_DATA(head))->error
-                                                                      : -EIO;
+                return ((struct nlmsgerr *)NLMSG_DATA(head))->error < 0
+                           ? ((struct nlmsgerr *)NLMSG_DATA(head))->error
+                           : -EIO;
             add(list, head);
         }
     }
@@ -157,7 +164,8 @@ static int collect(int fd, uint16_t type, add_fn *add, struct list *list)
 
 static int by_index(const void *a, const void *b)
 {
-    uint32_t x = ((const struct ocall_net_link *)a)->index, y = ((const struct ocall_net_link *)b)->index;
+    uint32_t x = ((const struct ocall_net_link *)a)->index,
+             y = ((const struct ocall_net_link *)b)->index;
     return x < y ? -1 : x > y;
 }
 
@@ -165,7 +173,8 @@ int64_t ocall_net_interfaces(struct host_thread *t, const uint64_t args[6])
 {
     struct list links = { .at = t->data, .max = args[0], .size = sizeof(struct ocall_net_link) };
     struct list addresses = { .max = args[1], .size = sizeof(struct ocall_net_ifaddr) };
-    if (links.max > OCALL_DATA_SIZE / 2 / links.size || addresses.max > OCALL_DATA_SIZE / 2 / addresses.size)
+    if (links.max > OCALL_DATA_SIZE / 2 / links.size ||
+        addresses.max > OCALL_DATA_SIZE / 2 / addresses.size)
         return -EINVAL;
     CLEANUP(close_p) int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (fd < 0)

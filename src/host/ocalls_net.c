@@ -122,7 +122,8 @@ int64_t ocall_net_connect(struct host_thread *t, const uint64_t args[6])
     for (;;) {
         if (connect(fd, (struct sockaddr *)net->address, net->address_size) == 0)
             return 0;
-        if ((errno != EINPROGRESS && errno != EALREADY) || !args[3] || (errno == EALREADY && args[5] && marked(fd)))
+        if ((errno != EINPROGRESS && errno != EALREADY) || !args[3] ||
+            (errno == EALREADY && args[5] && marked(fd)))
             return -errno;
         int r = wait_for(t, fd, POLLOUT, args[3], args[5]);
         if (r < 0)
@@ -251,7 +252,8 @@ static int lay_out(struct host_thread *t, const uint64_t args[6], bool send, str
         uint64_t whole = OCALL_NET_MESSAGE_SIZE(head->size, head->control_size);
         if (whole > size - at)
             return -EINVAL;
-        uint8_t *control = (uint8_t *)(head + 1), *bytes = t->data + at + whole - ((head->size + 7ull) & ~7ull);
+        uint8_t *control = (uint8_t *)(head + 1),
+                *bytes = t->data + at + whole - ((head->size + 7ull) & ~7ull);
         ret->heads[i] = head;
         ret->iov[i] = (struct iovec){ bytes, head->size };
         ret->messages[i].msg_hdr = (struct msghdr){
@@ -274,7 +276,8 @@ int64_t ocall_net_send_many(struct host_thread *t, const uint64_t args[6])
     int r = fd < 0 ? fd : lay_out(t, args, true, &many);
     uint32_t count = (uint32_t)args[1], done = 0;
     while (r == 0) {
-        int n = sendmmsg(fd, many.messages + done, count - done, (int)args[2] | MSG_DONTWAIT | MSG_NOSIGNAL);
+        int n = sendmmsg(fd, many.messages + done, count - done,
+                         (int)args[2] | MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno != EAGAIN)
             return done ? (int64_t)done : -errno;
         done += n < 0 ? 0 : (uint32_t)n;

@@ -23,7 +23,8 @@ static int bound(struct sockaddr_in *ret)
     socklen_t size = sizeof(*ret);
     int fd = socket(AF_INET, SOCK_DGRAM, 0), big = 1 << 20;
     *ret = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    if (fd < 0 || bind(fd, (struct sockaddr *)ret, size) < 0 || getsockname(fd, (struct sockaddr *)ret, &size) < 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)ret, size) < 0 ||
+        getsockname(fd, (struct sockaddr *)ret, &size) < 0) {
         perror("socket");
         exit(1);
     }
@@ -40,7 +41,9 @@ static void to_send(unsigned count, struct sockaddr_in *to)
         memset(bytes[i], 'a' + (int)(i % 26), sizeof(bytes[i]));
         iov[i][0] = (struct iovec){ bytes[i], first };
         iov[i][1] = (struct iovec){ bytes[i] + first, size - first };
-        m[i].msg_hdr = (struct msghdr){ .msg_name = to, .msg_namelen = to ? sizeof(*to) : 0, .msg_iov = iov[i], .msg_iovlen = 2 };
+        m[i].msg_hdr = (struct msghdr){
+            .msg_name = to, .msg_namelen = to ? sizeof(*to) : 0, .msg_iov = iov[i], .msg_iovlen = 2
+        };
         m[i].msg_len = 12345;
     }
 }
@@ -53,8 +56,13 @@ static void to_receive(unsigned count, size_t room)
     for (unsigned i = 0; i < count; i++) {
         iov[i][0] = (struct iovec){ bytes[i], room / 4 };
         iov[i][1] = (struct iovec){ bytes[i] + room / 4, room - room / 4 };
-        m[i].msg_hdr = (struct msghdr){ .msg_name = &names[i], .msg_namelen = sizeof(names[i]), .msg_iov = iov[i], .msg_iovlen = 2,
-                                        .msg_control = controls[i], .msg_controllen = sizeof(controls[i]), .msg_flags = 77 };
+        m[i].msg_hdr = (struct msghdr){ .msg_name = &names[i],
+                                        .msg_namelen = sizeof(names[i]),
+                                        .msg_iov = iov[i],
+                                        .msg_iovlen = 2,
+                                        .msg_control = controls[i],
+                                        .msg_controllen = sizeof(controls[i]),
+                                        .msg_flags = 77 };
         m[i].msg_len = 12345;
     }
 }
@@ -75,10 +83,11 @@ static void show(int n, const struct sockaddr_in *from)
         wrong += m[i].msg_hdr.msg_namelen != sizeof(*from) || names[i].sin_port != from->sin_port;
         cut += (m[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
         struct cmsghdr *c = CMSG_FIRSTHDR(&m[i].msg_hdr);
-        controls_seen += c && c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL && *(int *)CMSG_DATA(c) == 9;
+        controls_seen +=
+            c && c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL && *(int *)CMSG_DATA(c) == 9;
     }
-    printf("  sum %08x, wrong sender %u, cut %u, controls %u, sizes %u %u %u\n", sum, wrong, cut, controls_seen, m[0].msg_len,
-           m[n > 1 ? 1 : 0].msg_len, m[n > 0 ? n - 1 : 0].msg_len);
+    printf("  sum %08x, wrong sender %u, cut %u, controls %u, sizes %u %u %u\n", sum, wrong, cut,
+           controls_seen, m[0].msg_len, m[n > 1 ? 1 : 0].msg_len, m[n > 0 ? n - 1 : 0].msg_len);
 }
 
 static void nothing(int signal)
@@ -158,7 +167,8 @@ int main(void)
         iov[i][1].iov_len = 0;
     }
     int sent = 0, came = 0, total = 0;
-    while (sent < 12 && (n = sendmmsg(a, m + sent, (unsigned)(12 - sent > 3 ? 3 : 12 - sent), 0)) > 0) {
+    while (sent < 12 &&
+           (n = sendmmsg(a, m + sent, (unsigned)(12 - sent > 3 ? 3 : 12 - sent), 0)) > 0) {
         sent += n;
         struct mmsghdr in[3] = { 0 };
         static char rooms[3][65536];
@@ -167,7 +177,9 @@ int main(void)
             v[i] = (struct iovec){ rooms[i], sizeof(rooms[i]) };
             in[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
         }
-        for (int got = 0, k; got < n && (k = recvmmsg(b, in, (unsigned)(n - got), MSG_WAITFORONE, NULL)) > 0; got += k)
+        for (int got = 0, k;
+             got < n && (k = recvmmsg(b, in, (unsigned)(n - got), MSG_WAITFORONE, NULL)) > 0;
+             got += k)
             for (int i = 0; i < k; i++, came++)
                 total += (int)in[i].msg_len;
     }
@@ -203,15 +215,18 @@ int main(void)
     say("SO_RCVTIMEO", recvmmsg(b, m, 4, 0, NULL));
 
     /* Streams. */
-    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), server = -1;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0),
+        server = -1;
     size = sizeof(c_name);
     if (listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&c_name, &size) < 0 ||
-        connect(client, (struct sockaddr *)&c_name, size) < 0 || (server = accept(listener, NULL, NULL)) < 0)
+        connect(client, (struct sockaddr *)&c_name, size) < 0 ||
+        (server = accept(listener, NULL, NULL)) < 0)
         perror("stream");
     to_send(10, NULL);
     say("stream", sendmmsg(client, m, 10, 0));
     to_receive(MANY, 9);
     say("stream", n = recvmmsg(server, m, 5, 0, NULL));
-    printf("  sizes %u %u %u %u %u\n", m[0].msg_len, m[1].msg_len, m[2].msg_len, m[3].msg_len, m[4].msg_len);
+    printf("  sizes %u %u %u %u %u\n", m[0].msg_len, m[1].msg_len, m[2].msg_len, m[3].msg_len,
+           m[4].msg_len);
     return 0;
 }

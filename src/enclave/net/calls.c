@@ -71,7 +71,8 @@ int net_check_kind(uint32_t type, uint32_t protocol)
 
 int64_t net_socket(const struct sysargs *args)
 {
-    uint32_t type = (uint32_t)args->a[1] & SOCK_TYPE_MASK, flags = (uint32_t)args->a[1] & ~SOCK_TYPE_MASK;
+    uint32_t type = (uint32_t)args->a[1] & SOCK_TYPE_MASK,
+             flags = (uint32_t)args->a[1] & ~SOCK_TYPE_MASK;
     struct net_socket kind = { .family = (uint8_t)args->a[0],
                                .type = (uint8_t)type,
                                .protocol = (uint32_t)args->a[2] };
@@ -127,7 +128,8 @@ int64_t net_bind(struct file *file, const struct sysargs *args)
     if (status < 0)
         return status;
     socket->bound = true;
-    socket->answers = socket->type == NET_DATAGRAMS && net_rule_answers(address.bytes, address.size);
+    socket->answers =
+        socket->type == NET_DATAGRAMS && net_rule_answers(address.bytes, address.size);
     if (any_port(&address))
         learn_port(socket);
     return 0;
@@ -136,8 +138,9 @@ int64_t net_bind(struct file *file, const struct sysargs *args)
 /* Not bound, or by another process, whose rules are not ours. */
 static int check_listen(const struct net_socket *socket)
 {
-    struct net_address own, any = { .size = socket->family == AF_INET_FAMILY ? ADDRESS_IN : ADDRESS_IN6,
-                                    .bytes = { socket->family } };
+    struct net_address own,
+        any = { .size = socket->family == AF_INET_FAMILY ? ADDRESS_IN : ADDRESS_IN6,
+                .bytes = { socket->family } };
     bool named = socket->stranger && net_name_of(socket, false, &own) == 0 && !any_port(&own);
     return check_rule(NET_LISTEN, named ? &own : &any, socket);
 }
@@ -150,7 +153,8 @@ int64_t net_listen(struct file *file, const struct sysargs *args)
     int64_t status = socket->bound ? 0 : check_listen(socket);
     if (status < 0)
         return status;
-    status = border_call2(OCALL_NET_LISTEN, 0, (uint64_t)socket->handle, (uint64_t)(int32_t)args->a[1]);
+    status =
+        border_call2(OCALL_NET_LISTEN, 0, (uint64_t)socket->handle, (uint64_t)(int32_t)args->a[1]);
     if (status < 0)
         return net_error(status);
     if (!socket->bound)
@@ -263,7 +267,8 @@ static int set_timeout(uint64_t user, uint64_t size, struct net_socket *socket, 
 /* Sizes of buffers, what answers are to have besides: taken, without effect. */
 static int netlink_set_option(int level, int name)
 {
-    bool netlink = level == 270 && (name == 1 || name == 2); /* SOL_NETLINK: ADD_, DROP_MEMBERSHIP */
+    bool netlink =
+        level == 270 && (name == 1 || name == 2); /* SOL_NETLINK: ADD_, DROP_MEMBERSHIP */
     return netlink ? -EPERM : level == OPTION_SOCKET || level == 270 ? 0 : -ENOPROTOOPT;
 }
 
@@ -339,13 +344,15 @@ int64_t net_getsockopt(struct file *file, const struct sysargs *args)
     if (option->use & OPTION_OURS) {
         uint32_t whole = our_option(socket, name, value);
         size = size < whole ? size : whole;
-    } else if (level == OPTION_SOCKET && name == SO_ERROR_NAME && (n = -net_late_error(net_of(file)))) {
+    } else if (level == OPTION_SOCKET && name == SO_ERROR_NAME &&
+               (n = -net_late_error(net_of(file)))) {
         memcpy(value, &n, sizeof(int32_t));
     } else if (netlink_is(file)) {
         if (level != OPTION_SOCKET)
             return -ENOPROTOOPT;
     } else {
-        border_put(0, value, size); /* some read what is there, and none tells of what was there before */
+        border_put(0, value,
+                   size); /* some read what is there, and none tells of what was there before */
         n = border_call4(OCALL_NET_GET_OPTION, size, (uint64_t)socket->handle, (uint64_t)level,
                          (uint64_t)name, size);
         if (n < 0)
@@ -365,8 +372,8 @@ static int64_t clamp(uint64_t size)
 }
 
 /* A signal for who writes where nobody reads. */
-static int64_t send_pieces(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
-                           uint32_t flags, const struct net_extra *extra)
+static int64_t send_pieces(struct file *file, const struct iovec *iov, uint64_t count,
+                           uint64_t size, uint32_t flags, const struct net_extra *extra)
 {
     int64_t n = net_send(file, iov, count, size, flags, extra);
     if (n == -EPIPE && !(flags & MSG_NOSIGNAL_FLAG) && net_of(file)->type == NET_STREAM)
@@ -409,7 +416,8 @@ int64_t net_recvfrom(struct file *file, const struct sysargs *args)
     if (iov.iov_len && !user_range_ok(iov.iov_base, iov.iov_len))
         return -EFAULT;
     bool from = args->a[4] != 0;
-    int64_t n = net_receive(file, &iov, 1, iov.iov_len, (uint32_t)args->a[3], 0, from ? &extra : NULL);
+    int64_t n =
+        net_receive(file, &iov, 1, iov.iov_len, (uint32_t)args->a[3], 0, from ? &extra : NULL);
     if (n < 0 || !from)
         return n;
     int status = address_to_user(&extra.address, args->a[4], args->a[5]);
@@ -460,8 +468,9 @@ int message_out(struct file *file, uint64_t user, struct message *m, struct net_
     int status = message_get(user, m);
     if (status == 0)
         status = control_from_user(m->head.control, m->head.control_size, extra);
-    uint64_t name_size = (uint64_t)m->head.name_size < OCALL_NET_ADDRESS ? (uint64_t)m->head.name_size
-                                                                        : OCALL_NET_ADDRESS;
+    uint64_t name_size = (uint64_t)m->head.name_size < OCALL_NET_ADDRESS
+                             ? (uint64_t)m->head.name_size
+                             : OCALL_NET_ADDRESS;
     if (status == 0 && m->head.name && name_size)
         status = get_destination(file, m->head.name, name_size, &extra->address);
     return status;
@@ -488,7 +497,8 @@ int message_put(uint64_t user, struct message *m, const struct net_extra *extra)
     int status = 0;
     if (m->head.name) {
         uint32_t room = (uint32_t)m->head.name_size, size = extra->address.size;
-        status = copy_to_user(user_ptr(m->head.name), extra->address.bytes, room < size ? room : size);
+        status =
+            copy_to_user(user_ptr(m->head.name), extra->address.bytes, room < size ? room : size);
         m->head.name_size = (int32_t)size;
         if (status == 0)
             status = PUT_USER(&head->name_size, &m->head.name_size);
@@ -511,8 +521,8 @@ int64_t message_receive(struct file *file, uint64_t user, uint32_t flags)
         extra.flags = 0;
         extra.address.size = 0;
         extra.control_size = 0;
-        n = net_receive(file, m.iov, m.head.iov_count, m.size, flags,
-                        room ? OCALL_NET_CONTROL : 0, &extra);
+        n = net_receive(file, m.iov, m.head.iov_count, m.size, flags, room ? OCALL_NET_CONTROL : 0,
+                        &extra);
     }
     if (n >= 0) {
         int status = message_put(user, &m, &extra);

@@ -17,7 +17,8 @@
 static bool name_ok(const char name[static OCALL_NET_NAME_SIZE])
 {
     uint64_t size = strnlen(name, OCALL_NET_NAME_SIZE);
-    if (!size || size == OCALL_NET_NAME_SIZE || (name[0] == '.' && (size == 1 || (size == 2 && name[1] == '.'))))
+    if (!size || size == OCALL_NET_NAME_SIZE ||
+        (name[0] == '.' && (size == 1 || (size == 2 && name[1] == '.'))))
         return false;
     for (uint64_t i = 0; i < size; i++)
         if (name[i] == '/' || name[i] == ':' || (uint8_t)name[i] <= ' ' || name[i] == 0x7f)
@@ -35,7 +36,8 @@ static void clear_behind(char name[static OCALL_NET_NAME_SIZE])
 static bool take_link(const struct interfaces *taken, struct ocall_net_link *link)
 {
     uint32_t last = taken->link_count ? taken->links[taken->link_count - 1].index : 0;
-    if (link->index <= last || link->index > INT32_MAX || link->address_size > OCALL_NET_HARDWARE || !name_ok(link->name))
+    if (link->index <= last || link->index > INT32_MAX || link->address_size > OCALL_NET_HARDWARE ||
+        !name_ok(link->name))
         return false;
     clear_behind(link->name);
     link->flags &= FLAGS_KNOWN;
@@ -82,10 +84,12 @@ int interfaces_get(struct interfaces *ret)
 {
     /* Before the OCALL, whose answer lies in the window until it is copied: the heap may make one. */
     struct interfaces list = { .links = heap_alloc(INTERFACES_MAX * sizeof(*list.links)),
-                               .addresses = heap_alloc(INTERFACE_ADDRESSES_MAX * sizeof(*list.addresses)) };
+                               .addresses =
+                                   heap_alloc(INTERFACE_ADDRESSES_MAX * sizeof(*list.addresses)) };
     int64_t links = list.links && list.addresses ? 0 : -ENOMEM;
     if (links == 0)
-        links = border_call2(OCALL_NET_INTERFACES, INTERFACES_MAX, INTERFACES_MAX, INTERFACE_ADDRESSES_MAX);
+        links = border_call2(OCALL_NET_INTERFACES, INTERFACES_MAX, INTERFACES_MAX,
+                             INTERFACE_ADDRESSES_MAX);
     uint64_t addresses = links < 0 ? 0 : border_out(0);
     if (addresses > INTERFACE_ADDRESSES_MAX)
         links = -EIO;
@@ -115,7 +119,8 @@ const struct ocall_net_link *interfaces_by_index(const struct interfaces *list, 
     return NULL;
 }
 
-const struct ocall_net_link *interfaces_by_name(const struct interfaces *list, const char name[static OCALL_NET_NAME_SIZE])
+const struct ocall_net_link *interfaces_by_name(const struct interfaces *list,
+                                                const char name[static OCALL_NET_NAME_SIZE])
 {
     for (uint32_t i = 0; i < list->link_count; i++)
         if (strncmp(list->links[i].name, name, OCALL_NET_NAME_SIZE) == 0)
@@ -192,7 +197,8 @@ static int64_t get_conf(const struct interfaces *list, uint64_t arg)
             continue;
         if (conf.requests && conf.size - at < (int32_t)sizeof(request))
             break;
-        memcpy(request.name, a->label[0] ? a->label : interfaces_by_index(list, a->index)->name, sizeof(request.name));
+        memcpy(request.name, a->label[0] ? a->label : interfaces_by_index(list, a->index)->name,
+               sizeof(request.name));
         if (conf.requests)
             status = PUT_USER((struct kifreq *)(uintptr_t)(conf.requests + (uint64_t)at), &request);
         at += (int32_t)sizeof(request);
@@ -202,7 +208,8 @@ static int64_t get_conf(const struct interfaces *list, uint64_t arg)
 }
 
 /* "eth0:1" is an address of eth0 with this label. */
-static const struct ocall_net_ifaddr *find_address(const struct interfaces *list, const struct ocall_net_link *link,
+static const struct ocall_net_ifaddr *find_address(const struct interfaces *list,
+                                                   const struct ocall_net_link *link,
                                                    const char *label)
 {
     bool alias = strnlen(label, OCALL_NET_NAME_SIZE) != strnlen(link->name, OCALL_NET_NAME_SIZE);
@@ -215,8 +222,8 @@ static const struct ocall_net_ifaddr *find_address(const struct interfaces *list
     return NULL;
 }
 
-static int get_address(const struct interfaces *list, const struct ocall_net_link *link, uint32_t nr,
-                       struct kifreq *request)
+static int get_address(const struct interfaces *list, const struct ocall_net_link *link,
+                       uint32_t nr, struct kifreq *request)
 {
     const struct ocall_net_ifaddr *a = find_address(list, link, request->name);
     uint8_t mask[4] = { 0 };
@@ -240,12 +247,15 @@ static int answer(const struct interfaces *list, uint32_t nr, struct kifreq *req
     for (uint32_t i = 0; name[i]; i++)
         if (name[i] == ':')
             memset(name + i, 0, sizeof(name) - i);
-    const struct ocall_net_link *link = nr == SIOCGIFNAME ? interfaces_by_index(list, (uint32_t)request->number)
-                                                          : interfaces_by_name(list, name);
+    const struct ocall_net_link *link = nr == SIOCGIFNAME
+                                            ? interfaces_by_index(list, (uint32_t)request->number)
+                                            : interfaces_by_name(list, name);
     if (!link)
         return -ENODEV;
     switch (nr) {
-    case SIOCGIFNAME: memcpy(request->name, link->name, strnlen(link->name, sizeof(link->name) - 1) + 1); return 0;
+    case SIOCGIFNAME:
+        memcpy(request->name, link->name, strnlen(link->name, sizeof(link->name) - 1) + 1);
+        return 0;
     case SIOCGIFINDEX: request->number = (int32_t)link->index; return 0;
     case SIOCGIFFLAGS: request->flags = (int16_t)link->flags; return 0;
     case SIOCGIFMETRIC: request->number = 0; return 0;
@@ -282,8 +292,9 @@ static bool reads(uint32_t request)
 /* The SIOCSIF*, SIOCADDMULTI, SIOCDELMULTI...: the program has no such rights over the host. */
 static bool changes(uint32_t request)
 {
-    static const uint16_t those[] = { 0x8911, 0x8914, 0x8916, 0x8918, 0x891a, 0x891c, 0x891e, 0x8922, 0x8923, 0x8924,
-                                      0x8930, 0x8931, 0x8932, 0x8934, 0x8936, 0x8937, 0x8943, 0x8953, 0x8955 };
+    static const uint16_t those[] = { 0x8911, 0x8914, 0x8916, 0x8918, 0x891a, 0x891c, 0x891e,
+                                      0x8922, 0x8923, 0x8924, 0x8930, 0x8931, 0x8932, 0x8934,
+                                      0x8936, 0x8937, 0x8943, 0x8953, 0x8955 };
     for (uint32_t i = 0; i < sizeof(those) / sizeof(those[0]); i++)
         if (those[i] == request)
             return true;

@@ -31,7 +31,8 @@ MUST_CHECK int interfaces_get(struct interfaces *ret);
 void interfaces_done(struct interfaces *list);
 /* NULL: none. */
 const struct ocall_net_link *interfaces_by_index(const struct interfaces *list, uint32_t index);
-const struct ocall_net_link *interfaces_by_name(const struct interfaces *list, const char name[static OCALL_NET_NAME_SIZE]);
+const struct ocall_net_link *interfaces_by_name(const struct interfaces *list,
+                                                const char name[static OCALL_NET_NAME_SIZE]);
 
 /* Is this an ioctl() about interfaces, which any socket takes? */
 bool interfaces_request(uint32_t request);

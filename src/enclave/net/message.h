@@ -22,7 +22,8 @@ struct message {
 MUST_CHECK int message_get(uint64_t user, struct message *m);
 void message_done(struct message *m);
 /* The same of one to send, with control messages and destination, for which the rules were asked. */
-MUST_CHECK int message_out(struct file *file, uint64_t user, struct message *m, struct net_extra *extra);
+MUST_CHECK int message_out(struct file *file, uint64_t user, struct message *m,
+                           struct net_extra *extra);
 /* What came with one: recvmsg(2) writes back flags and sizes only; the name's size is a field of the head. */
 MUST_CHECK int message_put(uint64_t user, struct message *m, const struct net_extra *extra);
 

@@ -17,9 +17,10 @@
 #include "vfs/kstat.h"
 #include "vfs/linux.h"
 
-#define REQUEST_MAX  32768u   /* bytes of a send */
-#define DATAGRAM_MAX 3584u    /* an answer's parts: what callers with a buffer of a page have room for */
-#define QUEUED_MAX   (2u << 20)
+#define REQUEST_MAX 32768u /* bytes of a send */
+#define DATAGRAM_MAX \
+    3584u /* an answer's parts: what callers with a buffer of a page have room for */
+#define QUEUED_MAX (2u << 20)
 
 /* A datagram that waits to be received. */
 struct answer {
@@ -69,8 +70,9 @@ int netlink_new(uint32_t type, uint32_t protocol, uint32_t flags, struct file **
         heap_free(n);
         return -ENOMEM;
     }
-    n->socket = (struct net_socket){ .handle = -1, .family = AF_NETLINK_FAMILY, .type = (uint8_t)type,
-                                     .ino = anon_ino() };
+    n->socket = (struct net_socket){
+        .handle = -1, .family = AF_NETLINK_FAMILY, .type = (uint8_t)type, .ino = anon_ino()
+    };
     *ret = file;
     return 0;
 }
@@ -127,7 +129,8 @@ int netlink_bind(struct file *file, uint64_t user, uint64_t size)
         return status;
     if (address.groups) {
         if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
-            log_note("netlink groups (0x%x), which tell of changes, are not supported", address.groups);
+            log_note("netlink groups (0x%x), which tell of changes, are not supported",
+                     address.groups);
         return -EPERM;
     }
     uint32_t port = __atomic_load_n(&n->port, __ATOMIC_RELAXED);
@@ -144,7 +147,8 @@ int netlink_destination(uint64_t user, uint64_t size, struct net_address *ret)
     if (status < 0)
         return status;
     ret->size = 0;
-    return address.port || address.groups ? -EPERM : 0; /* as Linux answers who has no CAP_NET_ADMIN */
+    return address.port || address.groups ? -EPERM
+                                          : 0; /* as Linux answers who has no CAP_NET_ADMIN */
 }
 
 int netlink_connect(struct file *file, uint64_t user, uint64_t size)
@@ -173,7 +177,7 @@ struct reply {
     uint32_t port, flags; /* of each message */
     struct answer *first, *last;
     uint64_t queued;
-    bool failed; /* no memory */
+    bool failed;           /* no memory */
     struct nlmsghdr *head; /* the message in the making; in last */
 };
 
@@ -194,7 +198,8 @@ static void *reply_begin(struct reply *r, uint16_t type, uint32_t most, uint32_t
     if (r->failed)
         return NULL;
     if (!r->last || r->last->size + most > DATAGRAM_MAX) {
-        struct answer *next = heap_alloc(sizeof(*next) + (most > DATAGRAM_MAX ? most : DATAGRAM_MAX));
+        struct answer *next =
+            heap_alloc(sizeof(*next) + (most > DATAGRAM_MAX ? most : DATAGRAM_MAX));
         if (!next) {
             r->failed = true;
             return NULL;
@@ -204,8 +209,11 @@ static void *reply_begin(struct reply *r, uint16_t type, uint32_t most, uint32_t
     }
     r->head = (struct nlmsghdr *)(r->last->bytes + r->last->size);
     reply_room(r, sizeof(*r->head));
-    *r->head = (struct nlmsghdr){ .nlmsg_len = sizeof(*r->head), .nlmsg_type = type, .nlmsg_flags = (uint16_t)r->flags,
-                                  .nlmsg_seq = r->to->nlmsg_seq, .nlmsg_pid = r->port };
+    *r->head = (struct nlmsghdr){ .nlmsg_len = sizeof(*r->head),
+                                  .nlmsg_type = type,
+                                  .nlmsg_flags = (uint16_t)r->flags,
+                                  .nlmsg_seq = r->to->nlmsg_seq,
+                                  .nlmsg_pid = r->port };
     return reply_room(r, body);
 }
 
@@ -231,7 +239,9 @@ static void reply_link(struct reply *r, const struct ocall_net_link *link)
     struct ifinfomsg *info = reply_begin(r, RTM_NEWLINK, MESSAGE_MOST, sizeof(*info));
     if (!info)
         return;
-    *info = (struct ifinfomsg){ .ifi_type = link->type, .ifi_index = (int32_t)link->index, .ifi_flags = link->flags };
+    *info = (struct ifinfomsg){ .ifi_type = link->type,
+                                .ifi_index = (int32_t)link->index,
+                                .ifi_flags = link->flags };
     reply_text(r, IFLA_IFNAME, link->name);
     reply_attribute(r, IFLA_TXQLEN, &link->queue, sizeof(link->queue));
     reply_attribute(r, IFLA_OPERSTATE, &link->state, sizeof(link->state));
@@ -249,8 +259,11 @@ static void reply_address(struct reply *r, const struct ocall_net_ifaddr *a)
     struct ifaddrmsg *info = reply_begin(r, RTM_NEWADDR, MESSAGE_MOST, sizeof(*info));
     if (!info)
         return;
-    *info = (struct ifaddrmsg){ .ifa_family = a->family, .ifa_prefixlen = a->prefix, .ifa_flags = (uint8_t)a->flags,
-                                .ifa_scope = a->scope, .ifa_index = a->index };
+    *info = (struct ifaddrmsg){ .ifa_family = a->family,
+                                .ifa_prefixlen = a->prefix,
+                                .ifa_flags = (uint8_t)a->flags,
+                                .ifa_scope = a->scope,
+                                .ifa_index = a->index };
     reply_attribute(r, IFA_ADDRESS, a->address, size);
     if (a->has & OCALL_NET_LOCAL)
         reply_attribute(r, IFA_LOCAL, a->local, size);
@@ -296,7 +309,8 @@ static bool wanted_name(const uint8_t *at, uint32_t size, char ret[static OCALL_
     return false;
 }
 
-static int one_link(const struct interfaces *list, const uint8_t *body, uint32_t size, struct reply *r)
+static int one_link(const struct interfaces *list, const uint8_t *body, uint32_t size,
+                    struct reply *r)
 {
     struct ifinfomsg info;
     char name[OCALL_NET_NAME_SIZE];
@@ -474,8 +488,8 @@ static int take(struct file *file, uint32_t flags, struct answer **ret)
     }
 }
 
-int64_t netlink_receive(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size, uint32_t flags,
-                        struct net_extra *extra)
+int64_t netlink_receive(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
+                        uint32_t flags, struct net_extra *extra)
 {
     struct answer *a;
     int64_t status = flags & MSG_OOB_FLAG ? -EOPNOTSUPP : take(file, flags, &a);
@@ -505,15 +519,18 @@ static int64_t netlink_read(struct file *file, void *user, uint64_t size, uint64
     return netlink_receive(file, &iov, 1, size, 0, NULL);
 }
 
-static int64_t netlink_write(struct file *file, const void *user, uint64_t size, uint64_t *pos UNUSED)
+static int64_t netlink_write(struct file *file, const void *user, uint64_t size,
+                             uint64_t *pos UNUSED)
 {
     struct iovec iov = { (void *)(uintptr_t)user, size };
     return netlink_send(file, &iov, 1, size);
 }
 
-static int64_t netlink_vector(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size, bool write)
+static int64_t netlink_vector(struct file *file, const struct iovec *iov, uint64_t count,
+                              uint64_t size, bool write)
 {
-    return write ? netlink_send(file, iov, count, size) : netlink_receive(file, iov, count, size, 0, NULL);
+    return write ? netlink_send(file, iov, count, size)
+                 : netlink_receive(file, iov, count, size, 0, NULL);
 }
 
 static int netlink_fstat(struct file *file, struct kstat *ret)

@@ -33,5 +33,5 @@ MUST_CHECK int netlink_destination(uint64_t user, uint64_t size, struct net_addr
 void netlink_name(const struct file *file, bool peer, struct net_address *ret);
 /* As net_send, net_receive. */
 int64_t netlink_send(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size);
-int64_t netlink_receive(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size, uint32_t flags,
-                        struct net_extra *extra);
+int64_t netlink_receive(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
+                        uint32_t flags, struct net_extra *extra);

@@ -21,10 +21,11 @@
 #include "signal/signal.h"
 #include "thread/clock.h"
 
-#define SEND_MAX            1024u /* UIO_MAXIOV */
-#define BYTES_MAX           (256u << 10)
-#define DATAGRAM_MAX        65536u /* and none is longer; several joined neither (UDP_GRO) */
-#define CONTROL_SLACK       256u   /* room at the host beyond the program's: what is cut is cut by control.c */
+#define SEND_MAX     1024u /* UIO_MAXIOV */
+#define BYTES_MAX    (256u << 10)
+#define DATAGRAM_MAX 65536u /* and none is longer; several joined neither (UDP_GRO) */
+#define CONTROL_SLACK \
+    256u /* room at the host beyond the program's: what is cut is cut by control.c */
 #define MSG_WAITFORONE_FLAG 0x10000u
 
 struct kmmsghdr {
@@ -104,7 +105,8 @@ static bool add_part(struct work *w, uint64_t size, uint64_t control_size)
     uint64_t whole = OCALL_NET_MESSAGE_SIZE(size, control_size);
     if (b->count == OCALL_NET_MESSAGES || whole > BYTES_MAX - b->size)
         return false;
-    struct ocall_net_message head = { .size = (uint32_t)size, .control_size = (uint32_t)control_size };
+    struct ocall_net_message head = { .size = (uint32_t)size,
+                                      .control_size = (uint32_t)control_size };
     struct net_part *part = &b->parts[b->count];
     *part = (struct net_part){ b->size, (uint32_t)size, (uint32_t)control_size };
     memcpy(b->bytes + part->at, &head, sizeof(head));
@@ -145,7 +147,8 @@ static int add_out(struct file *file, struct work *w, uint64_t user)
     return 1;
 }
 
-static int64_t send_batch(struct file *file, struct work *w, const struct sysargs *args, uint32_t done, uint32_t count)
+static int64_t send_batch(struct file *file, struct work *w, const struct sysargs *args,
+                          uint32_t done, uint32_t count)
 {
     int status = 1;
     while (done + w->batch.count < count && w->batch.count < OCALL_NET_MESSAGES && status == 1)
@@ -193,7 +196,8 @@ static int add_in(struct work *w, uint64_t user)
     int status = message_get(user, m);
     uint64_t control = m->head.control && m->head.control_size ? m->head.control_size : 0;
     if (control)
-        control = control < OCALL_NET_CONTROL - CONTROL_SLACK ? control + CONTROL_SLACK : OCALL_NET_CONTROL;
+        control = control < OCALL_NET_CONTROL - CONTROL_SLACK ? control + CONTROL_SLACK
+                                                              : OCALL_NET_CONTROL;
     if (status == 0 && add_part(w, m->size < DATAGRAM_MAX ? m->size : DATAGRAM_MAX, control)) {
         w->batch.count++;
         return 1;
@@ -208,10 +212,12 @@ static bool take_in(struct work *w, uint32_t i, bool truncates)
     const struct net_part *part = &w->batch.parts[i];
     struct ocall_net_message *head = (struct ocall_net_message *)(w->bytes + part->at);
     border_get(head, part->at, sizeof(*head));
-    if (head->control_size > part->control_size || (head->size > part->size && (!truncates || head->size > DATAGRAM_MAX)))
+    if (head->control_size > part->control_size ||
+        (head->size > part->size && (!truncates || head->size > DATAGRAM_MAX)))
         return false;
     border_get(w->bytes + control_at(part), control_at(part), head->control_size);
-    border_get(w->bytes + data_at(part), data_at(part), head->size < part->size ? head->size : part->size);
+    border_get(w->bytes + data_at(part), data_at(part),
+               head->size < part->size ? head->size : part->size);
     return true;
 }
 
@@ -239,8 +245,8 @@ static int give_in(struct work *w, uint32_t i, uint8_t family, uint64_t user)
     return status < 0 ? status : put_size(user, head->size);
 }
 
-static int64_t receive_batch(struct file *file, struct work *w, const struct sysargs *args, uint32_t done, uint32_t count,
-                             uint32_t flags)
+static int64_t receive_batch(struct file *file, struct work *w, const struct sysargs *args,
+                             uint32_t done, uint32_t count, uint32_t flags)
 {
     int status = 1;
     while (done + w->batch.count < count && w->batch.count < OCALL_NET_MESSAGES && status == 1)
@@ -262,11 +268,13 @@ static int64_t receive_batch(struct file *file, struct work *w, const struct sys
 static int put_left(uint64_t user, uint64_t deadline)
 {
     uint64_t now = clock_monotonic(), left = deadline > now ? deadline - now : 0;
-    struct __kernel_timespec ts = { (int64_t)(left / NSEC_PER_SEC), (int64_t)(left % NSEC_PER_SEC) };
+    struct __kernel_timespec ts = { (int64_t)(left / NSEC_PER_SEC),
+                                    (int64_t)(left % NSEC_PER_SEC) };
     return PUT_USER((struct __kernel_timespec *)user_ptr(user), &ts);
 }
 
-static int64_t receive_all(struct file *file, struct work *w, const struct sysargs *args, uint64_t deadline)
+static int64_t receive_all(struct file *file, struct work *w, const struct sysargs *args,
+                           uint64_t deadline)
 {
     uint32_t count = (uint32_t)args->a[2], done = 0, flags = (uint32_t)args->a[3];
     int64_t n = 1;
@@ -291,7 +299,8 @@ static int64_t receive_all(struct file *file, struct work *w, const struct sysar
         if (n > 0 && n < asked && flags & MSG_DONTWAIT_FLAG)
             break; /* there were no more */
     }
-    if (done && n < 0 && n != -EAGAIN && n != -ERESTARTSYS && n != -EINTR && n != -EFAULT && net_is(file))
+    if (done && n < 0 && n != -EAGAIN && n != -ERESTARTSYS && n != -EINTR && n != -EFAULT &&
+        net_is(file))
         __atomic_store_n(&net_of(file)->late, (int)n, __ATOMIC_RELAXED);
     return done ? (int64_t)done : n < 0 ? n : 0;
 }
@@ -300,8 +309,8 @@ int64_t net_recvmmsg(struct file *file, const struct sysargs *args)
 {
     uint64_t deadline = OCALL_NEVER, ns;
     struct __kernel_timespec ts;
-    bool together = net_is(file) && net_of(file)->type == NET_DATAGRAMS && (uint32_t)args->a[2] > 1 &&
-                    !(args->a[3] & (MSG_OOB_FLAG | MSG_ERRQUEUE_FLAG));
+    bool together = net_is(file) && net_of(file)->type == NET_DATAGRAMS &&
+                    (uint32_t)args->a[2] > 1 && !(args->a[3] & (MSG_OOB_FLAG | MSG_ERRQUEUE_FLAG));
     if (args->a[4]) {
         int status = GET_USER(&ts, (const struct __kernel_timespec *)user_ptr(args->a[4]));
         if (status < 0)

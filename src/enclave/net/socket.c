@@ -70,8 +70,7 @@ bool net_family(int family)
 int net_wrap(int handle, const struct net_socket *kind, uint32_t flags, struct file **ret)
 {
     struct net_socket *socket = heap_alloc(sizeof(*socket));
-    struct file *file =
-        socket ? file_new(&g_net_ops, O_RDWR | (flags & O_NONBLOCK), socket) : NULL;
+    struct file *file = socket ? file_new(&g_net_ops, O_RDWR | (flags & O_NONBLOCK), socket) : NULL;
     if (!file) {
         heap_free(socket);
         border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
@@ -105,7 +104,8 @@ static int put_batch(const struct net_batch *batch, bool heads)
     if (!heads)
         border_put(0, batch->bytes, batch->size);
     for (uint32_t i = 0; heads && i < batch->count; i++)
-        border_put(batch->parts[i].at, batch->bytes + batch->parts[i].at, offsetof(struct ocall_net_message, address));
+        border_put(batch->parts[i].at, batch->bytes + batch->parts[i].at,
+                   offsetof(struct ocall_net_message, address));
     return 0;
 }
 
@@ -177,7 +177,7 @@ static uint64_t deadline_of(const struct file *file, bool send, uint32_t flags)
 
 /* Of what a program may say, what the host's kernel is to know. */
 /* OOB, DONTROUTE, EOR, CONFIRM, MORE, FASTOPEN */
-#define SEND_FLAGS    (0x1u | 0x4u | 0x80u | 0x800u | 0x8000u | 0x20000000u)
+#define SEND_FLAGS (0x1u | 0x4u | 0x80u | 0x800u | 0x8000u | 0x20000000u)
 #define RECEIVE_FLAGS \
     (MSG_OOB_FLAG | MSG_PEEK_FLAG | MSG_TRUNC_FLAG | MSG_ERRQUEUE_FLAG | MSG_CMSG_CLOEXEC_FLAG)
 
@@ -253,7 +253,8 @@ static void take_extra(struct net_extra *extra, uint8_t family, uint32_t control
  * buffer of 256 KiB for an answer of a hundred bytes is common, and fresh pages are dear. A datagram must have all its
  * room. A buffer longer than what is mapped is fine, as long as the data are not.
  */
-static int64_t prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size, bool stream)
+static int64_t prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size,
+                             bool stream)
 {
     uint64_t least = !stream || size < STREAM_LEAST ? size : STREAM_LEAST;
     int64_t n = border_prefault_some(iov, count, skip, size, least);
@@ -265,9 +266,9 @@ static int64_t prefault_some(const struct iovec *iov, uint64_t count, uint64_t s
     return n;
 }
 
-static int64_t receive_once(const struct net_socket *socket, const struct iovec *iov, uint64_t count,
-                            uint64_t skip, uint64_t size, uint32_t flags, uint64_t deadline,
-                            uint32_t control_room, struct net_extra *extra)
+static int64_t receive_once(const struct net_socket *socket, const struct iovec *iov,
+                            uint64_t count, uint64_t skip, uint64_t size, uint32_t flags,
+                            uint64_t deadline, uint32_t control_room, struct net_extra *extra)
 {
     bool stream = socket->type == NET_STREAM;
     int64_t room = prefault_some(iov, count, skip, at_most(size), stream);
@@ -324,7 +325,9 @@ int64_t net_receive(struct file *file, const struct iovec *iov, uint64_t count, 
 
 int net_late_error(struct net_socket *socket)
 {
-    return __atomic_load_n(&socket->late, __ATOMIC_RELAXED) ? __atomic_exchange_n(&socket->late, 0, __ATOMIC_RELAXED) : 0;
+    return __atomic_load_n(&socket->late, __ATOMIC_RELAXED)
+               ? __atomic_exchange_n(&socket->late, 0, __ATOMIC_RELAXED)
+               : 0;
 }
 
 int64_t net_many(struct file *file, bool send, const struct net_batch *batch, uint32_t flags)
@@ -344,9 +347,7 @@ int64_t net_many(struct file *file, bool send, const struct net_batch *batch, ui
     int late = net_late_error(socket);
     if (late < 0)
         return late;
-    return take_turn(&turn, flags & MSG_ERRQUEUE_FLAG
-                                ? 0
-                                : deadline_of(file, send, flags));
+    return take_turn(&turn, flags & MSG_ERRQUEUE_FLAG ? 0 : deadline_of(file, send, flags));
 }
 
 /* --- connections -------------------------------------------------------------------------------- */
@@ -404,7 +405,8 @@ static int64_t socket_read(struct file *file, void *user, uint64_t size, uint64_
     return size ? net_receive(file, &iov, 1, size, 0, 0, NULL) : 0;
 }
 
-static int64_t socket_write(struct file *file, const void *user, uint64_t size, uint64_t *pos UNUSED)
+static int64_t socket_write(struct file *file, const void *user, uint64_t size,
+                            uint64_t *pos UNUSED)
 {
     struct iovec iov = { (void *)(uintptr_t)user, size };
     int64_t n = net_send(file, &iov, 1, size, 0, NULL);
@@ -510,21 +512,23 @@ static const uint64_t g_timeout_names[] = { 20, 21 }; /* SO_RCVTIMEO_OLD, SO_SND
 
 static int host_set_timeout(const struct net_socket *socket, bool send, uint64_t ns)
 {
-    const struct __kernel_old_timeval tv = { (int64_t)(ns / NSEC_PER_SEC), (int64_t)((ns % NSEC_PER_SEC + 999) / 1000) };
+    const struct __kernel_old_timeval tv = { (int64_t)(ns / NSEC_PER_SEC),
+                                             (int64_t)((ns % NSEC_PER_SEC + 999) / 1000) };
     border_put(0, &tv, sizeof(tv));
-    int64_t status = border_call4(OCALL_NET_SET_OPTION, 0, (uint64_t)socket->handle, SOL_SOCKET_LEVEL, g_timeout_names[send],
-                                  sizeof(tv));
+    int64_t status = border_call4(OCALL_NET_SET_OPTION, 0, (uint64_t)socket->handle,
+                                  SOL_SOCKET_LEVEL, g_timeout_names[send], sizeof(tv));
     return status < 0 ? net_error(status) : 0;
 }
 
 uint64_t net_timeout(const struct net_socket *socket, bool send)
 {
     struct __kernel_old_timeval tv;
-    uint64_t own = __atomic_load_n(send ? &socket->send_timeout : &socket->receive_timeout, __ATOMIC_RELAXED);
+    uint64_t own =
+        __atomic_load_n(send ? &socket->send_timeout : &socket->receive_timeout, __ATOMIC_RELAXED);
     if (!socket->shared)
         return own;
-    int64_t n = border_call4(OCALL_NET_GET_OPTION, sizeof(tv), (uint64_t)socket->handle, SOL_SOCKET_LEVEL, g_timeout_names[send],
-                             sizeof(tv));
+    int64_t n = border_call4(OCALL_NET_GET_OPTION, sizeof(tv), (uint64_t)socket->handle,
+                             SOL_SOCKET_LEVEL, g_timeout_names[send], sizeof(tv));
     if (n != (int64_t)sizeof(tv))
         return own;
     border_get(&tv, 0, sizeof(tv));
@@ -537,7 +541,8 @@ int net_set_timeout(struct net_socket *socket, bool send, uint64_t ns)
 {
     int status = socket->shared ? host_set_timeout(socket, send, ns) : 0;
     if (status == 0)
-        __atomic_store_n(send ? &socket->send_timeout : &socket->receive_timeout, ns, __ATOMIC_RELAXED);
+        __atomic_store_n(send ? &socket->send_timeout : &socket->receive_timeout, ns,
+                         __ATOMIC_RELAXED);
     return status;
 }
 
@@ -614,7 +619,7 @@ int net_arrive_stranger(const struct net_share *from, uint32_t flags, struct fil
         border_call1(OCALL_CLOSE, 0, (uint64_t)from->handle);
         return -EINVAL;
     }
-    kind.answers = from->answers && from->type == NET_DATAGRAMS && net_name_of(&kind, false, &own) == 0 &&
-                   net_rule_answers(own.bytes, own.size);
+    kind.answers = from->answers && from->type == NET_DATAGRAMS &&
+                   net_name_of(&kind, false, &own) == 0 && net_rule_answers(own.bytes, own.size);
     return net_wrap(from->handle, &kind, flags, ret);
 }

@@ -18,23 +18,25 @@
 #define NET_DATAGRAMS 2u
 #define NET_RAW       3u
 
-#define MSG_OOB_FLAG      0x1u
-#define MSG_PEEK_FLAG     0x2u
-#define MSG_CTRUNC_FLAG   0x8u
-#define MSG_TRUNC_FLAG    0x20u
-#define MSG_DONTWAIT_FLAG 0x40u
-#define MSG_WAITALL_FLAG  0x100u
-#define MSG_ERRQUEUE_FLAG 0x2000u
-#define MSG_NOSIGNAL_FLAG 0x4000u
+#define MSG_OOB_FLAG          0x1u
+#define MSG_PEEK_FLAG         0x2u
+#define MSG_CTRUNC_FLAG       0x8u
+#define MSG_TRUNC_FLAG        0x20u
+#define MSG_DONTWAIT_FLAG     0x40u
+#define MSG_WAITALL_FLAG      0x100u
+#define MSG_ERRQUEUE_FLAG     0x2000u
+#define MSG_NOSIGNAL_FLAG     0x4000u
 #define MSG_CMSG_CLOEXEC_FLAG 0x40000000u
 
 struct net_socket {
     int handle;
     uint8_t family, type;
-    bool bound;  /* bind() went well */
+    bool bound;   /* bind() went well */
     bool answers; /* a datagram socket that may send to anyone (net_rule_answers) */
-    bool shared; /* another process has it too: O_NONBLOCK (net_get_flags) and timeouts are the host's to say */
-    bool stranger; /* it came from one that is not this one's parent; bound and answers are our own */
+    bool
+        shared; /* another process has it too: O_NONBLOCK (net_get_flags) and timeouts are the host's to say */
+    bool
+        stranger; /* it came from one that is not this one's parent; bound and answers are our own */
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout; /* ns; 0: none; use net_timeout() */
     uint64_t ino;
@@ -57,7 +59,8 @@ struct net_extra {
 
 struct net_socket *net_of(const struct file *file);
 /* A new file around a handle, which it takes over also on failure. -ENOMEM. like: timeouts are its; or NULL. */
-MUST_CHECK int net_wrap(int handle, const struct net_socket *kind, uint32_t flags, struct file **ret);
+MUST_CHECK int net_wrap(int handle, const struct net_socket *kind, uint32_t flags,
+                        struct file **ret);
 /* SO_RCVTIMEO, SO_SNDTIMEO: ns; 0: none. Uses the window. */
 uint64_t net_timeout(const struct net_socket *socket, bool send);
 MUST_CHECK int net_set_timeout(struct net_socket *socket, bool send, uint64_t ns);

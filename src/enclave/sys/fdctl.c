@@ -10,9 +10,9 @@
 #include "mm/uaccess.h"
 #include "net/interfaces.h"
 #include "net/net.h"
+#include "signal/signal.h"
 #include "sys/files.h"
 #include "sys/sys.h"
-#include "signal/signal.h"
 #include "thread/threads.h"
 #include "vfs/fd.h"
 #include "vfs/host/host.h"
@@ -221,7 +221,9 @@ int64_t sys_flock(const struct sysargs *args)
     if (is_scratch(file)) {
         struct file_lock want = {
             .kind = LOCK_FLOCK,
-            .type = operation == 1 ? F_RDLCK : operation == 2 ? F_WRLCK : F_UNLCK,
+            .type = operation == 1   ? F_RDLCK
+                    : operation == 2 ? F_WRLCK
+                                     : F_UNLCK,
             .last = INT64_MAX,
         };
         return scratch_lock(file, &want, !(args->a[1] & 4));
@@ -277,7 +279,7 @@ static int64_t get_owner(const struct file *file)
 #define F_SETOWN_EX 15
 #define F_GETOWN_EX 16
 
-struct kowner { /* struct f_owner_ex */
+struct kowner {        /* struct f_owner_ex */
     int32_t type, pid; /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
 };
 

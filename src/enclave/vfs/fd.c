@@ -56,14 +56,13 @@ struct fd_table *fd_table_copy(struct fd_table *from)
     for (int fd = 0; fd < from->room; fd++) {
         table->slots[fd] = from->slots[fd];
         table->slots[fd].reserved = false;
-        if (from->slots[fd].reserved && fd < table->free_min)
+        if (fd < table->free_min && from->slots[fd].reserved)
             table->free_min = fd;
         if (table->slots[fd].file)
             file_ref(table->slots[fd].file);
     }
     return table;
 }
-
 
 int fd_table_next(struct fd_table *table, int fd)
 {

@@ -8,7 +8,8 @@ bool netlink_is(const struct file *file UNUSED)
     return false;
 }
 
-int netlink_new(uint32_t type UNUSED, uint32_t protocol UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+int netlink_new(uint32_t type UNUSED, uint32_t protocol UNUSED, uint32_t flags UNUSED,
+                struct file **ret UNUSED)
 {
     return -EPROTONOSUPPORT;
 }
@@ -33,13 +34,15 @@ void netlink_name(const struct file *file UNUSED, bool peer UNUSED, struct net_a
     ret->size = 0;
 }
 
-int64_t netlink_send(struct file *file UNUSED, const struct iovec *iov UNUSED, uint64_t count UNUSED, uint64_t size UNUSED)
+int64_t netlink_send(struct file *file UNUSED, const struct iovec *iov UNUSED,
+                     uint64_t count UNUSED, uint64_t size UNUSED)
 {
     return -ENOTSOCK;
 }
 
-int64_t netlink_receive(struct file *file UNUSED, const struct iovec *iov UNUSED, uint64_t count UNUSED,
-                        uint64_t size UNUSED, uint32_t flags UNUSED, struct net_extra *extra UNUSED)
+int64_t netlink_receive(struct file *file UNUSED, const struct iovec *iov UNUSED,
+                        uint64_t count UNUSED, uint64_t size UNUSED, uint32_t flags UNUSED,
+                        struct net_extra *extra UNUSED)
 {
     return -ENOTSOCK;
 }

@@ -47,8 +47,8 @@ static struct {
     uint64_t args[6];
 } g_host;
 
-int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
-                    uint64_t a4, uint64_t a5)
+int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, uint64_t a2,
+                    uint64_t a3, uint64_t a4, uint64_t a5)
 {
     if (nr == OCALL_CLOSE)
         return 0;
@@ -77,14 +77,14 @@ void border_get(void *dst, uint64_t offset, uint64_t size)
     memcpy(dst, g_window + offset, size);
 }
 
-int border_prefault_pieces(const struct iovec *iov UNUSED, uint64_t count UNUSED, uint64_t skip UNUSED,
-                           uint64_t size UNUSED, bool write UNUSED)
+int border_prefault_pieces(const struct iovec *iov UNUSED, uint64_t count UNUSED,
+                           uint64_t skip UNUSED, uint64_t size UNUSED, bool write UNUSED)
 {
     return 0;
 }
 
-int64_t border_prefault_some(const struct iovec *iov UNUSED, uint64_t count UNUSED, uint64_t skip UNUSED,
-                             uint64_t size, uint64_t least UNUSED)
+int64_t border_prefault_some(const struct iovec *iov UNUSED, uint64_t count UNUSED,
+                             uint64_t skip UNUSED, uint64_t size, uint64_t least UNUSED)
 {
     return (int64_t)size;
 }
@@ -250,8 +250,8 @@ void stream_sigpipe(void)
 /* --- the program ----------------------------------------------------------------------------------- */
 
 typedef int64_t call_fn(struct file *file, const struct sysargs *args);
-#define PTR(p)   ((uint64_t)(uintptr_t)(p))
-#define NUM(n)   ((uint64_t)(int64_t)(n))
+#define PTR(p)        ((uint64_t)(uintptr_t)(p))
+#define NUM(n)        ((uint64_t)(int64_t)(n))
 #define CALL(fn, ...) fn(g_installed, &(struct sysargs){ .a = { 3, __VA_ARGS__ } })
 
 static int make_socket(int family, int type)
@@ -320,7 +320,9 @@ static void test_destinations(void **state UNUSED)
         g_host.ret = 4;
         for (int message = 0; message < 2; message++) {
             struct iovec iov = { (void *)(uintptr_t) "data", 4 };
-            struct msghdr head = { .msg_name = &to, .msg_namelen = cases[i].size, .msg_iov = &iov, .msg_iovlen = 1 };
+            struct msghdr head = {
+                .msg_name = &to, .msg_namelen = cases[i].size, .msg_iov = &iov, .msg_iovlen = 1
+            };
             int64_t got = message ? CALL(net_sendmsg, PTR(&head), 0)
                                   : CALL(net_sendto, PTR("data"), 4, 0, PTR(&to), cases[i].size);
             if (got != cases[i].want)
@@ -336,12 +338,17 @@ static void test_destinations(void **state UNUSED)
     }
 }
 
-static int64_t send_control(int level, int type, const void *data, size_t size, const struct sockaddr_in *to)
+static int64_t send_control(int level, int type, const void *data, size_t size,
+                            const struct sockaddr_in *to)
 {
     ALIGNED(8) uint8_t control[CMSG_SPACE(64)] = { 0 };
     struct iovec iov = { (void *)(uintptr_t) "data", 4 };
-    struct msghdr head = { .msg_name = (void *)(uintptr_t)to, .msg_namelen = sizeof(*to), .msg_iov = &iov, .msg_iovlen = 1,
-                           .msg_control = control, .msg_controllen = CMSG_SPACE(size) };
+    struct msghdr head = { .msg_name = (void *)(uintptr_t)to,
+                           .msg_namelen = sizeof(*to),
+                           .msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = control,
+                           .msg_controllen = CMSG_SPACE(size) };
     struct cmsghdr *cmsg = (struct cmsghdr *)(void *)control;
     *cmsg = (struct cmsghdr){ .cmsg_len = CMSG_LEN(size), .cmsg_level = level, .cmsg_type = type };
     memcpy(CMSG_DATA(cmsg), data, size);
@@ -358,7 +365,8 @@ static void test_source_routes(void **state UNUSED)
     assert_int_equal(make_socket(AF_INET, SOCK_DGRAM), 3);
     let_dns();
     g_host.calls = 0;
-    assert_int_equal(CALL(net_setsockopt, IPPROTO_IP, IP_OPTIONS, PTR(lsrr), sizeof(lsrr)), -ENOPROTOOPT);
+    assert_int_equal(CALL(net_setsockopt, IPPROTO_IP, IP_OPTIONS, PTR(lsrr), sizeof(lsrr)),
+                     -ENOPROTOOPT);
     assert_int_equal(send_control(IPPROTO_IP, IP_RETOPTS, lsrr, sizeof(lsrr), &to), -EINVAL);
     assert_int_equal(send_control(IPPROTO_IPV6, IPV6_RTHDR, route, sizeof(route), &to), -EINVAL);
     assert_int_equal(g_host.calls, 0);
@@ -383,7 +391,9 @@ static void fill_lie(void)
     g_net->control_size = g_lie.control_size;
     g_net->flags = g_lie.flags;
     memcpy(g_net->address, &g_lie.family, sizeof(g_lie.family));
-    struct cmsghdr cmsg = { .cmsg_len = g_lie.cmsg_size, .cmsg_level = g_lie.cmsg_level, .cmsg_type = g_lie.cmsg_type };
+    struct cmsghdr cmsg = { .cmsg_len = g_lie.cmsg_size,
+                            .cmsg_level = g_lie.cmsg_level,
+                            .cmsg_type = g_lie.cmsg_type };
     memcpy(g_net->control, &cmsg, sizeof(cmsg));
 }
 
@@ -423,8 +433,12 @@ static void test_lies(void **state UNUSED)
         memset(name, 0xaa, sizeof(name));
         memset(control, 0xaa, sizeof(control));
         struct iovec iov = { bytes, 16 };
-        struct msghdr head = { .msg_name = name, .msg_namelen = 128, .msg_iov = &iov, .msg_iovlen = 1,
-                               .msg_control = control, .msg_controllen = 256 };
+        struct msghdr head = { .msg_name = name,
+                               .msg_namelen = 128,
+                               .msg_iov = &iov,
+                               .msg_iovlen = 1,
+                               .msg_control = control,
+                               .msg_controllen = 256 };
         assert_int_equal(make_socket(AF_INET, SOCK_DGRAM), 3);
         g_lie.address_size = cases[i].address_size;
         g_lie.control_size = cases[i].control_size;
@@ -442,8 +456,10 @@ static void test_lies(void **state UNUSED)
         if (memcmp(bytes + 16, guard, GUARD) != 0 || memcmp(name + 128, guard, GUARD) != 0 ||
             memcmp(control + 256, guard, GUARD) != 0)
             fail_msg("%s: written behind a buffer", cases[i].name);
-        if (got >= 0 && (head.msg_namelen != cases[i].want_name || head.msg_controllen != cases[i].want_control))
-            fail_msg("%s: name of %u, control of %zu bytes", cases[i].name, head.msg_namelen, head.msg_controllen);
+        if (got >= 0 && (head.msg_namelen != cases[i].want_name ||
+                         head.msg_controllen != cases[i].want_control))
+            fail_msg("%s: name of %u, control of %zu bytes", cases[i].name, head.msg_namelen,
+                     head.msg_controllen);
         if (got < 0 && bytes[0] != 0xaa)
             fail_msg("%s: bytes of a call that failed", cases[i].name);
         drop_socket(NULL);

@@ -72,21 +72,32 @@ static void put_name(char field[static 16], const char *name)
 
 static struct ocall_net_link link_of(uint32_t index, const char *name)
 {
-    struct ocall_net_link link = { .index = index, .flags = 0x49, .mtu = 1500, .queue = 10, .type = 1, .state = 6,
-                                   .address_size = 6, .address = { 2, 0, 0, 0, 0, 1 } };
+    struct ocall_net_link link = { .index = index,
+                                   .flags = 0x49,
+                                   .mtu = 1500,
+                                   .queue = 10,
+                                   .type = 1,
+                                   .state = 6,
+                                   .address_size = 6,
+                                   .address = { 2, 0, 0, 0, 0, 1 } };
     put_name(link.name, name);
     return link;
 }
 
 static struct ocall_net_ifaddr address_of(uint32_t index, uint8_t family, uint8_t prefix)
 {
-    return (struct ocall_net_ifaddr){ .index = index, .family = family, .prefix = prefix, .has = OCALL_NET_LOCAL,
-                                      .address = { 10, 0, 0, 1 }, .local = { 10, 0, 0, 2 } };
+    return (struct ocall_net_ifaddr){ .index = index,
+                                      .family = family,
+                                      .prefix = prefix,
+                                      .has = OCALL_NET_LOCAL,
+                                      .address = { 10, 0, 0, 1 },
+                                      .local = { 10, 0, 0, 2 } };
 }
 
 static void start(void)
 {
-    fake_add(&(struct fake_record){ .path = "/x", .class = MANIFEST_TRUSTED, .mode = 0100644, .content = "x" });
+    fake_add(&(struct fake_record){
+        .path = "/x", .class = MANIFEST_TRUSTED, .mode = 0100644, .content = "x" });
     fake_start("/");
     g_fake_hook = answer;
     g_host.links[0] = link_of(1, "lo");
@@ -182,7 +193,8 @@ static void addresses(void)
             const struct ocall_net_ifaddr *a = &list.addresses[2];
             CHECK_EQ(a->label[0] != 0, rows[i].labelled, "%s: label", rows[i].name);
             CHECK_EQ(a->has & ~7, 0, "%s: bits", rows[i].name);
-            CHECK_EQ(a->broadcast[4], rows[i].family == AF_INET ? 0 : 0xff, "%s: behind the address", rows[i].name);
+            CHECK_EQ(a->broadcast[4], rows[i].family == AF_INET ? 0 : 0xff,
+                     "%s: behind the address", rows[i].name);
         }
         interfaces_done(&list);
     }
@@ -297,7 +309,8 @@ static struct file *socket_new(void)
     return file;
 }
 
-static int64_t ask(struct file *file, uint32_t claimed, uint16_t type, uint16_t flags, const void *body, uint32_t size)
+static int64_t ask(struct file *file, uint32_t claimed, uint16_t type, uint16_t flags,
+                   const void *body, uint32_t size)
 {
     uint8_t bytes[512];
     struct nlmsghdr head = { claimed, type, flags, 5, 0 };
@@ -332,7 +345,8 @@ static void kinds(void)
     CHECK(address.nl_pid != 0, "no number");
     address.nl_pid++;
     CHECK_EQ(netlink_bind(file, ADDRESS(&address), sizeof(address)), -EINVAL, "bound already");
-    CHECK_EQ(netlink_destination(ADDRESS(&address), sizeof(address), &name), -EPERM, "to another process");
+    CHECK_EQ(netlink_destination(ADDRESS(&address), sizeof(address), &name), -EPERM,
+             "to another process");
     address.nl_family = AF_INET;
     CHECK_EQ(netlink_connect(file, ADDRESS(&address), sizeof(address)), -EINVAL, "family");
     file_unref(file);
@@ -371,8 +385,9 @@ static void requests(void)
         struct ifinfomsg body = { .ifi_index = rows[i].index };
         uint8_t buf[8192];
         uint32_t size = (uint32_t)sizeof(struct nlmsghdr) + rows[i].size;
-        CHECK_EQ(ask(file, rows[i].claimed ? rows[i].claimed : size, rows[i].type, rows[i].flags, &body, rows[i].size), size,
-                 "%s", rows[i].name);
+        CHECK_EQ(ask(file, rows[i].claimed ? rows[i].claimed : size, rows[i].type, rows[i].flags,
+                     &body, rows[i].size),
+                 size, "%s", rows[i].name);
         int64_t n = hear(file, buf, sizeof(buf), 0);
         if (!rows[i].want) {
             CHECK_EQ(n, -EAGAIN, "%s", rows[i].name);
@@ -381,9 +396,11 @@ static void requests(void)
             struct nlmsgerr error;
             memcpy(&head, buf, sizeof(head));
             memcpy(&error, buf + sizeof(head), sizeof(error));
-            CHECK(n >= (int64_t)sizeof(head) && head.nlmsg_len <= n, "%s: %ld bytes", rows[i].name, (long)n);
+            CHECK(n >= (int64_t)sizeof(head) && head.nlmsg_len <= n, "%s: %ld bytes", rows[i].name,
+                  (long)n);
             CHECK_EQ(head.nlmsg_seq, 5, "%s", rows[i].name);
-            CHECK_EQ(rows[i].want < 0 ? error.error : head.nlmsg_type, rows[i].want, "%s", rows[i].name);
+            CHECK_EQ(rows[i].want < 0 ? error.error : head.nlmsg_type, rows[i].want, "%s",
+                     rows[i].name);
             CHECK_EQ(hear(file, buf, sizeof(buf), 0), -EAGAIN, "%s: that was all", rows[i].name);
         }
         file_unref(file);
@@ -420,7 +437,8 @@ static void names(void)
         memcpy(body + at, &a, sizeof(a));
         memcpy(body + at + 4, "eth0", rows[i].name_size > 4 ? 5 : 0);
         at += 12;
-        (void)ask(file, (uint32_t)sizeof(struct nlmsghdr) + at, RTM_GETLINK, NLM_F_REQUEST, body, at);
+        (void)ask(file, (uint32_t)sizeof(struct nlmsghdr) + at, RTM_GETLINK, NLM_F_REQUEST, body,
+                  at);
         int64_t n = hear(file, buf, sizeof(buf), 0);
         struct nlmsghdr head;
         int32_t error;
@@ -442,7 +460,8 @@ static void receiving(void)
     struct iovec iov = { buf, 20 };
     uint32_t size = sizeof(struct nlmsghdr) + sizeof(body);
     CHECK_EQ(hear(file, buf, sizeof(buf), 0), -EAGAIN, "nothing");
-    CHECK_EQ(ask(file, size, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, body, sizeof(body)), size, "ask");
+    CHECK_EQ(ask(file, size, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, body, sizeof(body)), size,
+             "ask");
     int64_t whole = hear(file, buf, 1, MSG_PEEK | MSG_TRUNC);
     CHECK(whole > 100, "whole size: %ld", (long)whole);
     CHECK_EQ(hear(file, buf, 10, MSG_PEEK), 10, "a part");
@@ -483,9 +502,10 @@ TEST(receiving)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_links),    cmocka_unit_test(test_addresses), cmocka_unit_test(test_results),
-        cmocka_unit_test(test_ioctls),   cmocka_unit_test(test_kinds),     cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_names),    cmocka_unit_test(test_receiving),
+        cmocka_unit_test(test_links),   cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_results), cmocka_unit_test(test_ioctls),
+        cmocka_unit_test(test_kinds),   cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_receiving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

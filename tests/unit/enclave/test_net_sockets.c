@@ -33,10 +33,10 @@
 
 /* --- what lies below, as far as vfs_fakes.c does not have it ------------------------------------- */
 
-static int g_rule;         /* answer of net_rule_check */
+static int g_rule; /* answer of net_rule_check */
 static int g_rules_asked;
-static uint16_t g_rule_port;  /* of the last question */
-static bool g_answers;        /* of net_rule_answers */
+static uint16_t g_rule_port;        /* of the last question */
+static bool g_answers;              /* of net_rule_answers */
 static int g_wait[8], g_wait_count; /* answers of thread_wait_begin, then 0 */
 
 int net_rule_check(enum net_rule_action action, const void *address, size_t size, int type)
@@ -111,7 +111,8 @@ static int pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64
     return 0;
 }
 
-int border_prefault_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size, bool write UNUSED)
+int border_prefault_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size,
+                           bool write UNUSED)
 {
     return pieces(iov, count, skip, size, 0);
 }
@@ -190,7 +191,8 @@ static void host_says(enum ocall_nr nr, int64_t ret)
 static int make(int family, int type)
 {
     if (!g_fake_hook) {
-        fake_add(&(struct fake_record){ .path = "/x", .class = MANIFEST_TRUSTED, .mode = 0100644, .content = "x" });
+        fake_add(&(struct fake_record){
+            .path = "/x", .class = MANIFEST_TRUSTED, .mode = 0100644, .content = "x" });
         fake_start("/");
         g_fake_hook = answer;
     }
@@ -200,12 +202,12 @@ static int make(int family, int type)
 }
 
 #define ADDRESS(p) ((uint64_t)(uintptr_t)(p))
-#define CALL(fn, fd, ...)                                                 \
-    ({                                                                    \
-        struct file *file_ = net_get((uint64_t)(fd));                     \
+#define CALL(fn, fd, ...)                                                                  \
+    ({                                                                                     \
+        struct file *file_ = net_get((uint64_t)(fd));                                      \
         int64_t r_ = fn(file_, &(struct sysargs){ .a = { (uint64_t)(fd), __VA_ARGS__ } }); \
-        file_unref(file_);                                                \
-        r_;                                                               \
+        file_unref(file_);                                                                 \
+        r_;                                                                                \
     })
 
 static int64_t call_name(struct file *file, const struct sysargs *args)
@@ -230,7 +232,8 @@ static void kinds(void)
     };
     make(AF_INET, SOCK_STREAM);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-        CHECK_EQ(net_socket(&(struct sysargs){ .a = { rows[i].family, rows[i].type, rows[i].protocol } }),
+        CHECK_EQ(net_socket(
+                     &(struct sysargs){ .a = { rows[i].family, rows[i].type, rows[i].protocol } }),
                  rows[i].want, "row %zu", i);
 }
 
@@ -261,12 +264,15 @@ static void addresses_in(void)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         uint8_t bytes[128] = { 0 };
         struct net_address got;
-        struct net_socket socket = { .family = (uint8_t)rows[i].family, .type = (uint8_t)rows[i].type };
+        struct net_socket socket = { .family = (uint8_t)rows[i].family,
+                                     .type = (uint8_t)rows[i].type };
         memcpy(bytes, &rows[i].given, 2);
-        CHECK_EQ(address_from_user(ADDRESS(bytes), rows[i].size, &socket, &got), rows[i].want, "%s", rows[i].name);
+        CHECK_EQ(address_from_user(ADDRESS(bytes), rows[i].size, &socket, &got), rows[i].want, "%s",
+                 rows[i].name);
     }
     struct net_address got;
-    CHECK_EQ(address_from_user(16, 16, &(struct net_socket){ .family = AF_INET }, &got), -EFAULT, "bad pointer");
+    CHECK_EQ(address_from_user(16, 16, &(struct net_socket){ .family = AF_INET }, &got), -EFAULT,
+             "bad pointer");
 }
 
 /* Addresses of the host: anything that is none is none. */
@@ -278,9 +284,9 @@ static void addresses_out(void)
         uint16_t family;
         uint32_t want;
     } rows[] = {
-        { "good", 16, AF_INET, 16 },     { "short", 15, AF_INET, 0 },
-        { "long", 17, AF_INET, 0 },      { "IPv6 in IPv4", 28, AF_INET6, 0 },
-        { "AF_UNIX", 16, AF_UNIX, 0 },   { "beyond its field", 129, AF_INET, 0 },
+        { "good", 16, AF_INET, 16 },        { "short", 15, AF_INET, 0 },
+        { "long", 17, AF_INET, 0 },         { "IPv6 in IPv4", 28, AF_INET6, 0 },
+        { "AF_UNIX", 16, AF_UNIX, 0 },      { "beyond its field", 129, AF_INET, 0 },
         { "huge", UINT32_MAX, AF_INET, 0 }, { "none", 0, AF_INET, 0 },
     };
     int fd = make(AF_INET, SOCK_DGRAM);
@@ -292,7 +298,9 @@ static void addresses_out(void)
         memset(g_host.net.address, 0xdd, sizeof(g_host.net.address));
         g_host.net.address_size = rows[i].size;
         memcpy(g_host.net.address, &rows[i].family, 2);
-        CHECK_EQ(CALL(net_recvfrom, fd, ADDRESS(buf), sizeof(buf), 0, ADDRESS(name), ADDRESS(&size)), 3, "%s", rows[i].name);
+        CHECK_EQ(
+            CALL(net_recvfrom, fd, ADDRESS(buf), sizeof(buf), 0, ADDRESS(name), ADDRESS(&size)), 3,
+            "%s", rows[i].name);
         CHECK_EQ(size, rows[i].want, "%s", rows[i].name);
         CHECK(name[rows[i].want] == 0xee, "%s: written beyond", rows[i].name);
         host_says(OCALL_NET_NAME, 0);
@@ -300,7 +308,8 @@ static void addresses_out(void)
         memcpy(g_host.net.address, &rows[i].family, 2);
         size = 4; /* and no more than there is room for */
         memset(name, 0xee, sizeof(name));
-        CHECK_EQ(CALL(call_name, fd, ADDRESS(name), ADDRESS(&size), 0), rows[i].want ? 0 : -EIO, "%s", rows[i].name);
+        CHECK_EQ(CALL(call_name, fd, ADDRESS(name), ADDRESS(&size), 0), rows[i].want ? 0 : -EIO,
+                 "%s", rows[i].name);
     }
 }
 
@@ -333,19 +342,23 @@ static void results(void)
         memset(buf, 0xee, sizeof(buf));
         host_says(OCALL_NET_RECV, rows[i].ret);
         memset(g_host.data, 0x11, sizeof(g_host.data));
-        CHECK_EQ(CALL(net_recvfrom, fd, ADDRESS(buf), 8, rows[i].flags, 0, 0), rows[i].want, "%s", rows[i].name);
+        CHECK_EQ(CALL(net_recvfrom, fd, ADDRESS(buf), 8, rows[i].flags, 0, 0), rows[i].want, "%s",
+                 rows[i].name);
         CHECK(buf[8] == 0xee, "%s: written beyond", rows[i].name);
-        CHECK((buf[0] == 0x11) == (rows[i].want > 0 && !(rows[i].type == SOCK_STREAM && rows[i].flags)), "%s: bytes",
-              rows[i].name);
+        CHECK((buf[0] == 0x11) ==
+                  (rows[i].want > 0 && !(rows[i].type == SOCK_STREAM && rows[i].flags)),
+              "%s: bytes", rows[i].name);
         host_says(OCALL_NET_SEND, rows[i].ret);
         int64_t want = rows[i].ret == 5000 ? -EIO : rows[i].want;
-        CHECK_EQ(CALL(net_sendto, fd, ADDRESS(buf), 8, MSG_DONTWAIT, 0, 0), want, "%s", rows[i].name);
+        CHECK_EQ(CALL(net_sendto, fd, ADDRESS(buf), 8, MSG_DONTWAIT, 0, 0), want, "%s",
+                 rows[i].name);
     }
     int fd = make(AF_INET, SOCK_STREAM);
     struct sockaddr_in to = { .sin_family = AF_INET };
     static const int64_t good[] = { 1, INT64_MAX, -512 };
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
-        static const enum ocall_nr calls[] = { OCALL_NET_BIND, OCALL_NET_LISTEN, OCALL_NET_CONNECT, OCALL_NET_SHUTDOWN };
+        static const enum ocall_nr calls[] = { OCALL_NET_BIND, OCALL_NET_LISTEN, OCALL_NET_CONNECT,
+                                               OCALL_NET_SHUTDOWN };
         for (size_t k = 0; k < ARRAY_SIZE(calls); k++) {
             host_says(calls[k], good[i]);
             int64_t got = k == 0   ? CALL(net_bind, fd, ADDRESS(&to), sizeof(to))
@@ -387,12 +400,14 @@ static void waiting(void)
         int fd = make(AF_INET, SOCK_STREAM);
         struct timeval tv = { .tv_usec = (suseconds_t)rows[i].timeout };
         if (rows[i].timeout)
-            CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, ADDRESS(&tv), sizeof(tv)), 0, "timeout");
+            CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, ADDRESS(&tv), sizeof(tv)), 0,
+                     "timeout");
         memcpy(g_wait, rows[i].wait, sizeof(rows[i].wait));
         g_wait_count = rows[i].wait_count;
         host_says(OCALL_NET_RECV, 0);
         memcpy(g_host.ret, rows[i].ret, sizeof(g_host.ret));
-        CHECK_EQ(CALL(net_recvfrom, fd, ADDRESS(buf), sizeof(buf), rows[i].flags, 0, 0), rows[i].want, "%s", rows[i].name);
+        CHECK_EQ(CALL(net_recvfrom, fd, ADDRESS(buf), sizeof(buf), rows[i].flags, 0, 0),
+                 rows[i].want, "%s", rows[i].name);
         CHECK_EQ(g_host.calls, rows[i].calls, "%s: exits", rows[i].name);
     }
 }
@@ -429,7 +444,8 @@ static void options(void)
         memset(value, 0xee, sizeof(value));
         host_says(OCALL_NET_GET_OPTION, rows[i].ret);
         memset(g_host.data, 0x11, sizeof(g_host.data));
-        CHECK_EQ(CALL(net_getsockopt, fd, (uint64_t)rows[i].level, (uint64_t)rows[i].option, ADDRESS(value), ADDRESS(&size)),
+        CHECK_EQ(CALL(net_getsockopt, fd, (uint64_t)rows[i].level, (uint64_t)rows[i].option,
+                      ADDRESS(value), ADDRESS(&size)),
                  rows[i].want, "%s", rows[i].name);
         CHECK_EQ(size, rows[i].size, "%s", rows[i].name);
         CHECK(value[rows[i].want ? 0 : size] == 0xee, "%s: written beyond", rows[i].name);
@@ -437,14 +453,19 @@ static void options(void)
     /* Of a long value the host gets what the option has, no more. */
     uint8_t many[5000] = { 1 };
     host_says(OCALL_NET_SET_OPTION, 0);
-    CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, ADDRESS(many), sizeof(many)), 0, "long");
+    CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, ADDRESS(many), sizeof(many)), 0,
+             "long");
     CHECK_EQ(g_host.args[3], 4, "long");
-    CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, ADDRESS(many), UINT64_MAX), -EINVAL, "negative");
+    CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, ADDRESS(many), UINT64_MAX), -EINVAL,
+             "negative");
     CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, 8, 4), -EFAULT, "bad pointer");
-    CHECK_EQ(CALL(net_setsockopt, fd, IPPROTO_IP, IP_OPTIONS, ADDRESS(many), 8), -ENOPROTOOPT, "source routes");
+    CHECK_EQ(CALL(net_setsockopt, fd, IPPROTO_IP, IP_OPTIONS, ADDRESS(many), 8), -ENOPROTOOPT,
+             "source routes");
     struct timeval bad = { .tv_usec = 1000000 };
-    CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, ADDRESS(&bad), sizeof(bad)), -EDOM, "microseconds");
-    CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, ADDRESS(&bad), 15), -EINVAL, "short");
+    CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, ADDRESS(&bad), sizeof(bad)), -EDOM,
+             "microseconds");
+    CHECK_EQ(CALL(net_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, ADDRESS(&bad), 15), -EINVAL,
+             "short");
 }
 
 /* A control message at buf + at; the next one's place. */
@@ -485,8 +506,11 @@ static void control_out(void)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         uint8_t control[128], byte;
         struct iovec iov = { &byte, 1 };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-                                  .msg_controllen = rows[i].room, .msg_flags = -1 };
+        struct msghdr message = { .msg_iov = &iov,
+                                  .msg_iovlen = 1,
+                                  .msg_control = control,
+                                  .msg_controllen = rows[i].room,
+                                  .msg_flags = -1 };
         memset(control, 0xee, sizeof(control));
         host_says(OCALL_NET_RECV, 1);
         add_control(g_host.net.control, 0, rows[i].size, rows[i].level, rows[i].type);
@@ -523,7 +547,9 @@ static void control_in(void)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         uint8_t byte = 1;
         struct iovec iov = { &byte, 1 };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+        struct msghdr message = { .msg_iov = &iov,
+                                  .msg_iovlen = 1,
+                                  .msg_control = control,
                                   .msg_controllen = rows[i].given };
         memset(control, 0, sizeof(control));
         add_control(control, 0, rows[i].size, rows[i].level, rows[i].type);
@@ -539,17 +565,21 @@ static void rules(void)
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(80) };
     uint8_t byte = 0;
     struct iovec iov = { &byte, 1 };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_name = &to, .msg_namelen = sizeof(to) };
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_name = &to, .msg_namelen = sizeof(to)
+    };
     datagrams = (int)net_socket(&(struct sysargs){ .a = { AF_INET, SOCK_DGRAM, 0 } });
     g_rule = -EACCES;
     host_says(OCALL_NET_SEND, 1);
     CHECK_EQ(CALL(net_bind, stream, ADDRESS(&to), sizeof(to)), -EACCES, "bind");
     CHECK_EQ(CALL(net_listen, stream, 5), -EACCES, "listen");
     CHECK_EQ(CALL(net_connect, stream, ADDRESS(&to), sizeof(to)), -EACCES, "connect");
-    CHECK_EQ(CALL(net_sendto, datagrams, ADDRESS(&byte), 1, 0, ADDRESS(&to), sizeof(to)), -EACCES, "sendto");
+    CHECK_EQ(CALL(net_sendto, datagrams, ADDRESS(&byte), 1, 0, ADDRESS(&to), sizeof(to)), -EACCES,
+             "sendto");
     CHECK_EQ(CALL(net_sendmsg, datagrams, ADDRESS(&message), 0), -EACCES, "sendmsg");
     to.sin_family = AF_UNSPEC; /* a send takes it for AF_INET */
-    CHECK_EQ(CALL(net_sendto, datagrams, ADDRESS(&byte), 1, 0, ADDRESS(&to), sizeof(to)), -EACCES, "sendto without family");
+    CHECK_EQ(CALL(net_sendto, datagrams, ADDRESS(&byte), 1, 0, ADDRESS(&to), sizeof(to)), -EACCES,
+             "sendto without family");
     CHECK_EQ(g_host.calls, 0, "nothing went out");
     CHECK_EQ(g_rules_asked, 6, "questions");
 }
@@ -569,8 +599,12 @@ static void strangers(void)
         { "raw", { .family = AF_INET, .type = SOCK_RAW }, -EINVAL },
         { "no type", { .family = AF_INET }, -EINVAL },
         { "another protocol", { .family = AF_INET, .type = SOCK_STREAM, .protocol = 17 }, -EINVAL },
-        { "waits for ever", { .family = AF_INET, .type = SOCK_STREAM, .receive_timeout = UINT64_MAX }, -EINVAL },
-        { "sends for ever", { .family = AF_INET, .type = SOCK_STREAM, .send_timeout = UINT64_MAX }, -EINVAL },
+        { "waits for ever",
+          { .family = AF_INET, .type = SOCK_STREAM, .receive_timeout = UINT64_MAX },
+          -EINVAL },
+        { "sends for ever",
+          { .family = AF_INET, .type = SOCK_STREAM, .send_timeout = UINT64_MAX },
+          -EINVAL },
     };
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(80) };
     uint8_t byte = 0;
@@ -600,7 +634,10 @@ static void strangers(void)
         { "a stream that answers", SOCK_STREAM, true, true, 53, true },
     };
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
-        struct net_share net = { .handle = 9, .family = AF_INET, .type = answers[i].type, .bound = 1,
+        struct net_share net = { .handle = 9,
+                                 .family = AF_INET,
+                                 .type = answers[i].type,
+                                 .bound = 1,
                                  .answers = answers[i].says };
         struct sockaddr_in own = { .sin_family = AF_INET, .sin_port = htons(answers[i].port) };
         g_rule = -EACCES;
@@ -618,7 +655,8 @@ static void strangers(void)
         if (answers[i].type == SOCK_STREAM) {
             CHECK_EQ(CALL(net_listen, fd, 5), -EACCES, "%s: listen", answers[i].name);
             CHECK_EQ(g_rule_port, answers[i].port, "%s: its own address", answers[i].name);
-            CHECK_EQ(CALL(net_connect, fd, ADDRESS(&to), sizeof(to)), -EACCES, "%s: connect", answers[i].name);
+            CHECK_EQ(CALL(net_connect, fd, ADDRESS(&to), sizeof(to)), -EACCES, "%s: connect",
+                     answers[i].name);
         }
     }
 }
@@ -667,8 +705,9 @@ static void shared(void)
         int64_t ret;
         uint64_t want;
     } times[] = {
-        { { 3, 500000 }, 16, 3500000000 }, { { 0, 0 }, 16, 0 },         { { -1, 0 }, 16, 9000000000 },
-        { { 0, 1000000 }, 16, 9000000000 }, { { INT64_MAX, 0 }, 16, 9000000000 }, { { 3, 0 }, 8, 9000000000 },
+        { { 3, 500000 }, 16, 3500000000 },    { { 0, 0 }, 16, 0 },
+        { { -1, 0 }, 16, 9000000000 },        { { 0, 1000000 }, 16, 9000000000 },
+        { { INT64_MAX, 0 }, 16, 9000000000 }, { { 3, 0 }, 8, 9000000000 },
         { { 3, 0 }, -EBADF, 9000000000 },
     };
     CHECK_EQ(net_set_timeout(net_of(file), false, 9000000000), 0, "set");
@@ -699,7 +738,8 @@ static void lots(void)
     int fd = make(AF_INET, SOCK_STREAM);
     host_says(OCALL_NET_SEND, OCALL_NET_DATA);
     /* The last piece is shorter: the host says more than it was given. */
-    CHECK_EQ(CALL(net_sendto, fd, ADDRESS(big), sizeof(big), 0, 0, 0), 3 * (int64_t)OCALL_NET_DATA, "whole windows");
+    CHECK_EQ(CALL(net_sendto, fd, ADDRESS(big), sizeof(big), 0, 0, 0), 3 * (int64_t)OCALL_NET_DATA,
+             "whole windows");
     fd = (int)net_socket(&(struct sysargs){ .a = { AF_INET, SOCK_DGRAM, 0 } });
     CHECK_EQ(CALL(net_sendto, fd, ADDRESS(big), sizeof(big), 0, 0, 0), -EMSGSIZE, "datagram");
     host_says(OCALL_NET_ACCEPT, INT64_MAX);
@@ -749,7 +789,9 @@ static void many_in(void)
         g_host.filled = 0x11;
         for (int k = 0; k < 3; k++) {
             iov[k] = (struct iovec){ buf[k], 16 };
-            m[k].msg_hdr = (struct msghdr){ .msg_iov = (void *)&iov[k], .msg_iovlen = 1, .msg_name = &names[k],
+            m[k].msg_hdr = (struct msghdr){ .msg_iov = (void *)&iov[k],
+                                            .msg_iovlen = 1,
+                                            .msg_name = &names[k],
                                             .msg_namelen = sizeof(names[k]) };
             const uint16_t family = AF_INET;
             g_host.came[k] = (struct ocall_net_message){ .size = 5, .address_size = 16 };
@@ -758,10 +800,12 @@ static void many_in(void)
         g_host.came[1].size = rows[i].size;
         g_host.came[1].control_size = rows[i].control_size;
         g_host.came[1].address_size = rows[i].address_size;
-        CHECK_EQ(CALL(net_recvmmsg, fd, ADDRESS(m), 3, MSG_DONTWAIT | rows[i].flags), rows[i].want, "%s", rows[i].name);
+        CHECK_EQ(CALL(net_recvmmsg, fd, ADDRESS(m), 3, MSG_DONTWAIT | rows[i].flags), rows[i].want,
+                 "%s", rows[i].name);
         if (rows[i].want >= 2) {
             CHECK_EQ(m[1].msg_len, rows[i].told, "%s: size", rows[i].name);
-            CHECK_EQ(m[1].msg_hdr.msg_namelen, rows[i].address_size == 16 ? 16 : 0, "%s: address", rows[i].name);
+            CHECK_EQ(m[1].msg_hdr.msg_namelen, rows[i].address_size == 16 ? 16 : 0, "%s: address",
+                     rows[i].name);
         }
         for (int k = 0; k < 3; k++) {
             CHECK((buf[k][0] == 0x11) == (k < rows[i].want), "%s: bytes of %d", rows[i].name, k);
@@ -777,8 +821,13 @@ static void many_out(void)
         const char *name;
         int64_t ret, want;
     } rows[] = {
-        { "all", 3, 3 }, { "some", 2, 2 }, { "none", 0, 0 }, { "more", 4, -EIO },
-        { "far more", INT64_MAX, -EIO }, { "an errno", -ENOBUFS, -ENOBUFS }, { "no errno", -4095, -EIO },
+        { "all", 3, 3 },
+        { "some", 2, 2 },
+        { "none", 0, 0 },
+        { "more", 4, -EIO },
+        { "far more", INT64_MAX, -EIO },
+        { "an errno", -ENOBUFS, -ENOBUFS },
+        { "no errno", -4095, -EIO },
     };
     uint8_t byte[3] = { 1, 2, 3 };
     struct iovec iov[3];
@@ -794,7 +843,8 @@ static void many_out(void)
             m[k].msg_len = 99;
         memset(g_fake_window, 0xee, 1024);
         host_says(OCALL_NET_SEND_MANY, rows[i].ret);
-        CHECK_EQ(CALL(net_sendmmsg, fd, ADDRESS(m), 3, MSG_DONTWAIT), rows[i].want, "%s", rows[i].name);
+        CHECK_EQ(CALL(net_sendmmsg, fd, ADDRESS(m), 3, MSG_DONTWAIT), rows[i].want, "%s",
+                 rows[i].name);
         for (int k = 0; k < 3; k++)
             CHECK_EQ(m[k].msg_len, k < rows[i].want ? 1 : 99, "%s: size of %d", rows[i].name, k);
         CHECK_EQ(g_host.calls, 1, "%s: exits", rows[i].name);
@@ -805,7 +855,8 @@ static void many_out(void)
             CHECK_EQ(at[0], 1, "%s: size %d", rows[i].name, k);
             CHECK(memcmp(at + 16, none, OCALL_NET_ADDRESS) == 0, "%s: address %d", rows[i].name, k);
             CHECK_EQ(at[sizeof(struct ocall_net_message)], byte[k], "%s: byte %d", rows[i].name, k);
-            CHECK(memcmp(at + sizeof(struct ocall_net_message) + 1, none, 7) == 0, "%s: padding %d", rows[i].name, k);
+            CHECK(memcmp(at + sizeof(struct ocall_net_message) + 1, none, 7) == 0, "%s: padding %d",
+                  rows[i].name, k);
         }
         CHECK_EQ(*at, 0xee, "%s: put beyond", rows[i].name);
     }
@@ -855,30 +906,35 @@ static void owners(void)
     int fd = make(AF_INET, SOCK_STREAM);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         int32_t value = (int32_t)rows[i].arg;
-        struct sysargs args = { .a = { (uint64_t)fd, rows[i].nr, rows[i].ioctl ? ADDRESS(&value) : rows[i].arg } };
-        CHECK_EQ(rows[i].ioctl ? sys_ioctl(&args) : sys_fcntl(&args), rows[i].want, "row %zu: %s", i, rows[i].name);
+        struct sysargs args = { .a = { (uint64_t)fd, rows[i].nr,
+                                       rows[i].ioctl ? ADDRESS(&value) : rows[i].arg } };
+        CHECK_EQ(rows[i].ioctl ? sys_ioctl(&args) : sys_fcntl(&args), rows[i].want, "row %zu: %s",
+                 i, rows[i].name);
     }
     struct {
         int32_t type, pid;
     } owner = { 2, 9 };
-    CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, 15, ADDRESS(&owner) } }), 0, "F_SETOWN_EX");
+    CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, 15, ADDRESS(&owner) } }), 0,
+             "F_SETOWN_EX");
     CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, F_GETOWN } }), -9, "F_SETOWN_EX");
     owner.type = owner.pid = 0;
-    CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, 16, ADDRESS(&owner) } }), 0, "F_GETOWN_EX");
+    CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, 16, ADDRESS(&owner) } }), 0,
+             "F_GETOWN_EX");
     CHECK(owner.type == 2 && owner.pid == 9, "F_GETOWN_EX: %d %d", owner.type, owner.pid);
     /* A file: natively nobody is ever signalled either. */
     struct file *file;
     CHECK_EQ(vfs_open_kernel("/x", 2, &file), 0, "open");
     fd = fd_install(file, 0, false);
     CHECK_EQ(sys_fcntl(&(struct sysargs){ .a = { (uint64_t)fd, F_SETFL, O_ASYNC } }), 0, "a file");
-    CHECK_EQ(sys_ioctl(&(struct sysargs){ .a = { (uint64_t)fd, FIOASYNC, ADDRESS(&owner) } }), -ENOTTY, "a file");
+    CHECK_EQ(sys_ioctl(&(struct sysargs){ .a = { (uint64_t)fd, FIOASYNC, ADDRESS(&owner) } }),
+             -ENOTTY, "a file");
 }
 
-#define TEST(name)                           \
-    static void test_##name(void **state)    \
-    {                                        \
-        (void)state;                         \
-        vfs_child(name);                     \
+#define TEST(name)                        \
+    static void test_##name(void **state) \
+    {                                     \
+        (void)state;                      \
+        vfs_child(name);                  \
     }
 TEST(kinds)
 TEST(addresses_in)
@@ -899,14 +955,14 @@ TEST(many_out)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),        cmocka_unit_test(test_addresses_in),
+        cmocka_unit_test(test_kinds),         cmocka_unit_test(test_addresses_in),
         cmocka_unit_test(test_addresses_out), cmocka_unit_test(test_results),
-        cmocka_unit_test(test_waiting),      cmocka_unit_test(test_options),
-        cmocka_unit_test(test_control_out),  cmocka_unit_test(test_control_in),
-        cmocka_unit_test(test_rules),        cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_shared),       cmocka_unit_test(test_lots),
-        cmocka_unit_test(test_owners),
-        cmocka_unit_test(test_many_in),      cmocka_unit_test(test_many_out),
+        cmocka_unit_test(test_waiting),       cmocka_unit_test(test_options),
+        cmocka_unit_test(test_control_out),   cmocka_unit_test(test_control_in),
+        cmocka_unit_test(test_rules),         cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_shared),        cmocka_unit_test(test_lots),
+        cmocka_unit_test(test_owners),        cmocka_unit_test(test_many_in),
+        cmocka_unit_test(test_many_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -457,8 +457,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_metadata), cmocka_unit_test(test_changes),
         cmocka_unit_test(test_content),  cmocka_unit_test(test_tamper),
-        cmocka_unit_test(test_evicted),  cmocka_unit_test(test_full), cmocka_unit_test(test_lies),
-        cmocka_unit_test(test_handles),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_evicted),  cmocka_unit_test(test_full),
+        cmocka_unit_test(test_lies),     cmocka_unit_test(test_handles),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
  * finds that heap empty takes them back. */
 #define CHUNK_CACHE_LEAST (8ull << 20)
 #define CHUNK_CACHE_MOST  (256ull << 20)
-#define CHUNK_HANDLES_MAX 256u         /* host files kept open */
+#define CHUNK_HANDLES_MAX 256u /* host files kept open */
 
 MUST_CHECK int chunks_init(void);
 /* As chunk_get, by record index. ahead: how many chunks from index on the caller is about to ask
