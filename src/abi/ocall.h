@@ -31,6 +31,7 @@
 #define OCALL_NEVER UINT64_MAX /* a deadline that does not come */
 
 enum ocall_nr {
+    /* clang-format off */
     /* --- life ----------------------------------------------------------------------------- */
     OCALL_BOOT = 1,     /* out: struct ocall_boot at data[0], then its strings. First call of all */
     OCALL_EXIT,         /* (status, signal): the program ended; signal != 0: killed by it. No return */
@@ -141,7 +142,7 @@ enum ocall_nr {
     OCALL_NET_SOCKET,     /* (family, type, protocol) -> handle */
     OCALL_NET_NONBLOCK,   /* (handle, set, on) -> 1 or 0 before: the programs' O_NONBLOCK of a socket that several processes
                              have. Kept with the socket, for all of them */
-    OCALL_NET_BIND,       /* (handle): address */
+    OCALL_NET_BIND,       /* (handle, mode): address; mode: of an AF_UNIX socket's name */
     OCALL_NET_LISTEN,     /* (handle, backlog) */
     OCALL_NET_ACCEPT,     /* (handle, 0, 0, deadline) -> handle; address */
     OCALL_NET_CONNECT,    /* (handle, 0, 0, deadline): address. -EINPROGRESS in the place of -EAGAIN */
@@ -169,6 +170,7 @@ enum ocall_nr {
     OCALL_DUP,          /* (handle) -> handle */
 
     OCALL_COUNT,
+    /* clang-format on */
 };
 
 enum ocall_log_level { OCALL_LOG_ERROR = 1, OCALL_LOG_NOTE = 2, OCALL_LOG_STRACE = 3, OCALL_LOG_STATS = 4 };
@@ -182,10 +184,11 @@ struct ocall_block {
     uint64_t out[4];   /* 0x48: host */
     uint32_t event;    /* 0x68: host: set by UNPARK, INTERRUPT; cleared by PARK, POLL on return */
     uint32_t reserved; /* 0x6c: 0 */
-    uint64_t signals;  /* 0x70: host: bit (n - 1): host signal n came (SIGINT, SIGTERM, SIGHUP, SIGALRM,
-                          SIGWINCH, SIGUSR1, SIGUSR2, SIGCONT, SIGPIPE never; SIGURG means: ask the hub,
-                          OCALL_TREE_NUDGE). Set in the main thread's block only; the enclave clears bits
-                          with an atomic AND */
+    /* 0x70: host: bit (n - 1): host signal n came (SIGINT, SIGTERM, SIGHUP, SIGALRM,
+     * SIGWINCH, SIGUSR1, SIGUSR2, SIGCONT, SIGPIPE never; SIGURG means: ask the hub,
+     * OCALL_TREE_NUDGE). Set in the main thread's block only; the enclave clears bits
+     * with an atomic AND */
+    uint64_t signals;
 };
 
 /* What the host says at start. Nothing of it is believed: env and args are used only where the
@@ -233,7 +236,8 @@ enum ocall_epoll_op { OCALL_EPOLL_ADD = 1, OCALL_EPOLL_MODIFY = 2, OCALL_EPOLL_R
 
 struct ocall_epoll_change {
     int32_t handle;
-    uint32_t op;     /* enum ocall_epoll_op; ADD and MODIFY: each does what the other would, if need be */
+    /* enum ocall_epoll_op; ADD and MODIFY: each does what the other would, if need be */
+    uint32_t op;
     uint32_t events; /* EPOLL*, EPOLLET and the like too */
     uint32_t reserved;
     uint64_t token;  /* comes back with events */
@@ -317,6 +321,7 @@ struct ocall_refusal {
 };
 
 enum ocall_audit_event {
+    /* clang-format off */
     OCALL_AUDIT_ABSENT = 1,   /* path not in the manifest: ENOENT was answered */
     OCALL_AUDIT_NOT_GRANTED,  /* known by name, not granted: EACCES */
     OCALL_AUDIT_EXEC,         /* exec refused */
@@ -329,6 +334,7 @@ enum ocall_audit_event {
     OCALL_AUDIT_CHILD,        /* a child was not admitted: what it proved is not what the manifest names */
     OCALL_AUDIT_GIVEN,        /* a child did not take what its parent gave it: the variable's name or the folder,
                                  value = enum ocall_given */
+    /* clang-format on */
 };
 
 enum ocall_given {

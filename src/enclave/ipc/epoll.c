@@ -509,6 +509,34 @@ void epoll_moved(struct file *file)
     mutex_drop(&g_epoll.mutex);
 }
 
+/* One that is watched by its queue; NULL: none. g_epoll.mutex is held. */
+static struct item *queued_item(const struct file *file)
+{
+    struct item *item = g_epoll.watched[hash_file(file)];
+    while (item && (item->file != file || item->host))
+        item = item->watch_next;
+    return item;
+}
+
+void epoll_became(struct file *file)
+{
+    struct item *item;
+    if (!__atomic_load_n(&g_epoll.count, __ATOMIC_SEQ_CST))
+        return;
+    mutex_take(&g_epoll.mutex);
+    while ((item = queued_item(file))) {
+        struct epoll *epoll = item->epoll;
+        int32_t fd = item->fd;
+        const struct epoll_event event = { .events = item->events | item->mode, .data = item->data };
+        mutex_take(&epoll->mutex);
+        drop_item(item, false);
+        if (add_item(epoll, file, fd, &event) < 0)
+            log_note("descriptor %d is not watched any more: no memory", fd);
+        mutex_drop(&epoll->mutex);
+    }
+    mutex_drop(&g_epoll.mutex);
+}
+
 /* --- waiting ---------------------------------------------------------------------------------- */
 
 static void give(struct item *item, uint32_t events, struct epoll_event *ret)

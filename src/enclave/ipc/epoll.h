@@ -10,3 +10,5 @@
 void epoll_forget(struct file *file);
 /* What file is has moved to the hub, and with it the queue to watch: who watches it looks again. */
 void epoll_moved(struct file *file);
+/* What file is has become a handle of the host: it is watched there from now on. */
+void epoll_became(struct file *file);

@@ -54,6 +54,9 @@ bool address_from_host(const uint8_t *bytes, uint32_t size, uint8_t family, stru
 {
     uint32_t whole = family == AF_INET_FAMILY ? ADDRESS_IN : ADDRESS_IN6;
     uint16_t got;
+    /* Any bytes make a name; how long it is says the size, and of a path the NUL. */
+    if (family == AF_LOCAL_FAMILY)
+        whole = size >= sizeof(got) && size <= ADDRESS_LOCAL + 1 ? size : 0;
     if (size != whole)
         return false;
     memcpy(&got, bytes, sizeof(got));

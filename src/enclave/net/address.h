@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#define ADDRESS_LOCAL 110u /* struct sockaddr_un */
+
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -100,9 +100,7 @@ int64_t net_socket(const struct sysargs *args)
     return status < 0 ? status : anon_install(file, flags);
 }
 
-/* A call with nothing but an address. */
-static int call_with_address(enum ocall_nr nr, const struct net_socket *socket,
-                             const struct net_address *address)
+int net_bind_to(const struct net_socket *socket, const struct net_address *address, uint32_t mode)
 {
     struct {
         uint32_t address_size, control_size, flags, reserved;
@@ -110,7 +108,7 @@ static int call_with_address(enum ocall_nr nr, const struct net_socket *socket,
     } net = { .address_size = address->size };
     memcpy(net.address, address->bytes, sizeof(net.address));
     border_put(OCALL_NET_DATA, &net, sizeof(net));
-    int64_t status = border_call1(nr, 0, (uint64_t)socket->handle);
+    int64_t status = border_call2(OCALL_NET_BIND, 0, (uint64_t)socket->handle, mode);
     return status < 0 ? net_error(status) : 0;
 }
 
@@ -124,7 +122,7 @@ int64_t net_bind(struct file *file, const struct sysargs *args)
     if (status == 0)
         status = check_rule(NET_LISTEN, &address, socket);
     if (status == 0)
-        status = call_with_address(OCALL_NET_BIND, socket, &address);
+        status = net_bind_to(socket, &address, 0);
     if (status < 0)
         return status;
     socket->bound = true;
@@ -148,7 +146,9 @@ static int check_listen(const struct net_socket *socket)
 int64_t net_listen(struct file *file, const struct sysargs *args)
 {
     struct net_socket *socket = net_of(file);
-    if (socket->type != NET_STREAM)
+    if (socket->family == AF_LOCAL_FAMILY && !socket->bound)
+        return -EINVAL;
+    if (socket->type != NET_STREAM && (socket->family != AF_LOCAL_FAMILY || socket->type == NET_DATAGRAMS))
         return -EOPNOTSUPP;
     int64_t status = socket->bound ? 0 : check_listen(socket);
     if (status < 0)
@@ -170,7 +170,7 @@ int64_t net_accept(struct file *file, const struct sysargs *args, uint32_t flags
     struct file *fresh;
     if (flags & ~(ANON_NONBLOCK | ANON_CLOEXEC))
         return -EINVAL;
-    if (kind.type != NET_STREAM)
+    if (kind.type != NET_STREAM && (kind.family != AF_LOCAL_FAMILY || kind.type == NET_DATAGRAMS))
         return -EOPNOTSUPP;
     /* First: a connection that is taken and has no descriptor would be lost. */
     int fd = fd_reserve();

@@ -18,6 +18,7 @@
 #include "arch/thread.h"
 #include "border/border.h"
 #include "ipc/anon.h"
+#include "ipc/epoll.h"
 #include "ipc/pipe.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
@@ -32,6 +33,7 @@
 
 #define HANDLE_MAX   0x7fffffff
 #define DATAGRAM_MAX 65535 /* with MSG_TRUNC; also of several joined (UDP_GRO) */
+#define LOCAL_MAX    (1 << 24) /* of AF_UNIX: SO_SNDBUF of who sends */
 #define PREFAULT_MIN 4096u
 #define STREAM_LEAST 16384u
 
@@ -49,7 +51,7 @@ bool net_is(const struct file *file)
 
 struct net_socket *net_of(const struct file *file)
 {
-    return file->object;
+    return file->net ? file->net : file->object;
 }
 
 struct file *net_get(uint64_t fd)
@@ -79,7 +81,33 @@ int net_wrap(int handle, const struct net_socket *kind, uint32_t flags, struct f
     *socket = *kind;
     socket->handle = handle;
     socket->ino = anon_ino();
+    socket->was = NULL;
     *ret = file;
+    return 0;
+}
+
+int net_become(int handle, const struct net_socket *kind, struct file *file)
+{
+    struct net_socket *socket = heap_alloc(sizeof(*socket));
+    if (socket) {
+        *socket = *kind;
+        socket->handle = handle;
+        socket->ino = anon_ino();
+        lock_take(&file->lock);
+        if (!file->net) {
+            socket->was = file->ops;
+            file->net = TAKE_PTR(socket);
+            __atomic_store_n(&file->ops, &g_net_ops, __ATOMIC_SEQ_CST);
+            handle = -1;
+        }
+        lock_drop(&file->lock);
+    }
+    heap_free(socket); /* another thread was first */
+    if (handle >= 0)
+        border_call1(OCALL_CLOSE, 0, (uint64_t)handle);
+    if (!file->net)
+        return -ENOMEM;
+    epoll_became(file);
     return 0;
 }
 
@@ -271,12 +299,16 @@ static int64_t receive_once(const struct net_socket *socket, const struct iovec 
                             uint64_t deadline, uint32_t control_room, struct net_extra *extra)
 {
     bool stream = socket->type == NET_STREAM;
+    if (socket->family == AF_LOCAL_FAMILY)
+        control_room = 0; /* descriptors of the host would come in */
     int64_t room = prefault_some(iov, count, skip, at_most(size), stream);
     if (room < 0)
         return room;
     struct turn turn = {
         .nr = OCALL_NET_RECV,
-        .max = flags & MSG_TRUNC_FLAG && !stream ? DATAGRAM_MAX : (uint64_t)room,
+        .max = !(flags & MSG_TRUNC_FLAG) || stream         ? (uint64_t)room
+               : socket->family == AF_LOCAL_FAMILY ? LOCAL_MAX
+                                                   : DATAGRAM_MAX,
         .handle = (uint64_t)socket->handle,
         .shared = socket->shared,
         .size = (uint64_t)room,
@@ -478,7 +510,11 @@ static void socket_leave(struct file *file)
 static void socket_release(struct file *file)
 {
     border_call2(OCALL_CLOSE, 0, (uint64_t)net_of(file)->handle, current()->never_block);
+    const struct file_ops *was = net_of(file)->was;
     heap_free(net_of(file));
+    file->net = NULL;
+    if (was && was->release)
+        was->release(file);
 }
 
 static const struct file_ops g_net_ops = {

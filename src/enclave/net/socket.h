@@ -11,6 +11,7 @@
 #include "vfs/file.h"
 
 #define AF_UNSPEC_FAMILY 0
+#define AF_LOCAL_FAMILY  1 /* AF_UNIX of the host: local.h */
 #define AF_INET_FAMILY   2
 #define AF_INET6_FAMILY  10
 
@@ -41,6 +42,7 @@ struct net_socket {
     uint64_t receive_timeout, send_timeout; /* ns; 0: none; use net_timeout() */
     uint64_t ino;
     int late; /* errno that the next call tells; atomic */
+    const struct file_ops *was; /* net_become(): what the file was, which goes with it */
 };
 
 /* A socket's name; size 0: none. Checked: family and size fit each other. */
@@ -64,6 +66,10 @@ MUST_CHECK int net_wrap(int handle, const struct net_socket *kind, uint32_t flag
 /* SO_RCVTIMEO, SO_SNDTIMEO: ns; 0: none. Uses the window. */
 uint64_t net_timeout(const struct net_socket *socket, bool send);
 MUST_CHECK int net_set_timeout(struct net_socket *socket, bool send, uint64_t ns);
+/* An open file becomes that socket; takes the handle over also on failure. -ENOMEM. */
+MUST_CHECK int net_become(int handle, const struct net_socket *kind, struct file *file);
+/* bind(2), without a look at rules. mode: of an AF_UNIX socket's name. */
+MUST_CHECK int net_bind_to(const struct net_socket *socket, const struct net_address *address, uint32_t mode);
 /* An errno that the host gave, if a program may see it; else -EIO: the kernel's own codes (ERESTART*) and what no
  * socket call has must not get in here. */
 static inline int net_error(int64_t status)

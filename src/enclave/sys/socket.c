@@ -1,6 +1,7 @@
 /*
  * System calls on sockets. AF_UNIX here: streams, packets and datagrams, in pairs or with names in scratch or abstract
- * ones, between the processes of the tree. Those of the network are net/. Everything else about sockets is refused, aloud.
+ * ones, between the processes of the tree; with a name at an allowed path they become the host's (net/local.h). Those of
+ * the network are net/. Everything else about sockets is refused, aloud.
  * Tier: enclave.
  */
 #include <asm/errno.h>
@@ -14,6 +15,7 @@
 #include "ipc/unix.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
+#include "net/local.h"
 #include "net/net.h"
 #include "process/process.h"
 #include "sys/sys.h"
@@ -62,7 +64,7 @@ static struct file *get_socket(uint64_t fd, int *ret_error)
 {
     struct file *file = fd_get((int)fd);
     *ret_error = -EBADF;
-    if (file && !unix_is(file) && !remote_is_socket(file)) {
+    if (file && !unix_is(file) && !remote_is_socket(file) && !net_is_local(file)) {
         file_unref(file);
         file = NULL;
         *ret_error = -ENOTSOCK;
@@ -139,7 +141,9 @@ int64_t sys_socketpair(const struct sysargs *args)
 
 static uint32_t type_of(const struct file *file)
 {
-    return unix_is(file) ? unix_type(file) : remote_socket_type(file);
+    return unix_is(file)        ? unix_type(file)
+           : net_is_local(file) ? net_local_type(file)
+                                : remote_socket_type(file);
 }
 
 /* sockaddr_un of the program; *ret_family: as it says, the name is filled in for AF_UNIX only. */
@@ -170,7 +174,7 @@ static bool is_abstract(const struct unix_name *name)
     return name->bytes[0] == '\0'; /* or none, to be made up */
 }
 
-/* The place that a name's path leads to, in scratch. bind: it is to be made. */
+/* The place that a name's path leads to, in scratch or on the host. bind: it is to be made. */
 static int find_name(const struct unix_name *name, bool bind, char buf[static PATH_BUF],
                      struct place *ret)
 {
@@ -184,9 +188,10 @@ static int find_name(const struct unix_name *name, bool bind, char buf[static PA
         return status;
     if (!bind && !S_ISSOCK(ret->mode))
         return -ECONNREFUSED;
-    if (ret->fs == &g_tmpfs_fs || ret->fs == &g_remote_fs)
+    if (ret->fs == &g_tmpfs_fs || ret->fs == &g_remote_fs || ret->fs == &g_host_fs)
         return 0;
-    log_note("'%s': sockets can be in scratch folders only", ret->path);
+    log_note("'%s': sockets can be in scratch folders and at allowed paths only: '--allow %s' lets it", ret->path,
+             ret->path);
     return bind ? -EROFS : -ECONNREFUSED;
 }
 
@@ -215,14 +220,42 @@ static int to_hub(struct file *file)
     return unix_is(file) && !hub_is_here() ? file->ops->move(file) : 0;
 }
 
+/* A socket of the tree, without name and peer, becomes one of the host, for good. */
+static int to_host(struct file *file)
+{
+    struct unix_name name = { .size = 0 };
+    bool remote = remote_is_socket(file);
+    if (net_is_local(file))
+        return 0;
+    if ((remote ? remote_name_of(file, true, &name) : unix_name_of(file, true, &name)) == 0)
+        return -EISCONN;
+    int status = remote ? remote_name_of(file, false, &name) : unix_name_of(file, false, &name);
+    if (status == 0 && name.size) {
+        log_note("a socket with a name inside the enclaves cannot get one of the host's, or connect to it");
+        return -EINVAL;
+    }
+    return status < 0 ? status : net_local_become(file, type_of(file));
+}
+
+/* The way back is not there. */
+static int stays_on_host(void)
+{
+    log_note("a socket of the host cannot be bound or connected to a name inside the enclaves");
+    return -ECONNREFUSED;
+}
+
 static int do_bind(struct file *file, struct unix_name *name)
 {
     char buf[PATH_BUF];
     CLEANUP(put_place) struct place place = { .fs = NULL, .path = "" };
     uint32_t mode = 0777 & ~umask_get();
-    int status = to_hub(file);
-    if (status == 0 && !is_abstract(name))
-        status = find_name(name, true, buf, &place);
+    int status = is_abstract(name) ? 0 : find_name(name, true, buf, &place);
+    if (status == 0 && place.fs == &g_host_fs) {
+        status = to_host(file);
+        return status < 0 ? status : net_local_bind(file, &place, mode);
+    }
+    if (status == 0)
+        status = net_is_local(file) ? -EINVAL : to_hub(file);
     if (status < 0)
         return status;
     if (remote_is_socket(file))
@@ -241,9 +274,13 @@ static int do_connect(struct file *file, struct unix_name *name)
     CLEANUP(put_place) struct place place = { .fs = NULL, .path = "" };
     const struct unix_cred cred = unix_cred_here();
     bool path = name && !is_abstract(name);
-    int status = to_hub(file);
-    if (status == 0 && path)
-        status = find_name(name, false, buf, &place);
+    int status = path ? find_name(name, false, buf, &place) : 0;
+    if (status == 0 && place.fs == &g_host_fs) {
+        status = to_host(file);
+        return status < 0 ? status : net_local_connect(file, &place);
+    }
+    if (status == 0)
+        status = net_is_local(file) ? stays_on_host() : to_hub(file);
     if (status < 0)
         return status;
     if (remote_is_socket(file))
@@ -265,7 +302,7 @@ static int64_t bind_or_connect(const struct sysargs *args, bool bind)
     if (status < 0)
         return status;
     if (!bind && family == AF_UNSPEC_FAMILY && type_of(file) == UNIX_DATAGRAMS)
-        return do_connect(file, NULL);
+        return net_is_local(file) ? net_connect(file, args) : do_connect(file, NULL);
     if (family != AF_UNIX_FAMILY || (!bind && !name.size))
         return -EINVAL;
     return bind ? do_bind(file, &name) : do_connect(file, &name);
@@ -274,7 +311,7 @@ static int64_t bind_or_connect(const struct sysargs *args, bool bind)
 int64_t sys_bind(const struct sysargs *args)
 {
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
-    if (net)
+    if (net && !net_is_local(net))
         return net_bind(net, args);
     return bind_or_connect(args, true);
 }
@@ -282,7 +319,7 @@ int64_t sys_bind(const struct sysargs *args)
 int64_t sys_connect(const struct sysargs *args)
 {
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
-    if (net)
+    if (net && !net_is_local(net))
         return net_connect(net, args);
     return bind_or_connect(args, false);
 }
@@ -460,20 +497,25 @@ static int get_target(struct file *file, uint64_t user, uint64_t size, char buf[
     if (type_of(file) == UNIX_PACKETS)
         return 0; /* as Linux: no matter */
     if (type_of(file) == UNIX_STREAM) {
-        int status = remote_is_socket(file) ? remote_name_of(file, true, &peer) : unix_name_of(file, true, &peer);
+        int status = net_is_local(file)       ? 0
+                     : remote_is_socket(file) ? remote_name_of(file, true, &peer)
+                                              : unix_name_of(file, true, &peer);
         return status == 0 ? -EISCONN : -EOPNOTSUPP;
     }
     int status = get_address(user, size, &message->name, &family);
     if (status == 0 && (family != AF_UNIX_FAMILY || !message->name.size))
         status = -EINVAL;
+    if (status == 0 && !is_abstract(&message->name))
+        status = find_name(&message->name, false, buf, place);
+    if (status == 0 && place->fs == &g_host_fs)
+        return to_host(file);
     if (status == 0)
-        status = to_hub(file);
+        status = net_is_local(file) ? stays_on_host() : to_hub(file);
     if (status < 0 || is_abstract(&message->name))
         return status;
-    status = find_name(&message->name, false, buf, place);
-    if (status == 0 && remote_is_socket(file))
+    if (remote_is_socket(file))
         message->path = place->path;
-    else if (status == 0)
+    else
         status = take_inode(place, false, 0, &message->name);
     return status;
 }
@@ -485,13 +527,19 @@ static int64_t send_to(struct file *file, const struct iovec *iov, uint64_t coun
     CLEANUP(put_place) struct place place = { .fs = NULL, .path = "" };
     int status = name && name_size ? get_target(file, name, name_size, buf, &place, message) : 0;
     message->cred = unix_cred_here();
-    return status < 0 ? status : send(file, iov, count, flags, message);
+    if (status < 0 || !net_is_local(file))
+        return status < 0 ? status : send(file, iov, count, flags, message);
+    if (message->rights) {
+        log_note("descriptors (SCM_RIGHTS) do not go over a socket of the host");
+        return -EOPNOTSUPP;
+    }
+    return net_local_send(file, place.fs ? &place : NULL, iov, count, flags);
 }
 
 int64_t sys_sendto(const struct sysargs *args)
 {
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
-    if (net)
+    if (net && !net_is_local(net))
         return net_sendto(net, args);
     int ret;
     struct iovec iov = { user_ptr(args->a[1]), args->a[2] };
@@ -696,6 +744,8 @@ static int64_t receive_message(struct file *file, uint64_t user, uint32_t flags)
     struct iovec iov[IOV_MAX];
     struct unix_message message = { .rights = NULL };
     bool stream = type_of(file) == UNIX_STREAM;
+    if (net_is_local(file))
+        return net_recvmsg(file, &(struct sysargs){ .a = { 0, user, flags } });
     int64_t n = get_message(user, &head, iov);
     if (n == 0)
         n = receive(file, iov, head.iov_count, flags & ~MSG_TRUNC_FLAG,
@@ -718,7 +768,7 @@ static int64_t receive_message(struct file *file, uint64_t user, uint32_t flags)
 int64_t sys_sendmsg(const struct sysargs *args)
 {
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
-    if (net)
+    if (net && !net_is_local(net))
         return net_sendmsg(net, args);
     int ret;
     CLEANUP(put_file) struct file *file = get_socket(args->a[0], &ret);
@@ -792,7 +842,7 @@ static int64_t many_messages(const struct sysargs *args, bool out)
 int64_t sys_sendmmsg(const struct sysargs *args)
 {
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
-    if (net)
+    if (net && !net_is_local(net))
         return net_sendmmsg(net, args);
     return many_messages(args, true);
 }
@@ -800,7 +850,7 @@ int64_t sys_sendmmsg(const struct sysargs *args)
 int64_t sys_recvmmsg(const struct sysargs *args)
 {
     CLEANUP(put_file) struct file *net = net_get(args->a[0]);
-    if (net)
+    if (net && !net_is_local(net)) /* one by one: no descriptors may come in (net/socket.c) */
         return net_recvmmsg(net, args);
     return many_messages(args, false);
 }

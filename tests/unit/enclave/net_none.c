@@ -1,4 +1,5 @@
 /* No socket is one of the network: for tests of files that ask. */
+#include "net/local.h"
 #include "net/net.h"
 #include "net/netlink.h"
 
@@ -51,6 +52,37 @@ NONE(net_recvmsg)
 NONE(net_sendmmsg)
 NONE(net_recvmmsg)
 NONE(net_shutdown)
+
+bool net_is_local(const struct file *file UNUSED)
+{
+    return false;
+}
+
+uint32_t net_local_type(const struct file *file UNUSED)
+{
+    return 0;
+}
+
+int net_local_become(struct file *file UNUSED, uint32_t type UNUSED)
+{
+    return -EIO;
+}
+
+int net_local_bind(struct file *file UNUSED, const struct place *place UNUSED, uint32_t mode UNUSED)
+{
+    return -EIO;
+}
+
+int net_local_connect(struct file *file UNUSED, const struct place *place UNUSED)
+{
+    return -EIO;
+}
+
+int64_t net_local_send(struct file *file UNUSED, const struct place *place UNUSED, const struct iovec *iov UNUSED,
+                       uint64_t count UNUSED, uint32_t flags UNUSED)
+{
+    return -EIO;
+}
 
 bool netlink_describe(const struct file *file UNUSED, struct anew *ret UNUSED)
 {

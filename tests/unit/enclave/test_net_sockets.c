@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,6 +24,7 @@
 #include "mm/uaccess.h"
 #include "net/address.h"
 #include "net/control.h"
+#include "net/local.h"
 #include "net/net.h"
 #include "net/option.h"
 #include "net/rules.h"
@@ -62,6 +64,11 @@ int thread_wait_begin(uint64_t deadline, uint64_t *ret_host)
 {
     *ret_host = deadline;
     return g_wait_count ? g_wait[--g_wait_count] : 0;
+}
+
+void epoll_became(struct file *file UNUSED);
+void epoll_became(struct file *file UNUSED)
+{
 }
 
 void thread_wait_end(void)
@@ -930,6 +937,88 @@ static void owners(void)
              -ENOTTY, "a file");
 }
 
+static int g_released;
+
+static void tree_release(struct file *file UNUSED)
+{
+    g_released++;
+}
+
+/* The names that a host gives its AF_UNIX sockets: size is what it says, want what the program gets. */
+static void local_names(int fd)
+{
+    static const struct {
+        const char *name;
+        uint32_t size, want;
+        uint16_t family;
+    } rows[] = {
+        { "no name", 2, 2, AF_UNIX },           { "a path", 20, 20, AF_UNIX },
+        { "the longest", 111, 111, AF_UNIX },   { "longer", 112, 0, AF_UNIX },
+        { "half a family", 1, 0, AF_UNIX },     { "another family", 16, 0, AF_INET },
+        { "beyond its field", 129, 0, AF_UNIX }, { "huge", UINT32_MAX, 0, AF_UNIX },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint8_t buf[8], name[128];
+        uint32_t size = sizeof(name);
+        memset(name, 0xee, sizeof(name));
+        host_says(OCALL_NET_RECV, 3);
+        g_host.net.address_size = rows[i].size;
+        memcpy(g_host.net.address, &rows[i].family, 2);
+        CHECK_EQ(CALL(net_recvfrom, fd, ADDRESS(buf), sizeof(buf), 0, ADDRESS(name), ADDRESS(&size)), 3, "%s",
+                 rows[i].name);
+        CHECK_EQ(size, rows[i].want, "%s", rows[i].name);
+        CHECK(name[rows[i].want] == 0xee, "%s: written beyond", rows[i].name);
+    }
+}
+
+/* A socket of the tree that becomes one of the host. */
+static void local(void)
+{
+    static const struct file_ops tree_ops = { .name = "tree", .release = tree_release };
+    char path[120], control[64];
+    uint8_t buf[8];
+    struct place place = { .path = path, .path_size = 108 };
+    struct iovec iov = { buf, sizeof(buf) };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+    make(AF_INET, SOCK_STREAM);
+    memset(path, 'x', sizeof(path));
+    struct file *file = file_new(&tree_ops, O_RDWR, NULL);
+    static const int64_t bad[][2] = { { -EMFILE, -EMFILE }, { INT64_MAX, -EIO }, { -512, -EIO } };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        host_says(OCALL_NET_SOCKET, bad[i][0]);
+        CHECK_EQ(net_local_become(file, SOCK_SEQPACKET), bad[i][1], "row %zu", i);
+        CHECK(!net_is_local(file), "row %zu: it did not become one", i);
+    }
+    host_says(OCALL_NET_SOCKET, 7);
+    CHECK_EQ(net_local_become(file, SOCK_DGRAM), 0, "become");
+    CHECK(net_is_local(file) && net_local_type(file) == SOCK_DGRAM, "it is one");
+    host_says(OCALL_NET_BIND, 0);
+    CHECK_EQ(net_local_bind(file, &place, 0750), -EINVAL, "too long for an address");
+    CHECK_EQ(g_host.calls, 0, "the host is not asked");
+    place.path_size = 107;
+    path[107] = '\0';
+    CHECK_EQ(net_local_bind(file, &place, 0750), 0, "bind");
+    CHECK_EQ(g_host.args[1], 0750, "mode");
+    host_says(OCALL_NET_CONNECT, 0);
+    CHECK_EQ(net_local_connect(file, &place), 0, "connect");
+    CHECK_EQ(g_host.calls, 1, "asked once");
+    host_says(OCALL_NET_CONNECT, -EAGAIN); /* its queue is full: it waits, here for a signal */
+    CHECK_EQ(net_local_connect(file, &place), -512 /* ERESTARTSYS */, "until it has room");
+    file->flags |= O_NONBLOCK;
+    host_says(OCALL_NET_CONNECT, -EAGAIN);
+    CHECK_EQ(net_local_connect(file, &place), -EAGAIN, "without waiting");
+    int fd = fd_install(file, 0, false);
+    local_names(fd);
+    /* No room for descriptors: the host's would come in. */
+    host_says(OCALL_NET_RECV, 3);
+    g_host.net.control_size = sizeof(control);
+    CHECK_EQ(CALL(net_recvmsg, fd, ADDRESS(&message)), 3, "receive");
+    CHECK_EQ(g_host.args[4], 0, "room for control messages");
+    CHECK_EQ(message.msg_controllen, 0, "none is told");
+    fd_close(fd);
+    CHECK_EQ(g_released, 1, "what it was goes too");
+}
+
 #define TEST(name)                        \
     static void test_##name(void **state) \
     {                                     \
@@ -951,6 +1040,7 @@ TEST(lots)
 TEST(owners)
 TEST(many_in)
 TEST(many_out)
+TEST(local)
 
 int main(void)
 {
@@ -962,7 +1052,7 @@ int main(void)
         cmocka_unit_test(test_rules),         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_shared),        cmocka_unit_test(test_lots),
         cmocka_unit_test(test_owners),        cmocka_unit_test(test_many_in),
-        cmocka_unit_test(test_many_out),
+        cmocka_unit_test(test_many_out),      cmocka_unit_test(test_local),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

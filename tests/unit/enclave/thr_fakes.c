@@ -659,7 +659,7 @@ int remote_become_option(const struct remote *remote UNUSED, int name UNUSED, in
     return -EIO;
 }
 
-const struct fs g_tmpfs_fs, g_remote_fs;
+const struct fs g_tmpfs_fs, g_remote_fs, g_host_fs;
 
 int place_at_kernel(int dirfd UNUSED, const char *path UNUSED, uint64_t size UNUSED,
                     uint32_t flags UNUSED, char buf[static PATH_BUF] UNUSED,

@@ -19,7 +19,7 @@ static bool hidden(const struct place *place)
     return output_hidden(place->path, place->path_size, place->record);
 }
 
-static int made(const struct place *place)
+int host_made(const struct place *place)
 {
     return output_made(place->path, place->path_size, place->record, false);
 }
@@ -596,7 +596,7 @@ static int fs_create(const struct place *place, uint32_t mode, uint32_t flags, s
     int status = open_host(place, flags | O_CREAT, mode, &file);
     if (status < 0)
         return status;
-    if ((status = made(place)) < 0) {
+    if ((status = host_made(place)) < 0) {
         file_unref(file);
         return status;
     }
@@ -618,7 +618,7 @@ static int fs_mkdir(const struct place *place, uint32_t mode)
     int status = path_call(OCALL_MKDIR, place, mode);
     if (status == -EEXIST && output)
         status = 0;
-    return status < 0 ? status : made(place);
+    return status < 0 ? status : host_made(place);
 }
 
 static int gone(const struct place *place, int status)
@@ -639,7 +639,7 @@ static int fs_rmdir(const struct place *place)
 }
 
 /* An output's name on the host may be taken by what an earlier run left: that goes first. */
-static int clear_stale(const struct place *place)
+int host_clear_stale(const struct place *place)
 {
     if (!hidden(place))
         return 0;
@@ -657,23 +657,23 @@ static int two_paths(enum ocall_nr nr, const char *a, uint32_t a_size, const cha
 
 static int fs_symlink(const struct place *place, const char *target, uint32_t size)
 {
-    int status = clear_stale(place);
+    int status = host_clear_stale(place);
     if (status == 0)
         status = two_paths(OCALL_SYMLINK, target, size, place->path, place->path_size, 0);
-    return status < 0 ? status : made(place);
+    return status < 0 ? status : host_made(place);
 }
 
 static int fs_link(const struct place *old, const struct place *new)
 {
-    int status = clear_stale(new);
+    int status = host_clear_stale(new);
     if (status == 0)
         status = two_paths(OCALL_LINK, old->path, old->path_size, new->path, new->path_size, 0);
-    return status < 0 ? status : made(new);
+    return status < 0 ? status : host_made(new);
 }
 
 static int fs_rename(const struct place *old, const struct place *new, uint32_t flags)
 {
-    int status = clear_stale(new);
+    int status = host_clear_stale(new);
     if (status == 0)
         status =
             two_paths(OCALL_RENAME, old->path, old->path_size, new->path, new->path_size, flags);

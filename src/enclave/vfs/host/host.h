@@ -12,6 +12,10 @@
 
 /* Fills fs and mode of place from the host, or from the run's own record of outputs. */
 MUST_CHECK int host_lookup(struct place *place);
+/* Before and after a name is made there by another call than these files': an output's name may be taken by what an earlier
+ * run left. */
+MUST_CHECK int host_clear_stale(const struct place *place);
+MUST_CHECK int host_made(const struct place *place);
 /* A file over a host handle that is only read and written in order, at the host's own offset. */
 MUST_CHECK int host_stream(int handle, uint32_t flags, struct file **ret);
 /* For an open directory or O_PATH: a handle that stays with the file whatever becomes of its name.
