@@ -165,6 +165,7 @@ def test_shell_command(sgxpy, tmp_path):
 LARGE = {"three_pipes.py": ["100"], "many_children.py": ["200", "20"]}
 
 
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("name", LARGE)
 def test_large(sgxpy, tmp_path, name):
     (tmp_path / name).write_text((TREE / name).read_text())
