@@ -487,13 +487,16 @@ int64_t message_send(struct file *file, uint64_t user, uint32_t flags)
     return n;
 }
 
+/* What msg_flags can hold: OOB, CTRUNC, TRUNC, EOR, ERRQUEUE, CMSG_CLOEXEC. */
+#define FLAGS_OUT                                                                                  \
+    (MSG_OOB_FLAG | MSG_CTRUNC_FLAG | MSG_TRUNC_FLAG | 0x80u | MSG_ERRQUEUE_FLAG |                 \
+     MSG_CMSG_CLOEXEC_FLAG)
+
 int message_put(uint64_t user, struct message *m, const struct net_extra *extra)
 {
     struct kmsghdr *head = user_ptr(user);
     uint64_t used = 0;
-    uint32_t flags = extra->flags & ~MSG_CTRUNC_FLAG;
-    if (extra->flags & MSG_CTRUNC_FLAG)
-        flags |= MSG_CTRUNC_FLAG;
+    uint32_t flags = extra->flags & FLAGS_OUT;
     int status = 0;
     if (m->head.name) {
         uint32_t room = (uint32_t)m->head.name_size, size = extra->address.size;
