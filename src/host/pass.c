@@ -119,7 +119,8 @@ static int receive_one(int from, struct message *ret)
         return n == 0 ? -EAGAIN : -errno;
     const struct cmsghdr *c = CMSG_FIRSTHDR(&head);
     int fd = -EMFILE; /* it had no room here */
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+        c->cmsg_len == CMSG_LEN(sizeof(int)))
         memcpy(&fd, CMSG_DATA(c), sizeof(fd));
     if (fd >= 0 && n != (ssize_t)sizeof(*ret)) {
         close(fd);

@@ -114,7 +114,8 @@ bool carry_can(const struct file *file)
                           (file->ops->travel == TRAVEL_HOST && file->ops == &g_host_file_ops));
 }
 
-static int adopt(uint64_t handle, uint64_t key, const struct wire *wire, uint32_t size, int32_t *ret_handle)
+static int adopt(uint64_t handle, uint64_t key, const struct wire *wire, uint32_t size,
+                 int32_t *ret_handle)
 {
     struct hub_ask ask = {
         .op = HUB_FILE_FIRST + REMOTE_ADOPT,
@@ -179,7 +180,8 @@ struct reply {
     char path[PATH_BUF];
 };
 
-static int64_t ask_for(const struct remote_info *info, uint64_t key, struct reply *reply, struct hub_ask *ask)
+static int64_t ask_for(const struct remote_info *info, uint64_t key, struct reply *reply,
+                       struct hub_ask *ask)
 {
     *ask = (struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_UNPACK,
                              .args = { (uint64_t)info->handle, key },
@@ -234,11 +236,12 @@ static int unpack_path(const struct remote_info *info, struct reply *reply, stru
 int carry_unpack(const struct remote_info *info, struct file **ret)
 {
     struct reply *reply = heap_alloc(sizeof(*reply));
-    int status = !reply                  ? -ENOMEM
+    int status = !reply                   ? -ENOMEM
                  : info->dev == KIND_PATH ? unpack_path(info, reply, ret)
                                           : unpack_on_host(info, reply, ret);
     heap_free(reply);
-    (void)!hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE, .args = { (uint64_t)info->handle } });
+    (void)!hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE,
+                                      .args = { (uint64_t)info->handle } });
     return status;
 }
 
@@ -269,8 +272,8 @@ int carry_unpack_here(const struct file *file, struct file **ret)
 }
 
 /* held is referenced by the caller. */
-static int make(const struct wire *wire, const void *path, uint32_t path_size, struct file *position,
-                struct file *held, struct file **ret)
+static int make(const struct wire *wire, const void *path, uint32_t path_size,
+                struct file *position, struct file *held, struct file **ret)
 {
     struct carried *carried = heap_alloc(sizeof(*carried) + path_size + 1);
     struct file *file = carried ? file_new(&g_carried_ops, 0, carried) : NULL;
@@ -293,7 +296,8 @@ int carry_hold(struct file *file, struct file **ret)
     return make(&wire, "", 0, NULL, file, ret);
 }
 
-int carry_new(const void *data, uint32_t size, uint64_t key, struct file *position, struct file **ret)
+int carry_new(const void *data, uint32_t size, uint64_t key, struct file *position,
+              struct file **ret)
 {
     struct wire wire;
     if (size < sizeof(wire) || (position && position->ops != &g_position_ops))

@@ -36,6 +36,7 @@ uint32_t carry_kind(const struct file *carried);
 MUST_CHECK int carry_unpack_here(const struct file *carried, struct file **ret);
 /* ADOPT_CARRIED: data as carry_pack() sends it; key: of a descriptor on its way; position: NULL or referenced by the
  * caller. -EINVAL, -ENOMEM, -EMFILE. */
-MUST_CHECK int carry_new(const void *data, uint32_t size, uint64_t key, struct file *position, struct file **ret);
+MUST_CHECK int carry_new(const void *data, uint32_t size, uint64_t key, struct file *position,
+                         struct file **ret);
 /* REMOTE_UNPACK: (handle, key). */
 int64_t carry_serve(struct hub_job *job, struct file *carried);
