@@ -34,6 +34,7 @@
 #define IOV_MAX          1024u
 #define PACKET_MAX       (1u << 20)
 #define MMSG_MAX         1024u
+#define GATHER_MAX       32768u
 
 #define MSG_PEEK_FLAG     0x2u
 #define MSG_CTRUNC_FLAG   0x8u
@@ -402,7 +403,7 @@ static int64_t send_some(struct file *file, const void *user, uint64_t size, boo
                          : remote_send(file, user, size, nonblock ? REMOTE_NONBLOCK : 0, message);
 }
 
-/* One packet from or to several buffers of the program: through one of ours. flags: to receive. */
+/* One packet, or a piece of a stream, from or to several buffers of the program: through one of ours. */
 static int64_t whole_packet(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags,
                             struct unix_message *message, bool out)
 {
@@ -465,6 +466,15 @@ static int64_t receive(struct file *file, const struct iovec *iov, uint64_t coun
     return done;
 }
 
+/* Several buffers that together are small; one after the other a reader would see them apart. */
+static bool goes_at_once(const struct iovec *iov, uint64_t count)
+{
+    uint64_t size = 0;
+    for (uint64_t i = 0; i < count && size <= GATHER_MAX; i++)
+        size = iov[i].iov_len > GATHER_MAX ? GATHER_MAX + 1 : size + iov[i].iov_len;
+    return count > 1 && size && size <= GATHER_MAX;
+}
+
 static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags,
                     struct unix_message *message)
 {
@@ -473,6 +483,12 @@ static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, 
     if (type_of(file) != UNIX_STREAM)
         return count == 1 ? send_some(file, iov->iov_base, iov->iov_len, nonblock, message)
                           : whole_packet(file, iov, count, nonblock ? UNIX_NONBLOCK : 0, message, true);
+    if (goes_at_once(iov, count)) {
+        done = whole_packet(file, iov, count, nonblock ? UNIX_NONBLOCK : 0, message, true);
+        if (done == -EPIPE && !(flags & MSG_NOSIGNAL_FLAG))
+            stream_sigpipe();
+        return done;
+    }
     for (uint64_t i = 0; i < count; i++) {
         if (!iov[i].iov_len)
             continue;
