@@ -45,6 +45,13 @@ static int put_size(uint64_t user, int64_t n)
     return PUT_USER(&((struct kmmsghdr *)user_ptr(user))->size, &size);
 }
 
+/* Not those of AF_UNIX, which may be longer. */
+static bool goes_together(const struct file *file)
+{
+    return net_is(file) && net_of(file)->type == NET_DATAGRAMS &&
+           net_of(file)->family != AF_LOCAL_FAMILY;
+}
+
 /* --- a batch ------------------------------------------------------------------------------------- */
 
 struct work {
@@ -165,7 +172,7 @@ static int64_t send_batch(struct file *file, struct work *w, const struct sysarg
 int64_t net_sendmmsg(struct file *file, const struct sysargs *args)
 {
     uint32_t count = (uint32_t)args->a[2] < SEND_MAX ? (uint32_t)args->a[2] : SEND_MAX, done = 0;
-    bool together = net_is(file) && net_of(file)->type == NET_DATAGRAMS && count > 1;
+    bool together = goes_together(file) && count > 1;
     struct work *w = together ? work_new() : NULL;
     int64_t n = 1;
     while (done < count && n > 0) {
@@ -309,8 +316,8 @@ int64_t net_recvmmsg(struct file *file, const struct sysargs *args)
 {
     uint64_t deadline = OCALL_NEVER, ns;
     struct __kernel_timespec ts;
-    bool together = net_is(file) && net_of(file)->type == NET_DATAGRAMS &&
-                    (uint32_t)args->a[2] > 1 && !(args->a[3] & (MSG_OOB_FLAG | MSG_ERRQUEUE_FLAG));
+    bool together = goes_together(file) && (uint32_t)args->a[2] > 1 &&
+                    !(args->a[3] & (MSG_OOB_FLAG | MSG_ERRQUEUE_FLAG));
     if (args->a[4]) {
         int status = GET_USER(&ts, (const struct __kernel_timespec *)user_ptr(args->a[4]));
         if (status < 0)
