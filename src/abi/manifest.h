@@ -66,6 +66,7 @@ enum manifest_class {
 };
 
 enum manifest_file_flags {
+    /* clang-format off */
     MANIFEST_DENY = 1u << 0,    /* a mismatch is EIO to the program instead of an abort */
     MANIFEST_SUBTREE = 1u << 1, /* allowed, scratch: everything below too, unless a record names it */
     MANIFEST_OUTPUT = 1u << 2,  /* allowed: absent until the program creates it, whatever the host
@@ -73,6 +74,7 @@ enum manifest_file_flags {
     MANIFEST_EXEC = 1u << 3,    /* trusted: may be mapped executable or started */
     MANIFEST_LISTED = 1u << 4,  /* directory: dirents are the whole listing; without it, listing the
                                    directory is EACCES with an audit line */
+    /* clang-format on */
 };
 
 struct manifest_file {
@@ -165,14 +167,17 @@ enum manifest_net_type {
 };
 
 enum manifest_net_flags {
-    MANIFEST_NET_EPHEMERAL = 1u << 0, /* whatever port the kernel chooses; port_low and port_high are 0 */
+    /* Whatever port the kernel chooses; port_low and port_high are 0. */
+    MANIFEST_NET_EPHEMERAL = 1u << 0,
 };
 
 struct manifest_net {
-    uint8_t address[16]; /* 0x00: IPv6, network order; IPv4 as ::ffff:a.b.c.d; bits behind prefix are 0 */
+    /* 0x00: IPv6, network order; IPv4 as ::ffff:a.b.c.d; bits behind prefix are 0 */
+    uint8_t address[16];
     uint32_t action;     /* 0x10: enum manifest_net_action */
     uint32_t type;       /* 0x14: enum manifest_net_type */
-    uint32_t prefix;     /* 0x18: bits of address that count, 0 to 128; IPv4 has 96 more than people write */
+    /* 0x18: bits of address that count, 0 to 128; IPv4 has 96 more than people write */
+    uint32_t prefix;
     uint16_t port_low;   /* 0x1c: host order, inclusive */
     uint16_t port_high;  /* 0x1e */
     uint32_t flags;      /* 0x20: enum manifest_net_flags */
@@ -185,6 +190,7 @@ struct manifest_net {
  * that may be started in any way by an interpreter (PROGRAM_ANY) takes all, and has none either.
  */
 enum manifest_given_what {
+    /* clang-format off */
     MANIFEST_GIVEN_VARIABLE = 1, /* this variable with this value */
     MANIFEST_GIVEN_UNSET = 2,    /* this variable may be missing. Without it, one that has a value here is put in */
     MANIFEST_GIVEN_HOST = 3,     /* with any value: it is the host's by --env */
@@ -194,6 +200,7 @@ enum manifest_given_what {
     MANIFEST_GIVEN_OPTIONS = 6,  /* value: an interpreter's options (given_options) */
     MANIFEST_GIVEN_NAME = 7,     /* value: argv[0] or the name given to exec. One that leads only through what is
                                     measured, or is no path, needs none */
+    /* clang-format on */
 };
 
 struct manifest_given {
@@ -204,12 +211,14 @@ struct manifest_given {
 };
 
 enum manifest_node_flags {
+    /* clang-format off */
     MANIFEST_ROOT = 1u << 0,
     MANIFEST_EXEC_DENY = 1u << 1,     /* exec is EACCES, fork ENOSYS, each with an audit line */
     MANIFEST_ARGS_HOST = 1u << 2,     /* arguments after the pinned ones come from the host */
     MANIFEST_INSECURE_DEBUG = 1u << 3, /* signed with DEBUG: --strace may show buffers */
     MANIFEST_FORKS = 1u << 4,          /* the trace saw it fork without exec */
     MANIFEST_INSECURE_GIVEN = 1u << 5, /* takes variables, folder, options from its parent as they come */
+    /* clang-format on */
 };
 
 struct manifest_node {

@@ -34,7 +34,8 @@
 #define MANIFEST_HEAP_MAX    (1ull << 43)
 #define MANIFEST_NET_MAX     16384u
 #define MANIFEST_GIVEN_MAX   65536u
-#define MANIFEST_PROCESSES_MAX 2048u /* half of TREE_SLOTS: a process has one, its threads need others */
+/* Half of TREE_SLOTS: a process has one, its threads need others. */
+#define MANIFEST_PROCESSES_MAX 2048u
 
 /* Caller allocates; nothing to free. Read the fields as you like, never write them. */
 struct manifest_view {

@@ -224,8 +224,7 @@ void audit_free(struct audit *audit)
     free(audit);
 }
 
-/* --- lines -------------------------------------------------------------------------------------
- */
+/* --- lines ----------------------------------------------------------------------------------- */
 
 static void hex(const void *bytes, size_t size, char *ret)
 {
@@ -346,8 +345,7 @@ static void write_line(struct audit *audit, const char *event, fill_fn *fill, co
     pthread_mutex_unlock(&audit->lock);
 }
 
-/* --- events ------------------------------------------------------------------------------------
- */
+/* --- events ---------------------------------------------------------------------------------- */
 
 static void count_absent(struct audit *audit, const char *path, size_t size)
 {

@@ -147,8 +147,7 @@ static void change_data(uint64_t *random, uint8_t *data, size_t near)
     }
 }
 
-/* --- sockets ------------------------------------------------------------------------------------
- */
+/* --- sockets --------------------------------------------------------------------------------- */
 
 static bool is_net_call(const struct ocall_block *block)
 {
@@ -196,8 +195,7 @@ static void net_lie(uint64_t *random, struct ocall_block *block, uint8_t *data)
     }
 }
 
-/* --- process trees -----------------------------------------------------------------------------
- */
+/* --- process trees --------------------------------------------------------------------------- */
 
 static struct tree_slot *slot_of(struct tree_region *region, uint32_t index)
 {

@@ -79,8 +79,7 @@ static int find(uint64_t key, bool asks)
     return fd;
 }
 
-/* --- one message with one descriptor --------------------------------------------------------------------------------
- */
+/* --- one message with one descriptor --------------------------------------------------------- */
 
 /* The root does not wait: nothing but this one message has gone there. */
 static int send_one(int to, const struct message *message, int fd, bool waits)
@@ -143,8 +142,7 @@ static void empty_queue(const struct tree *tree)
     pthread_mutex_unlock(&g_lock);
 }
 
-/* --- what the OCALLs do ---------------------------------------------------------------------------------------------
- */
+/* --- what the OCALLs do ---------------------------------------------------------------------- */
 
 int tree_pass_start(struct tree *tree)
 {

@@ -87,8 +87,7 @@ static int receive(const struct tree *tree, int flags, struct message *ret,
     return n == (ssize_t)sizeof(*ret) ? 0 : -EBADMSG;
 }
 
-/* --- the root's thread -------------------------------------------------------------------------
- */
+/* --- the root's thread ----------------------------------------------------------------------- */
 
 static void tell_root(struct tree *tree)
 {
@@ -185,8 +184,7 @@ static bool worthwhile(const struct host *host)
     return host->tree->cpu_count > 1 && running() <= (unsigned)host->tree->cpu_count;
 }
 
-/* --- whoever starts a process ------------------------------------------------------------------
- */
+/* --- whoever starts a process ---------------------------------------------------------------- */
 
 bool tree_spare_take(struct tree *tree, uint32_t node, uint32_t spawn_slot, uint32_t control_slot,
                      const int32_t *handles, size_t handle_count)
@@ -251,8 +249,7 @@ void tree_spare_note(struct host *host, uint32_t node)
     }
 }
 
-/* --- the spare one -----------------------------------------------------------------------------
- */
+/* --- the spare one --------------------------------------------------------------------------- */
 
 static int move_up(int *fd)
 {

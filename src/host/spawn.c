@@ -41,8 +41,7 @@ struct spawn {
     volatile int error; /* by the child, before its exec */
 };
 
-/* --- in the child, on our memory, every signal blocked -----------------------------------------
- */
+/* --- in the child, on our memory, every signal blocked --------------------------------------- */
 
 static int keep(int fd)
 {
@@ -86,8 +85,7 @@ static int child_main(void *arg)
     _exit(0);
 }
 
-/* --- in the parent -----------------------------------------------------------------------------
- */
+/* --- in the parent --------------------------------------------------------------------------- */
 
 static int clone_child(struct spawn *s, int flags)
 {

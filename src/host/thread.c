@@ -46,8 +46,7 @@ int thread_wake_signal(void)
     return SIGRTMAX - 1;
 }
 
-/* --- waking ------------------------------------------------------------------------------------
- */
+/* --- waking ---------------------------------------------------------------------------------- */
 
 static void kick(struct host_thread *t)
 {
@@ -114,8 +113,7 @@ static bool on_wake(int signal UNUSED, const siginfo_t *info, bool in_enclave, v
     return thread_settle(t, in_enclave);
 }
 
-/* --- waiting -----------------------------------------------------------------------------------
- */
+/* --- waiting --------------------------------------------------------------------------------- */
 
 bool thread_take_event(struct host_thread *t)
 {
@@ -177,8 +175,7 @@ void thread_block_end(struct host_thread *t)
     atomic_store_explicit(&t->state, THREAD_OUT, memory_order_release);
 }
 
-/* --- the way in --------------------------------------------------------------------------------
- */
+/* --- the way in ------------------------------------------------------------------------------ */
 
 static NORETURN void lost(struct host_thread *t, const struct device_run *run, int r)
 {
@@ -268,8 +265,7 @@ static NORETURN void serve_starts(struct host_thread *t)
     }
 }
 
-/* --- the pool ----------------------------------------------------------------------------------
- */
+/* --- the pool -------------------------------------------------------------------------------- */
 
 int thread_init(struct host_thread *t, struct host *host, uint32_t index)
 {

@@ -43,8 +43,7 @@ static void bit_clear(uint64_t *words, uint32_t bit)
     __atomic_fetch_and(&words[bit / 64], ~(UINT64_C(1) << bit % 64), __ATOMIC_SEQ_CST);
 }
 
-/* --- the region --------------------------------------------------------------------------------
- */
+/* --- the region ------------------------------------------------------------------------------ */
 
 static int map(struct tree *tree)
 {
@@ -195,8 +194,7 @@ void tree_slot_free(struct tree *tree, uint32_t index)
         madvise((uint8_t *)slot + TREE_SLOT_HEAD, TREE_SLOT_SIZE - TREE_SLOT_HEAD, MADV_REMOVE);
 }
 
-/* --- waking ------------------------------------------------------------------------------------
- */
+/* --- waking ---------------------------------------------------------------------------------- */
 
 void tree_ring(struct tree *tree)
 {
@@ -292,8 +290,7 @@ int tree_signal(struct tree *tree, uint32_t index, int signal)
     return r;
 }
 
-/* --- waiting -----------------------------------------------------------------------------------
- */
+/* --- waiting --------------------------------------------------------------------------------- */
 
 /*
  * Before it sleeps a thread looks for a while: an answer from a process on another CPU takes less

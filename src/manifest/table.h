@@ -65,7 +65,8 @@ struct table {
     struct lost *lost;
     uint32_t uid, gid;
     bool root;
-    bool uses_tmp; /* the node used /tmp or something in it that the run makes; always for the root */
+    /* The node used /tmp or something in it that the run makes; always for the root. */
+    bool uses_tmp;
 };
 
 void table_done(struct table *t);

@@ -31,8 +31,7 @@ static bool is_zero(const void *data, size_t size)
     return true;
 }
 
-/* ---- ECREATE ------------------------------------------------------------------------------------
- */
+/* ---- ECREATE -------------------------------------------------------------------------------- */
 
 /* Every #GP(0) of ECREATE, with the field that causes it. */
 static const char *ecreate_refuses(const struct softsgx *s, const struct sgx_secs *secs,
@@ -117,8 +116,7 @@ int softsgx_create(struct softsgx *s, const struct sgx_secs *secs, struct err *e
     return 0;
 }
 
-/* ---- EADD, EEXTEND ------------------------------------------------------------------------------
- */
+/* ---- EADD, EEXTEND -------------------------------------------------------------------------- */
 
 static const char *eadd_refuses_tcs(const struct softsgx *s, const struct sgx_tcs *tcs)
 {
@@ -224,8 +222,7 @@ int softsgx_add(struct softsgx *s, uint64_t offset, const void *content, uint64_
     return code < 0 ? err_set(err, code, "EADD: 0x%llx", (unsigned long long)offset) : 0;
 }
 
-/* ---- EINIT --------------------------------------------------------------------------------------
- */
+/* ---- EINIT ---------------------------------------------------------------------------------- */
 
 /* "Verify signature using supplied public key": SIGNATURE^3 mod MODULUS, computed as the CPU does
  * from Q1 and Q2, is the PKCS #1 v1.5 encoding of the SHA-256 over the signed bytes. */

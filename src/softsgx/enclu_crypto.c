@@ -34,8 +34,7 @@ struct PACKED key_dependencies {
 
 static const uint8_t g_cpu_svn[SGX_CPUSVN_SIZE] = { 1 };
 
-/* ---- the per-user secret ------------------------------------------------------------------------
- */
+/* ---- the per-user secret -------------------------------------------------------------------- */
 
 static int key_folder(char *path, size_t size)
 {
@@ -90,8 +89,7 @@ static void derive(const struct softsgx *s, const struct key_dependencies *d,
     aes_cmac(s->root_key, d, sizeof(*d), ret);
 }
 
-/* ---- EREPORT ------------------------------------------------------------------------------------
- */
+/* ---- EREPORT -------------------------------------------------------------------------------- */
 
 /* The key that the enclave with this identity gets by EGETKEY(REPORT_KEY) for key_id. */
 static void report_key(const struct softsgx *s, const uint8_t *mrenclave,
@@ -162,8 +160,7 @@ enum leaf_result enclu_ereport(struct softsgx *s, struct leaf_regs *r, uint64_t 
     return result_write(s, r->rdx, &report, sizeof(report), ret_fault, ret_fault_write);
 }
 
-/* ---- EGETKEY ------------------------------------------------------------------------------------
- */
+/* ---- EGETKEY -------------------------------------------------------------------------------- */
 
 static enum leaf_result key_code(struct leaf_regs *r, uint64_t code)
 {

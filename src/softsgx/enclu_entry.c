@@ -12,8 +12,7 @@
 
 NORETURN void soft_bad_rsp(void);
 
-/* ---- TCS table ----------------------------------------------------------------------------------
- */
+/* ---- TCS table ------------------------------------------------------------------------------ */
 
 static uint32_t tcs_slot(uint64_t address)
 {
@@ -71,8 +70,7 @@ void tcs_erase(struct softsgx *s, uint64_t address)
         tcs->nssa = 0;
 }
 
-/* ---- EENTER, ERESUME ----------------------------------------------------------------------------
- */
+/* ---- EENTER, ERESUME ------------------------------------------------------------------------ */
 
 /* "Check that the SSA pages exist and are usable": valid, PT_REG, R and W, not pending or modified.
  */
@@ -297,8 +295,7 @@ void soft_bad_rsp(void)
     abort();
 }
 
-/* ---- EEXIT --------------------------------------------------------------------------------------
- */
+/* ---- EEXIT ---------------------------------------------------------------------------------- */
 
 void soft_eexit_trap(struct softsgx *s, struct soft_thread *t, ucontext_t *uc)
 {
@@ -312,8 +309,7 @@ void soft_eexit_trap(struct softsgx *s, struct soft_thread *t, ucontext_t *uc)
     t->ret_gs = t->host_gs;
 }
 
-/* ---- AEX ----------------------------------------------------------------------------------------
- */
+/* ---- AEX ------------------------------------------------------------------------------------ */
 
 #define XSAVE_LEGACY_SIZE 512u
 #define XSAVE_HEADER_SIZE 64u

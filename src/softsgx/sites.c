@@ -69,8 +69,7 @@ uint64_t site_around(const struct softsgx *s, uint64_t rip)
     return 0;
 }
 
-/* ---- thunks are atomic --------------------------------------------------------------------------
- */
+/* ---- thunks are atomic ---------------------------------------------------------------------- */
 
 static uint64_t at(const char *label)
 {

@@ -37,8 +37,7 @@ static bool within(uint64_t rip, const char *begin, const char *end)
     return rip >= (uint64_t)begin && rip < (uint64_t)end;
 }
 
-/* ---- exceptions ---------------------------------------------------------------------------------
- */
+/* ---- exceptions ----------------------------------------------------------------------------- */
 
 /* An AEX that the host sees as an exception. vector and codes are the hardware's; EXITINFO holds
  * what the architecture reports. */
@@ -112,8 +111,7 @@ static void page_fault(struct softsgx *s, struct soft_thread *t, ucontext_t *uc,
     exception(s, t, uc, X86_PF, SGX_PFEC_P | SGX_PFEC_U | SGX_PFEC_SGX | access, address);
 }
 
-/* ---- ENCLU --------------------------------------------------------------------------------------
- */
+/* ---- ENCLU ---------------------------------------------------------------------------------- */
 
 static void enclu(struct softsgx *s, struct soft_thread *t, ucontext_t *uc, uint64_t length)
 {
@@ -167,8 +165,7 @@ static bool code_is(struct softsgx *s, uint64_t rip, const void *bytes, size_t s
     return true;
 }
 
-/* ---- a synchronous signal inside ----------------------------------------------------------------
- */
+/* ---- a synchronous signal inside ------------------------------------------------------------ */
 
 static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig, const siginfo_t *info,
                          ucontext_t *uc, bool in_thunk)
@@ -223,8 +220,7 @@ static void inside_fault(struct softsgx *s, struct soft_thread *t, int sig, cons
     }
 }
 
-/* ---- a synchronous signal outside ---------------------------------------------------------------
- */
+/* ---- a synchronous signal outside ----------------------------------------------------------- */
 
 /* CPUID faulting is on for the whole thread: the host's own CPUIDs are done here. */
 static bool host_cpuid(struct soft_thread *t, ucontext_t *uc)
@@ -261,8 +257,7 @@ static bool is_synchronous(int sig, const siginfo_t *info)
     return false;
 }
 
-/* ---- all signals --------------------------------------------------------------------------------
- */
+/* ---- all signals ---------------------------------------------------------------------------- */
 
 /* See "Race timeline" in entry.S. True: a synchronous fault means that the entry itself failed. */
 static bool make_atomic(struct soft_thread *t, ucontext_t *uc)
@@ -372,8 +367,7 @@ void soft_signal(int sig, siginfo_t *info, void *context, struct soft_thread *t)
     errno = saved_errno;
 }
 
-/* ---- installing ---------------------------------------------------------------------------------
- */
+/* ---- installing ----------------------------------------------------------------------------- */
 
 static int install(struct softsgx *s, int sig, struct err *err)
 {

@@ -34,7 +34,8 @@ enum log_kind {
     LOG_NOTE = 10,   /* [process + 1] [incomplete] "text" */
     LOG_AFTER = 11,  /* [path] STAT: differs at the end of the run */
     LOG_END = 12,    /* [processes] [paths]: nothing follows */
-    LOG_NET = 13,    /* [process] [bits] [socket type] "raw sockaddr" "its own sockaddr, or nothing": IPv4, IPv6 */
+    /* [process] [bits] [socket type] "raw sockaddr" "its own sockaddr, or nothing": IPv4, IPv6 */
+    LOG_NET = 13,
 };
 /* STAT: [mode], and unless 0: [uid] [gid] [size] [zigzag mtime seconds] [nanoseconds] [dev] [ino]
  * [nlink] [rdev] */

@@ -44,7 +44,8 @@
 
 #define TICK_MS  100 /* how often the loop looks at the clock once there is something to look for */
 #define WATCH_MS 500 /* the same while nothing is due */
-#define AGAIN_MS 500 /* signals that follow faster are one: `timeout` sends to us and to our group */
+/* Signals that follow faster are one: `timeout` sends to us and to our group. */
+#define AGAIN_MS 500
 
 static const unsigned long ptrace_options =
     PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |

@@ -21,7 +21,8 @@
 struct tracer_options {
     const char *output; /* path of the trace; created or replaced when the program starts, 0600 */
     bool stdout_to_stderr; /* the program's standard output is this process's standard error */
-    unsigned milliseconds; /* 0: no limit; then SIGTERM, TRACER_GRACE_SECONDS later SIGKILL to all of it */
+    /* 0: no limit; then SIGTERM, TRACER_GRACE_SECONDS later SIGKILL to all of it */
+    unsigned milliseconds;
     /* Called once, from tracer_run's own thread, when the program turns out to be a server: it has gone on for
      * TRACER_SERVER_SECONDS and serves (struct tracer_end). NULL: nobody asks. */
     void (*on_server)(void *arg);

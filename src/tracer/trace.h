@@ -116,7 +116,8 @@ struct trace_move {
 };
 
 struct trace_socket {
-    uint32_t bits; /* TRACE_BOUND (bind; listen without it), or TRACE_CONNECTED (connect; a datagram sent) */
+    /* TRACE_BOUND (bind; listen without it), or TRACE_CONNECTED (connect; a datagram sent) */
+    uint32_t bits;
     uint32_t type; /* SOCK_STREAM, SOCK_DGRAM...; 0: not known */
     const void *address; /* struct sockaddr, raw, as the program gave it; listen without bind: any, port 0 */
     size_t address_size; /* at most 128 */

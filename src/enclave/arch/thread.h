@@ -26,7 +26,8 @@
 #define THREAD_STATE_RUNNING 1
 #define THREAD_STATE_OCALL   2 /* left by ocall_leave, comes back by EENTER */
 #define THREAD_STATE_DEAD    3 /* nothing enters any more */
-#define THREAD_STATE_FILLED  4 /* being filled for a new thread: nothing enters before it is NEW again */
+/* Being filled for a new thread: nothing enters before it is NEW again. */
+#define THREAD_STATE_FILLED  4
 
 /* THREAD_WORK: bits that make the way back to the program take the slow path. */
 #define THREAD_WORK_SIGNAL   1 /* something for signal_deliver() */
@@ -103,7 +104,8 @@ struct thread {
     uint64_t syscall_count, trap_count, fault_count, ocall_count;
     /* --- work for others (vfs/remote/serve.c) ------------------------------------------------- */
     bool kernel_buffers; /* "program memory" of file operations is the library OS's: mm/uaccess.c */
-    bool holds_stream;   /* copies with a stream's mutex: a page that another process holds is -EFAULT now */
+    /* Copies with a stream's mutex: a page that another process holds is -EFAULT now. */
+    bool holds_stream;
     bool never_block;    /* what would wait is -EAGAIN, whatever the file's flags say: ipc/ */
     uint8_t moves;       /* how deep in moving sockets that are in one another: ipc/unix.c */
     bool drops;          /* in the middle of stream_rights_drop() (ipc/pipe.c): */

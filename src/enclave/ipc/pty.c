@@ -98,8 +98,7 @@ struct pty_caller pty_caller(void)
     };
 }
 
-/* --- pairs -------------------------------------------------------------------------------------
- */
+/* --- pairs ----------------------------------------------------------------------------------- */
 
 /* A pair that can be opened, with a reference. */
 static struct pty *find(uint32_t number)
@@ -264,8 +263,7 @@ static void settle(struct pty *pty, uint32_t signals)
     wake(pty);
 }
 
-/* --- reading and writing -----------------------------------------------------------------------
- */
+/* --- reading and writing --------------------------------------------------------------------- */
 
 static int64_t take_output(struct pty *pty, void *buf, uint32_t size)
 {
@@ -484,8 +482,7 @@ static uint32_t pty_poll(struct file *file, struct waiter *waiter)
            (hup ? EPOLLHUP : 0);
 }
 
-/* --- what they are -----------------------------------------------------------------------------
- */
+/* --- what they are --------------------------------------------------------------------------- */
 
 static void stat_of(struct pty *pty, struct kstat *ret)
 {
@@ -544,8 +541,7 @@ static int device_fstat(struct file *file, struct kstat *ret)
     return 0;
 }
 
-/* --- ioctl -------------------------------------------------------------------------------------
- */
+/* --- ioctl ----------------------------------------------------------------------------------- */
 
 #define TERMIOS_SIZE 36u /* struct termios: struct termios2 without the speeds */
 

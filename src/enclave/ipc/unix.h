@@ -32,7 +32,8 @@ struct unix_cred { /* struct ucred */
 /* What goes along with bytes. */
 struct unix_message {
     struct stream_rights *rights; /* sent: taken over, and NULL then; received: the caller's */
-    struct unix_name name;        /* received: the sender's. Sent by a datagram socket: to whom; size 0: to its peer */
+    /* received: the sender's. Sent by a datagram socket: to whom; size 0: to its peer */
+    struct unix_name name;
     const char *path;             /* sent, not by the root: the name's canonical path; NULL: an abstract one */
     struct unix_cred cred;        /* the sender's; received: of a stream's other end */
     bool has_cred;                /* received: SO_PASSCRED is set, they are to be told */

@@ -26,7 +26,8 @@ struct packet {
  */
 struct sock {
     uint32_t refs, type;
-    struct sock *peer;   /* referenced. Set once, with g_unix_lock; of datagram sockets it changes under that */
+    /* referenced. Set once, with g_unix_lock; of datagram sockets it changes under that */
+    struct sock *peer;
     struct stream in;    /* what came, of a stream. Of the others mutex and moved */
     struct waitq queue;  /* whatever changes for this end */
     struct lock lock;    /* shut flags, file */

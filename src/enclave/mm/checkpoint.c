@@ -22,7 +22,8 @@
 #include "vfs/node.h"
 
 #define PAGE       LAYOUT_PAGE
-#define EXTENT_MAX 8192u /* pages: accepted at once by the child, so that its device can use huge pages */
+/* pages: accepted at once by the child, so that its device can use huge pages */
+#define EXTENT_MAX 8192u
 #define MESSAGE_PAGES 16u
 #define SCAN_MAX   1024u /* pages looked at in one turn of the address space's lock */
 #define VMAS_MAX   65530u

@@ -53,6 +53,7 @@
 
 /* Requests; object: its number; who asks must have attached. */
 enum dsm_op {
+    /* clang-format off */
     DSM_NEW = HUB_MEM_FIRST, /* (size) -> object, attached; out[0] key, all pages the asker's by default */
     DSM_OPEN,    /* (file handle) -> object, attached; out[0] key. -ENODEV: no scratch file */
     DSM_ATTACH,  /* (object, key): -EACCES */
@@ -63,6 +64,7 @@ enum dsm_op {
     DSM_PREPARE, /* (object, offset, bitset, number): a futex waiter */
     DSM_CANCEL,  /* (object, number) -> 1: it was woken */
     DSM_WAKE_UP, /* (object, offset, at most, bitset) -> how many */
+    /* clang-format on */
 };
 enum dsm_given { DSM_CONTENT = 0, DSM_ZEROS = 1, DSM_NOTHING = 2 };
 /* c of HUB_EVENT_REVOKE */
@@ -144,7 +146,8 @@ int64_t dsm_serve_wake(struct peer *who, uint32_t object, uint64_t offset, uint3
 
 /* Reading or writing a scratch file by system calls. */
 struct dsm_io {
-    bool here;   /* a thread of the root's program, whose own pages stay (mm/shared.h); else the hub's thread */
+    /* A thread of the root's program, whose own pages stay (mm/shared.h); else the hub's thread */
+    bool here;
     bool append; /* the offset is the file's end */
     uint64_t offset, size;
 };

@@ -23,7 +23,8 @@
 #define BATCH_SMALL 16  /* pages accepted at a fault in a small mapping */
 #define BATCH_LARGE 512 /* and in one of BATCH_LARGE_FROM bytes: what a huge page holds */
 #define BATCH_LARGE_FROM (8ull << 20)
-#define SPARSE_FORKED 128 /* pages that come one by one in a forked child: most end or exec before they have run much */
+/* Pages that come one by one in a forked child: most end or exec before they have run much. */
+#define SPARSE_FORKED 128
 
 static struct lock g_lock;
 static uint64_t g_anonymous_end; /* program memory ends here, the library OS's heap begins */

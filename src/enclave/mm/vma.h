@@ -16,7 +16,8 @@ enum vma_flags {
     VMA_HEAP = 1u << 2,
     VMA_MAIN_STACK = 1u << 3,
     VMA_COHERENT = 1u << 4, /* shared mapping of a file that may be written: see mm/shared.h */
-    VMA_WAS_WRITABLE = 1u << 5, /* a file's, now or once: its pages may differ from the file for ever */
+    /* A file's, now or once: its pages may differ from the file for ever. */
+    VMA_WAS_WRITABLE = 1u << 5,
     VMA_DSM = 1u << 6, /* shared with other processes: file is one of mm/dsm.h */
     VMA_FLAGS = (1u << 7) - 1,
 };

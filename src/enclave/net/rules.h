@@ -16,7 +16,8 @@
 #include "core/attr.h"
 
 enum net_rule_action {
-    NET_LISTEN = MANIFEST_NET_LISTEN,   /* bind; listen on a socket without address: the family's any, port 0 */
+    /* bind; listen on a socket without address: the family's any, port 0 */
+    NET_LISTEN = MANIFEST_NET_LISTEN,
     NET_CONNECT = MANIFEST_NET_CONNECT, /* connect; sendto, sendmsg, sendmmsg with an address */
 };
 

@@ -40,8 +40,7 @@ static struct futex_waiter *futex_waiter(struct waiter *waiter)
     return (struct futex_waiter *)(void *)waiter;
 }
 
-/* --- queues, bucket locked ----------------------------------------------------------------------
- */
+/* --- queues, bucket locked ------------------------------------------------------------------- */
 
 static void push(struct waitq *bucket, struct waiter *waiter)
 {

@@ -23,6 +23,7 @@
 #define HUB_DATA_MAX (64u << 10) /* bytes of data beside a request or reply */
 
 enum hub_op {
+    /* clang-format off */
     HUB_HELLO = 1,   /* control channel, first: () */
     HUB_OPEN,        /* (): a channel for a thread -> out[0] slot; data: secret */
     HUB_CANCEL,      /* (slot, number of the message): that request is to be answered now (-EINTR) */
@@ -59,6 +60,7 @@ enum hub_op {
     /* Shared memory and futexes on it, mm/dsm.h. */
     HUB_MEM_FIRST = 128,
     HUB_MEM_LAST = 159,
+    /* clang-format on */
 };
 
 struct hub_request {
@@ -77,10 +79,12 @@ struct hub_reply {
 };
 
 enum hub_event_kind {
+    /* clang-format off */
     HUB_EVENT_SIGNAL = 1, /* a: number, b: code, c: pid, d: value; e: uid, and above bit 32 for whom: 0 this process,
                              else its child that has no enclave yet */
     HUB_EVENT_READY,      /* a: file handle whose readiness may have changed: wake its waiters */
     HUB_EVENT_REVOKE,     /* a: shared memory object, b: page, c: 1: keep it readable, 0: give it up */
+    /* clang-format on */
 };
 struct hub_event {
     uint32_t kind, a;
@@ -136,7 +140,8 @@ struct hub_job {
     uint8_t *data;         /* the request's, request.size bytes */
     struct hub_reply reply;
     uint8_t *reply_data;   /* HUB_DATA_MAX bytes to fill; reply.size says how many */
-    struct waiter waiter;  /* for handlers that wait: notify is set; put it on a queue, return HUB_LATER */
+    /* For handlers that wait: notify is set; put it on a queue, return HUB_LATER. */
+    struct waiter waiter;
     bool told;             /* the waiter was told: try again */
     bool first;            /* the handler runs for the first time */
     uint64_t progress;     /* kept between tries: what a cancelled job answers instead of -EINTR */

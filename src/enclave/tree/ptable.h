@@ -65,7 +65,8 @@ struct waitq *ptable_queue(int32_t self);
 
 /* A process by its birth, which tells it from another one that gets its pid later. 0: there is no such pid. */
 uint64_t ptable_born(int32_t pid);
-enum ptable_life { PTABLE_GONE, PTABLE_ENDED, PTABLE_ALIVE }; /* waited for (or never run), a zombie, neither */
+/* Waited for (or never run), a zombie, neither. */
+enum ptable_life { PTABLE_GONE, PTABLE_ENDED, PTABLE_ALIVE };
 enum ptable_life ptable_life(int32_t pid, uint64_t born);
 /* Woken when this process ends (and others do). */
 struct waitq *ptable_end_queue(int32_t pid);

@@ -79,7 +79,8 @@ struct file {
     struct file *position; /* in place of pos, where other processes share it (vfs/remote/position.h); set
                               once, under lock */
     struct remote *remote; /* what the hub holds of it (vfs/remote/client.c); set once */
-    struct net_socket *net; /* what was a socket of the tree and has become one of the host (net/local.h); set once */
+    /* What was a socket of the tree and has become one of the host (net/local.h); set once. */
+    struct net_socket *net;
 };
 
 /* refs 1; flags without what only matters at open. NULL: no memory. */

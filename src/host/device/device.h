@@ -60,7 +60,8 @@ MUST_CHECK int device_enclu_sites(struct device *device, const uint64_t *address
 
 enum device_exit {
     DEVICE_EEXIT = 0,     /* the enclave left with EEXIT; target holds RBX as the enclave set it */
-    DEVICE_EXCEPTION = 1, /* AEX by an exception: vector, error_code, address. State is in the SSA */
+    /* AEX by an exception: vector, error_code, address. State is in the SSA */
+    DEVICE_EXCEPTION = 1,
     DEVICE_INTERRUPT = 2, /* AEX by a signal whose callback returned true */
     DEVICE_LOST = 3,      /* the enclave is gone (fork, power): nothing more can be entered */
 };

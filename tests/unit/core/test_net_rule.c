@@ -52,6 +52,7 @@ static const struct {
     uint16_t port;
     bool want;
 } covered[] = {
+    /* clang-format off */
     { "the same", { L, T, "127.0.0.1", 128, 80, 80 }, L, T, "127.0.0.1", 80, true },
     { "another action", { L, T, "127.0.0.1", 128, 80, 80 }, C, T, "127.0.0.1", 80, false },
     { "another type", { L, T, "127.0.0.1", 128, 80, 80 }, L, U, "127.0.0.1", 80, false },
@@ -82,6 +83,7 @@ static const struct {
     { "ephemeral, to port 0", { C, T, "127.0.0.1", 128, -1, 0 }, C, T, "127.0.0.1", 0, false },
     { "ephemeral elsewhere", { C, T, "127.0.0.1", 128, -1, 0 }, C, T, "127.0.0.2", 50000, false },
     { "a number is not port 0", { L, T, "127.0.0.1", 128, 1, 65535 }, L, T, "127.0.0.1", 0, false },
+    /* clang-format on */
 };
 
 static void test_covers(void **state)
@@ -103,6 +105,7 @@ static const struct {
     struct given wide, narrow;
     bool want;
 } contained[] = {
+    /* clang-format off */
     { "itself", { L, T, "::1", 128, 80, 80 }, { L, T, "::1", 128, 80, 80 }, true },
     { "any type", { L, 0, "::1", 128, 80, 80 }, { L, T, "::1", 128, 80, 80 }, true },
     { "one of two types", { L, T, "::1", 128, 80, 80 }, { L, 0, "::1", 128, 80, 80 }, false },
@@ -118,6 +121,7 @@ static const struct {
     { "to listen, without 0", { L, T, "::1", 128, 1, 65535 }, { L, T, "::1", 128, -1, 0 }, false },
     { "to connect, without 0", { C, T, "::1", 128, 1024, 65535 }, { C, T, "::1", 128, -1, 0 }, true },
     { "not up to the end", { C, T, "::1", 128, 0, 60999 }, { C, T, "::1", 128, -1, 0 }, false },
+    /* clang-format on */
 };
 
 static void test_contains(void **state)

@@ -86,6 +86,7 @@ static int check(enum net_rule_action action, const char *text, uint16_t port, i
     }
 
 static const struct manifest_net rules[] = {
+    /* clang-format off */
     { MAPPED(0, 0, 0, 0), MANIFEST_NET_LISTEN, MANIFEST_NET_UDP, 96, 53, 53, 0, 0 },
     { MAPPED(127, 0, 0, 1), MANIFEST_NET_LISTEN, MANIFEST_NET_UDP, 128, 0, 0, MANIFEST_NET_EPHEMERAL, 0 },
     { MAPPED(127, 0, 0, 1), MANIFEST_NET_LISTEN, MANIFEST_NET_TCP, 128, 8080, 8080, 0, 0 },
@@ -93,6 +94,7 @@ static const struct manifest_net rules[] = {
     { MAPPED(10, 0, 0, 0), MANIFEST_NET_CONNECT, MANIFEST_NET_ANY, 104, 443, 443, 0, 0 },
     { MAPPED(127, 0, 0, 1), MANIFEST_NET_CONNECT, MANIFEST_NET_TCP, 128, 0, 0, MANIFEST_NET_EPHEMERAL, 0 },
     { { 0xfe, 0x80 }, MANIFEST_NET_CONNECT, MANIFEST_NET_UDP, 10, 1, 65535, 0, 0 },
+    /* clang-format on */
 };
 
 static int setup(void **state UNUSED)
@@ -113,6 +115,7 @@ static const struct {
     uint64_t value; /* of the audit line */
     const char *text;
 } cases[] = {
+    /* clang-format off */
     { "to listen", NET_LISTEN, "127.0.0.1", 8080, SOCK_STREAM, 0, 0, NULL },
     { "mapped", NET_LISTEN, "::ffff:127.0.0.1", 8080, SOCK_STREAM, 0, 0, NULL },
     { "flags of socket()", NET_LISTEN, "127.0.0.1", 8080, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, 0, NULL },
@@ -136,6 +139,7 @@ static const struct {
     { "the class is not all", NET_CONNECT, "127.0.0.1", 6379, SOCK_STREAM, -EACCES, 0x102, "127.0.0.1:6379" },
     { "IPv6", NET_CONNECT, "febf::1", 5, SOCK_DGRAM, 0, 0, NULL },
     { "IPv6, beside", NET_CONNECT, "fec0::1", 5, SOCK_DGRAM, -EACCES, 0x202, "[fec0::1]:5" },
+    /* clang-format on */
 };
 
 static void test_cases(void **state UNUSED)

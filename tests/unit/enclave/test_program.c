@@ -36,6 +36,7 @@ void cpu_state_load(const struct cpu_state *state)
     { .path = path_, .class = MANIFEST_TRUSTED, .mode = S_IFLNK | 0777, .content = to }
 
 static const struct fake_record g_records[] = {
+    /* clang-format off */
     REGULAR("/bin/true", 0755, ELF),
     REGULAR("/bin/other", 0755, ELF),
     REGULAR("/bin/sh", 0755, ELF),
@@ -61,6 +62,7 @@ static const struct fake_record g_records[] = {
     LINK("/s/loop", "loop"),
     { .path = "/out", .class = MANIFEST_ALLOWED, .flags = MANIFEST_SUBTREE, .mode = S_IFDIR | 0755 },
     { .path = "/tmp", .class = MANIFEST_SCRATCH, .flags = MANIFEST_SUBTREE, .mode = S_IFDIR | 01777 },
+    /* clang-format on */
 };
 
 static const struct {

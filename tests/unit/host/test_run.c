@@ -199,8 +199,7 @@ static void test_refusals(void **state UNUSED)
     assert_int_equal(run(&o, 0), 202);
 }
 
-/* --- trees -------------------------------------------------------------------------------------
- */
+/* --- trees ----------------------------------------------------------------------------------- */
 
 static struct host_options tree_options(const char *what, const char *ret_args[static 3])
 {

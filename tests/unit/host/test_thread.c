@@ -63,8 +63,7 @@ static int run_status(fake_body *body)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-/* --- bodies ------------------------------------------------------------------------------------
- */
+/* --- bodies ---------------------------------------------------------------------------------- */
 
 #define EXIT(block, code) fake_call(block, OCALL_EXIT, code, 0, 0)
 
@@ -353,8 +352,7 @@ static enum device_exit other_exits(uint32_t index, enum fake_way way UNUSED,
     return EXIT(block, 1);
 }
 
-/* --- cases -------------------------------------------------------------------------------------
- */
+/* --- cases ----------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;

@@ -99,8 +99,7 @@ static volatile uint32_t *cell(uint32_t slot, uint32_t direction, uint32_t seq)
     return (volatile uint32_t *)tree_cell_at(g_host.tree, slot, direction, seq)->bytes;
 }
 
-/* --- arguments ---------------------------------------------------------------------------------
- */
+/* --- arguments ------------------------------------------------------------------------------- */
 
 static int arguments(void)
 {
@@ -164,8 +163,7 @@ static void test_arguments(void **state UNUSED)
     run("arguments", arguments);
 }
 
-/* --- messages ----------------------------------------------------------------------------------
- */
+/* --- messages -------------------------------------------------------------------------------- */
 
 /* Asked and answered on a spawn slot: n, n + 1. */
 static int answer(void)
@@ -308,8 +306,7 @@ static void test_messages(void **state UNUSED)
     run("a hub, asleep", hub_asleep);
 }
 
-/* --- deaths ------------------------------------------------------------------------------------
- */
+/* --- deaths ---------------------------------------------------------------------------------- */
 
 static int dies(void)
 {
@@ -365,8 +362,7 @@ static void test_death(void **state UNUSED)
     run("a process dies", death);
 }
 
-/* --- events ------------------------------------------------------------------------------------
- */
+/* --- events ---------------------------------------------------------------------------------- */
 
 static _Atomic uint32_t g_round, g_woken;
 
@@ -448,8 +444,7 @@ static void test_events(void **state UNUSED)
     run("an event and a message", event_and_message);
 }
 
-/* --- descriptors between processes --------------------------------------------------------------
- */
+/* --- descriptors between processes ----------------------------------------------------------- */
 
 static int g_pass_pipe[2], g_turn[2], g_turn_back[2]; /* a pipe to pass on; who is next */
 
@@ -556,8 +551,7 @@ static void test_passing(void **state UNUSED)
     run("too many descriptors", passing_too_many);
 }
 
-/* --- the command line of a further process -----------------------------------------------------
- */
+/* --- the command line of a further process --------------------------------------------------- */
 
 static void test_command_line(void **state UNUSED)
 {

@@ -272,6 +272,7 @@ static const struct {
     const char *name, *from, *to;
     const char *want;
 } bad_trees[] = {
+    /* clang-format off */
     { "no such node", "\"node\": 2, \"text\": \"/srv/w.py\"",
       "\"node\": 3, \"text\": \"/srv/w.py\"", "nodes[0].children[1].node: has no such entry" },
     { "no such entry", "\"node\": 2, \"text\": \"/srv/w.py\"",
@@ -311,6 +312,7 @@ static const struct {
     { "no folder", "\"value\": \"/tmp\"", "\"value\": \"/tmp/../x\"", "given[4].value" },
     { "entry without path", "\"executable\": \"/bin/true\", \"kind\": \"plain\"}",
       "\"executable\": \"true\", \"kind\": \"plain\"}", "entries[1].executable" },
+    /* clang-format on */
 };
 
 static void test_strict_trees(void **state UNUSED)

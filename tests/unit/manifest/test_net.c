@@ -129,11 +129,13 @@ static void test_host(void **state UNUSED)
 static void test_strict_text(void **state UNUSED)
 {
     static const char *const bad[] = {
+        /* clang-format off */
         "", "listen", "listen ", "listen *", "listen 80", "Listen *:80", "listen  *:80", "listen *:80 ",
         "listen sctp *:80", "listen *:080", "listen *:80-80", "listen *:0", "listen *:0-65535", "listen ::1:80",
         "listen [::]:80", "connect [::/0]:80", "connect 10.0.0.1/8:80", "connect 10.0.0.1/32:80",
         "connect localhost:80", "connect *:80/tcp", "connect 0.0.0.0:80", "connect [::FFFF:1.2.3.4]:80",
         "connect [0:0::1]:80", "connect tcp udp *:80",
+        /* clang-format on */
     };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         struct manifest_net rule;
@@ -256,6 +258,7 @@ static const struct {
     struct given given[SOCKETS_MAX];
     const char *want, *child;
 } traced[] = {
+    /* clang-format off */
     { "nothing", { { 0 } }, "", "" },
     { "a server", { { B, TCP, "127.0.0.1", 8080, "127.0.0.1", 8080, 0 } }, "listen tcp 127.0.0.1:8080", "" },
     { "at every address", { { B, TCP, "0.0.0.0", 80, "0.0.0.0", 80, 0 } }, "listen tcp 0.0.0.0:80", "" },
@@ -302,6 +305,7 @@ static const struct {
     { "an older trace", { { B, 0, "127.0.0.1", 80, NULL, 0, 0 } }, "listen 127.0.0.1:80", "" },
     { "raw sockets are left out", { { TO, SOCK_RAW, "10.0.0.1", 0, NULL, 0, 0 } }, "", "" },
     { "no address at all", { { TO, TCP, "x", 0, NULL, 0, 0 } }, "", "" },
+    /* clang-format on */
 };
 
 static void test_traced(void **state UNUSED)

@@ -5,8 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* ---- ECREATE ------------------------------------------------------------------------------------
- */
+/* ---- ECREATE -------------------------------------------------------------------------------- */
 
 static void secs_misc(struct sgx_secs *s)
 {
@@ -145,8 +144,7 @@ static void test_one_device(void **state UNUSED)
     softsgx_close(f.s);
 }
 
-/* ---- EADD ---------------------------------------------------------------------------------------
- */
+/* ---- EADD ----------------------------------------------------------------------------------- */
 
 #define REG SGX_SECINFO_REG
 #define R   SGX_SECINFO_R
@@ -246,8 +244,7 @@ static void test_add_clears(void **state UNUSED)
     assert_memory_equal(hashes[0], hashes[1], SGX_HASH_SIZE);
 }
 
-/* ---- EINIT --------------------------------------------------------------------------------------
- */
+/* ---- EINIT ---------------------------------------------------------------------------------- */
 
 static void sig_header(struct sgx_sigstruct *s)
 {

@@ -53,8 +53,7 @@ static void both_ways(void (*test)(struct fixture *f))
     }
 }
 
-/* ---- EACCEPT ------------------------------------------------------------------------------------
- */
+/* ---- EACCEPT -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -126,8 +125,7 @@ static void test_accept_many(void **state UNUSED)
     both_ways(accept_many);
 }
 
-/* ---- EACCEPTCOPY --------------------------------------------------------------------------------
- */
+/* ---- EACCEPTCOPY ---------------------------------------------------------------------------- */
 
 #define SOURCE (TE_DATA + 0x2000)
 
@@ -183,8 +181,7 @@ static void test_copy(void **state UNUSED)
     both_ways(copy);
 }
 
-/* ---- EMODPE, EMODPR -----------------------------------------------------------------------------
- */
+/* ---- EMODPE, EMODPR ------------------------------------------------------------------------- */
 
 static bool allowed(struct fixture *f, uint64_t command, uint64_t address)
 {
@@ -248,8 +245,7 @@ static void test_permissions(void **state UNUSED)
     both_ways(permissions);
 }
 
-/* ---- trim and remove ----------------------------------------------------------------------------
- */
+/* ---- trim and remove ------------------------------------------------------------------------ */
 
 static void trim(struct fixture *f)
 {

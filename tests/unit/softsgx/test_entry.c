@@ -19,8 +19,7 @@ static uint32_t exit_info(struct fixture *f, uint32_t frame)
     return (uint32_t)te_peek(f, GPR(0, frame, exit_info));
 }
 
-/* ---- refusals -----------------------------------------------------------------------------------
- */
+/* ---- refusals ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -112,8 +111,7 @@ static void test_busy(void **state UNUSED)
     fixture_down(&f);
 }
 
-/* ---- registers ----------------------------------------------------------------------------------
- */
+/* ---- registers ------------------------------------------------------------------------------ */
 
 static void test_registers(void **state UNUSED)
 {
@@ -140,8 +138,7 @@ static void test_registers(void **state UNUSED)
     }
 }
 
-/* ---- AEX and ERESUME keep everything ------------------------------------------------------------
- */
+/* ---- AEX and ERESUME keep everything -------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -265,8 +262,7 @@ static void test_cpuid(void **state UNUSED)
     fixture_down(&f);
 }
 
-/* ---- page faults --------------------------------------------------------------------------------
- */
+/* ---- page faults ---------------------------------------------------------------------------- */
 
 #define P   SGX_PFEC_P
 #define U   SGX_PFEC_U

@@ -16,6 +16,7 @@
 /* HUB_FILE_FIRST + these. Handles are the peer's own numbers at the hub; UINT64_MAX: none. Where a handle comes
  * back it is ret, and out[0..3] say what it is: struct remote_info. Paths are canonical, without NUL. */
 enum remote_op {
+    /* clang-format off */
     REMOTE_READ = 0, /* blocking: (handle, size, offset or -1, enum remote_flags) -> data */
     REMOTE_WRITE,    /* blocking: (handle, 0, offset or -1, flags), data */
     REMOTE_LSEEK,    /* (handle, offset, whence) */
@@ -38,18 +39,22 @@ enum remote_op {
     REMOTE_SOCKET,   /* blocking: (handle, enum remote_socket, ...) */
     REMOTE_TTY,      /* blocking: (handle, enum remote_tty, ...) */
     REMOTE_OPS,
+    /* clang-format on */
 };
 
 enum remote_flags {
+    /* clang-format off */
     REMOTE_NONBLOCK = 1, /* this time, whatever the description says */
     REMOTE_PEEK = 2,     /* sockets: it stays */
     REMOTE_WITHIN = 4,   /* write: nothing behind the end (pwrite_kernel) */
     REMOTE_HOME = 8,     /* scratch: with what processes stored in shared mappings. -EBUSY: they hold it still */
     REMOTE_PATIENT = 16, /* blocking, with REMOTE_HOME: it is waited for */
+    /* clang-format on */
 };
 /* REMOTE_LOCK, with the kind: wait for it; who has it: out[0..3] type, start, last, pid; a descriptor was closed. */
 enum remote_lock { REMOTE_LOCK_WAIT = 0x100, REMOTE_LOCK_GET = 0x200, REMOTE_LOCK_CLOSED = 0x400 };
 enum remote_kind {
+    /* clang-format off */
     REMOTE_STREAM = 1, /* pipes, eventfds, ...: no offset; may block */
     REMOTE_UNIX,       /* a socket */
     REMOTE_UNIX_PACKETS, REMOTE_UNIX_DATAGRAMS,
@@ -58,6 +63,7 @@ enum remote_kind {
     REMOTE_TERMINAL,   /* dev: the number in /dev/pts */
     REMOTE_CARRIED,    /* carry.h; dev: how */
     REMOTE_PIDFD,      /* ipc/pidfd.h: dev is the pid, ino its birth */
+    /* clang-format on */
 };
 /* What a handle is. */
 struct remote_info {
@@ -69,6 +75,7 @@ struct remote_info {
 
 /* REMOTE_ADOPT: both ends come back as handles: ret, and out[3]. */
 enum remote_adopt {
+    /* clang-format off */
     ADOPT_PIPE = 1, /* (., size, reader's flags, writer's flags): an empty pipe of that size; ret reads, out[3] writes */
     ADOPT_PAIR,     /* (., flags a, flags b, type) */
     ADOPT_EVENTFD,  /* (., count, flags, semaphore) */
@@ -76,6 +83,7 @@ enum remote_adopt {
                        given under the key is taken */
     ADOPT_PIDFD,    /* (., pid, flags): nothing moves, it is made there */
     ADOPT_MEMORY,   /* (., mode, flags, sealable): an empty file without a name (memfd_create, O_TMPFILE) */
+    /* clang-format on */
 };
 enum remote_position {
     POSITION_NEW = 1,   /* -> handle */
@@ -85,6 +93,7 @@ enum remote_position {
 };
 /* Terminals (ipc/pty.h); flags: enum remote_tty_flags. */
 enum remote_tty {
+    /* clang-format off */
     TTY_TAKE = 1, /* (.., size, flags) -> data; out[0] struct pty_mode; never waits without TTY_WAIT */
     TTY_GIVE,     /* (.., 0, flags), data */
     TTY_IOCTL,    /* (.., request, argument, flags), data: PTY_ARG bytes -> data: the same */
@@ -95,6 +104,7 @@ enum remote_tty {
     TTY_STAT,     /* (-1, ., number) -> data: struct kstat */
     TTY_CHANGE,   /* (-1, ., number, uid | mode << 32, gid) */
     TTY_NEXT,     /* (-1, ., number) -> the first in use from there on, or -1 */
+    /* clang-format on */
 };
 enum remote_tty_flags { TTY_WAIT = 1, TTY_IGNORES_INPUT = 2, TTY_IGNORES_OUTPUT = 4 };
 enum remote_ioctl { REMOTE_ADD_SEALS = 0x52530001, REMOTE_GET_SEALS };
@@ -104,6 +114,7 @@ enum remote_ioctl { REMOTE_ADD_SEALS = 0x52530001, REMOTE_GET_SEALS };
  * file is meant, and the path only says where it was.
  */
 enum remote_scratch {
+    /* clang-format off */
     SCRATCH_STAT = 1, /* () -> data: struct kstat. -ENOENT */
     SCRATCH_READLINK, /* () -> data */
     SCRATCH_OPEN,     /* (flags) -> handle; out[3] 1: REMOTE_OPENED is to be asked first */
@@ -122,10 +133,12 @@ enum remote_scratch {
     SCRATCH_CHANGED,  /* () -> out[0] ns: when a name was made or removed there; -ENOENT: never */
     SCRATCH_XATTR_GET, SCRATCH_XATTR_SET, SCRATCH_XATTR_LIST, SCRATCH_XATTR_REMOVE,
                       /* (bytes of path, flags); data: path, name NUL, value */
+    /* clang-format on */
 };
 
 /* Names travel as struct unix_name, then the canonical path of those that are files. */
 enum remote_socket {
+    /* clang-format off */
     SOCKET_SHUTDOWN = 1, /* (.., enum unix_shut) */
     SOCKET_NEW,     /* (-1, ., flags, type) -> handle */
     SOCKET_BIND,    /* (.., mode); data: name, path: made */
@@ -139,6 +152,7 @@ enum remote_socket {
                        remote_info[count], bytes */
     SOCKET_GET_OPTION, /* (.., SO_) -> words; data: they */
     SOCKET_SET_OPTION, /* (.., SO_, value) */
+    /* clang-format on */
 };
 
 struct remote_packet {

@@ -34,8 +34,7 @@ static int64_t result(int64_t ret)
     return ret == -EINTR ? -ERESTARTSYS : ret;
 }
 
-/* --- opening, names -----------------------------------------------------------------------------
- */
+/* --- opening, names -------------------------------------------------------------------------- */
 
 static int open_handle(struct hub_ask *ask, struct file **ret)
 {
@@ -81,8 +80,7 @@ int32_t remote_tty_next(uint32_t number)
     return next < (int64_t)number || next > INT32_MAX ? -1 : (int32_t)next;
 }
 
-/* --- reading and writing ------------------------------------------------------------------------
- */
+/* --- reading and writing --------------------------------------------------------------------- */
 
 static int64_t take(struct file *file, void *buf, uint32_t size, bool wait,
                     struct pty_mode *ret_mode)
