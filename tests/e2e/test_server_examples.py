@@ -107,8 +107,8 @@ def drive_aiohttp(server):
                   b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
         f = s.makefile("rb")
         assert b" 101 " in f.readline()
-        while f.readline() != b"\r\n":
-            pass
+        while (line := f.readline()) != b"\r\n":
+            assert line, "it closed the connection"
         s.sendall(b"\x81\x83\0\0\0\0abc")  # RFC 6455: text, masked with zeros
         assert f.read(5) == b"\x81\x03cba"
         s.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
