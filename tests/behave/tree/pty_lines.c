@@ -10,6 +10,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "twice.h"
+
 static int g_master, g_slave;
 
 static void show(const char *name, const char *bytes, ssize_t size)
@@ -220,14 +222,5 @@ static void all(void)
 
 int main(void)
 {
-    int status;
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    all();
-    /* In another process its terminals are somebody else's. */
-    pid_t pid = fork();
-    if (pid == 0) {
-        all();
-        exit(0);
-    }
-    return waitpid(pid, &status, 0) == pid ? status : 1;
+    return twice(all);
 }
