@@ -345,19 +345,24 @@ static int protect_locked(uint64_t start, uint64_t end, uint32_t prot)
     return 0;
 }
 
+/* Rounds a range's size up to pages; 0 stays. -ENOMEM: it is not all the program's. */
+static int whole_pages(uint64_t address, uint64_t *size)
+{
+    if (*size > PARAMS->enclave_size)
+        return -ENOMEM;
+    *size = round_up(*size);
+    return *size == 0 || range_ok(address, *size) ? 0 : -ENOMEM;
+}
+
 int mm_protect(uint64_t address, uint64_t size, int prot)
 {
     if (address & (PAGE - 1))
         return -EINVAL;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM))
         return -EINVAL;
-    if (size > PARAMS->enclave_size)
-        return -ENOMEM;
-    size = round_up(size);
-    if (size == 0)
-        return 0;
-    if (!range_ok(address, size))
-        return -ENOMEM;
+    int r = whole_pages(address, &size);
+    if (r < 0 || size == 0)
+        return r;
     LOCKED(&g_lock);
     return protect_locked(address, address + size,
                           (uint32_t)prot & (PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -552,13 +557,9 @@ int mm_discard(uint64_t address, uint64_t size)
 {
     if (address & (PAGE - 1))
         return -EINVAL;
-    if (size > PARAMS->enclave_size)
-        return -ENOMEM;
-    size = round_up(size);
-    if (size == 0)
-        return 0;
-    if (!range_ok(address, size))
-        return -ENOMEM;
+    int r = whole_pages(address, &size);
+    if (r < 0 || size == 0)
+        return r;
     LOCKED(&g_lock);
     if (!vma_covers(address, address + size))
         return -ENOMEM;
