@@ -85,7 +85,9 @@ import multiprocessing, time
 def small(x):
     return x + 1
 if __name__ == "__main__":
-    with multiprocessing.Pool(2) as pool:
+    started = multiprocessing.Barrier(3)  # all of the pool: else one worker does it while the other still starts
+    with multiprocessing.Pool(2, started.wait) as pool:
+        started.wait()
         pool.map(small, range(100))
         start = time.perf_counter()
         done = pool.map(small, range(10_000))
