@@ -55,8 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint64_t bytes = 0;
         for (size_t k = 0; k < c->nodes[i].file_count; k++)
             bytes |= c->nodes[i].files[k].size >> 28;
-        if (bytes == 0 && manifest_pack(c, i, &id, no_leaves, NULL, &manifest,
-                                        &manifest_size, &why) < 0)
+        if (bytes == 0 &&
+            manifest_pack(c, i, &id, no_leaves, NULL, &manifest, &manifest_size, &why) < 0)
             must(why.text[0] && manifest == NULL);
         free(manifest);
     }

@@ -33,7 +33,8 @@ static void propose(const char *path)
     must(fclose(out) == 0);
     for (size_t i = 0; i < text_size; i++) {
         must(text[i] == '\n' || (text[i] >= ' ' && text[i] <= '~'));
-        rules += text_size - i > 4 && (i == 0 || text[i - 1] == '\n') && memcmp(text + i, "  + ", 4) == 0;
+        rules += text_size - i > 4 && (i == 0 || text[i - 1] == '\n') &&
+                 memcmp(text + i, "  + ", 4) == 0;
     }
     must(rules == proposal_rule_count(p));
     free(text);

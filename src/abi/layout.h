@@ -18,21 +18,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAYOUT_PAGE           0x1000ull
-#define LAYOUT_APP_START      0x10000ull
-#define LAYOUT_PARAMS         0x20000000ull
-#define LAYOUT_IMAGE          0x20001000ull
-#define LAYOUT_IMAGE_END      0x21000000ull
-#define LAYOUT_MANIFEST       0x21000000ull
-#define LAYOUT_MANIFEST_END   0x25000000ull
-#define LAYOUT_THREADS        0x25000000ull
-#define LAYOUT_THREADS_END    0x2d000000ull
-#define LAYOUT_STUBS          0x2d000000ull
-#define LAYOUT_STUBS_END      0x30000000ull
-#define LAYOUT_FILES          0x30000000ull
-#define LAYOUT_FILES_END      0x98000000ull
-#define LAYOUT_ENCLAVE_MIN    0x40000000ull     /* 1 GiB: what ASan leaves free */
-#define LAYOUT_ENCLAVE_MAX    0x100000000000ull /* 16 TiB */
+#define LAYOUT_PAGE         0x1000ull
+#define LAYOUT_APP_START    0x10000ull
+#define LAYOUT_PARAMS       0x20000000ull
+#define LAYOUT_IMAGE        0x20001000ull
+#define LAYOUT_IMAGE_END    0x21000000ull
+#define LAYOUT_MANIFEST     0x21000000ull
+#define LAYOUT_MANIFEST_END 0x25000000ull
+#define LAYOUT_THREADS      0x25000000ull
+#define LAYOUT_THREADS_END  0x2d000000ull
+#define LAYOUT_STUBS        0x2d000000ull
+#define LAYOUT_STUBS_END    0x30000000ull
+#define LAYOUT_FILES        0x30000000ull
+#define LAYOUT_FILES_END    0x98000000ull
+#define LAYOUT_ENCLAVE_MIN  0x40000000ull     /* 1 GiB: what ASan leaves free */
+#define LAYOUT_ENCLAVE_MAX  0x100000000000ull /* 16 TiB */
 
 /*
  * One thread area, by page:
@@ -45,15 +45,15 @@
  *   14-15   nothing (guard)
  *   16-31   runtime stack             RW, not measured (written before read)
  */
-#define LAYOUT_THREAD_STRIDE     (32 * LAYOUT_PAGE)
-#define LAYOUT_THREAD_TCS        (1 * LAYOUT_PAGE)
-#define LAYOUT_THREAD_SSA        (2 * LAYOUT_PAGE)
-#define LAYOUT_THREAD_BLOCK      (10 * LAYOUT_PAGE)
-#define LAYOUT_THREAD_EXC_STACK  (12 * LAYOUT_PAGE)
-#define LAYOUT_THREAD_EXC_PAGES  2
-#define LAYOUT_THREAD_STACK      (16 * LAYOUT_PAGE)
+#define LAYOUT_THREAD_STRIDE      (32 * LAYOUT_PAGE)
+#define LAYOUT_THREAD_TCS         (1 * LAYOUT_PAGE)
+#define LAYOUT_THREAD_SSA         (2 * LAYOUT_PAGE)
+#define LAYOUT_THREAD_BLOCK       (10 * LAYOUT_PAGE)
+#define LAYOUT_THREAD_EXC_STACK   (12 * LAYOUT_PAGE)
+#define LAYOUT_THREAD_EXC_PAGES   2
+#define LAYOUT_THREAD_STACK       (16 * LAYOUT_PAGE)
 #define LAYOUT_THREAD_STACK_PAGES 16
-#define LAYOUT_THREADS_MAX       1024
+#define LAYOUT_THREADS_MAX        1024
 
 /* First bytes of the thread block page; the layout writes them, the rest of the page is zero. */
 struct layout_thread_block {

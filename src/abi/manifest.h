@@ -19,15 +19,15 @@
 #define MANIFEST_PATH_MAX   4096u       /* bytes of a path, without the NUL */
 
 enum manifest_section_type {
-    MANIFEST_STRINGS = 1, /* bytes; each string is followed by a NUL that its length leaves out */
-    MANIFEST_NODE = 2,    /* one struct manifest_node */
-    MANIFEST_FILES = 3,   /* struct manifest_file, sorted by path bytes (memcmp, then length) */
-    MANIFEST_INDEX = 4,   /* uint32_t, a power of two >= 2 * files: open addressing, see below */
-    MANIFEST_LEAVES = 5,  /* 32-byte chunk hashes */
-    MANIFEST_DIRENTS = 6, /* struct manifest_dirent; one directory's run is sorted by name */
-    MANIFEST_ARGS = 7,    /* struct manifest_str: the pinned arguments, argv[0] first */
-    MANIFEST_ENV = 8,     /* struct manifest_env, sorted by name */
-    MANIFEST_ENTRIES = 9, /* struct manifest_entry: entry points, the first the root's */
+    MANIFEST_STRINGS = 1,   /* bytes; each string is followed by a NUL that its length leaves out */
+    MANIFEST_NODE = 2,      /* one struct manifest_node */
+    MANIFEST_FILES = 3,     /* struct manifest_file, sorted by path bytes (memcmp, then length) */
+    MANIFEST_INDEX = 4,     /* uint32_t, a power of two >= 2 * files: open addressing, see below */
+    MANIFEST_LEAVES = 5,    /* 32-byte chunk hashes */
+    MANIFEST_DIRENTS = 6,   /* struct manifest_dirent; one directory's run is sorted by name */
+    MANIFEST_ARGS = 7,      /* struct manifest_str: the pinned arguments, argv[0] first */
+    MANIFEST_ENV = 8,       /* struct manifest_env, sorted by name */
+    MANIFEST_ENTRIES = 9,   /* struct manifest_entry: entry points, the first the root's */
     MANIFEST_CHILDREN = 10, /* struct manifest_child */
     MANIFEST_GRANTS = 11,   /* struct manifest_grant */
     MANIFEST_NET = 12,      /* struct manifest_net */
@@ -123,8 +123,8 @@ struct manifest_env {
 /* An entry point: which start of a program this node is (core/program_key.h). A node has one, or several
  * where nodes were merged; the root starts at entries[0]. */
 struct manifest_entry {
-    uint32_t executable;  /* 0x00: file index of the ELF program that starts */
-    uint32_t interpreter; /* 0x04: file index of its PT_INTERP, MANIFEST_NONE if static */
+    uint32_t executable;        /* 0x00: file index of the ELF program that starts */
+    uint32_t interpreter;       /* 0x04: file index of its PT_INTERP, MANIFEST_NONE if static */
     struct manifest_str execfn; /* 0x08: what AT_EXECFN says if it starts as root */
     uint32_t kind;              /* 0x10: enum program_kind */
     uint32_t reserved;          /* 0x14: 0 */
@@ -137,12 +137,12 @@ enum manifest_child_flags {
 
 /* A program that this node may start. Sorted by (executable path bytes, kind, key). */
 struct manifest_child {
-    struct manifest_str executable; /* 0x00: canonical path of the ELF file */
-    uint32_t kind;                  /* 0x08: enum program_kind */
-    uint32_t flags;                 /* 0x0c: enum manifest_child_flags */
+    struct manifest_str executable;        /* 0x00: canonical path of the ELF file */
+    uint32_t kind;                         /* 0x08: enum program_kind */
+    uint32_t flags;                        /* 0x0c: enum manifest_child_flags */
     uint8_t key[MANIFEST_HASH_SIZE];       /* 0x10 */
     uint8_t mrenclave[MANIFEST_HASH_SIZE]; /* 0x30 */
-    struct manifest_str label;      /* 0x50: for messages */
+    struct manifest_str label;             /* 0x50: for messages */
 };
 
 /* Root nodes only: what another node of the tree may do with the tree's scratch files. Sorted. */
@@ -174,14 +174,14 @@ enum manifest_net_flags {
 struct manifest_net {
     /* 0x00: IPv6, network order; IPv4 as ::ffff:a.b.c.d; bits behind prefix are 0 */
     uint8_t address[16];
-    uint32_t action;     /* 0x10: enum manifest_net_action */
-    uint32_t type;       /* 0x14: enum manifest_net_type */
+    uint32_t action; /* 0x10: enum manifest_net_action */
+    uint32_t type;   /* 0x14: enum manifest_net_type */
     /* 0x18: bits of address that count, 0 to 128; IPv4 has 96 more than people write */
     uint32_t prefix;
-    uint16_t port_low;   /* 0x1c: host order, inclusive */
-    uint16_t port_high;  /* 0x1e */
-    uint32_t flags;      /* 0x20: enum manifest_net_flags */
-    uint32_t reserved;   /* 0x24: 0 */
+    uint16_t port_low;  /* 0x1c: host order, inclusive */
+    uint16_t port_high; /* 0x1e */
+    uint32_t flags;     /* 0x20: enum manifest_net_flags */
+    uint32_t reserved;  /* 0x24: 0 */
 };
 
 /*
@@ -236,9 +236,9 @@ struct manifest_node {
     uint64_t heap_size;                     /* 0x70: bytes, page-aligned */
     uint64_t stack_size;                    /* 0x78: main thread's stack, bytes */
     uint32_t fd_limit;                      /* 0x80: RLIMIT_NOFILE */
-    uint32_t async_signals;                 /* 0x84: bit (n - 1): host event n may reach the program */
-    uint32_t process_limit;                 /* 0x88: root: processes alive at once in the tree */
-    uint32_t reserved;                      /* 0x8c: 0 */
+    uint32_t async_signals; /* 0x84: bit (n - 1): host event n may reach the program */
+    uint32_t process_limit; /* 0x88: root: processes alive at once in the tree */
+    uint32_t reserved;      /* 0x8c: 0 */
 };
 
 static_assert(sizeof(struct manifest_section) == 0x18, "section");

@@ -173,7 +173,12 @@ enum ocall_nr {
     /* clang-format on */
 };
 
-enum ocall_log_level { OCALL_LOG_ERROR = 1, OCALL_LOG_NOTE = 2, OCALL_LOG_STRACE = 3, OCALL_LOG_STATS = 4 };
+enum ocall_log_level {
+    OCALL_LOG_ERROR = 1,
+    OCALL_LOG_NOTE = 2,
+    OCALL_LOG_STRACE = 3,
+    OCALL_LOG_STATS = 4
+};
 
 struct ocall_block {
     uint64_t magic;    /* 0x00: OCALL_MAGIC, host */
@@ -207,7 +212,7 @@ struct ocall_boot {
 enum ocall_boot_flags {
     OCALL_BOOT_STRACE = 1u << 0, /* honoured in a DEBUG enclave only */
     OCALL_BOOT_STATS = 1u << 1,
-    OCALL_BOOT_SHA = 1u << 2, /* this CPU has the SHA instructions */
+    OCALL_BOOT_SHA = 1u << 2,  /* this CPU has the SHA instructions */
     OCALL_BOOT_VAES = 1u << 3, /* and AVX2, VAES and VPCLMULQDQ */
 };
 
@@ -222,7 +227,7 @@ struct ocall_dirent {
     uint16_t record_size; /* multiple of 8, this head included */
     uint8_t type;         /* DT_* */
     uint8_t reserved;
-    uint16_t name_size;   /* without NUL */
+    uint16_t name_size; /* without NUL */
     uint16_t reserved2;
     char name[];
 };
@@ -240,7 +245,7 @@ struct ocall_epoll_change {
     uint32_t op;
     uint32_t events; /* EPOLL*, EPOLLET and the like too */
     uint32_t reserved;
-    uint64_t token;  /* comes back with events */
+    uint64_t token; /* comes back with events */
 };
 
 struct ocall_epoll_event {
@@ -249,7 +254,7 @@ struct ocall_epoll_event {
 };
 
 #define OCALL_NET_DATA    (OCALL_DATA_SIZE - 8192u)
-#define OCALL_NET_NOWAIT  15 /* ENOTBLK */
+#define OCALL_NET_NOWAIT  15   /* ENOTBLK */
 #define OCALL_NET_ADDRESS 128u /* struct sockaddr_storage */
 #define OCALL_NET_CONTROL 4096u
 
@@ -271,13 +276,13 @@ struct ocall_net_message {
     uint8_t address[OCALL_NET_ADDRESS];
 };
 
-#define OCALL_NET_MESSAGE_SIZE(size, control_size)                                              \
-    (sizeof(struct ocall_net_message) + (((uint64_t)(control_size) + 7) & ~UINT64_C(7)) +       \
+#define OCALL_NET_MESSAGE_SIZE(size, control_size)                                        \
+    (sizeof(struct ocall_net_message) + (((uint64_t)(control_size) + 7) & ~UINT64_C(7)) + \
      (((uint64_t)(size) + 7) & ~UINT64_C(7)))
 
 /* Interfaces, numbers as in rtnetlink(7). */
-#define OCALL_NET_NAME_SIZE  16u /* IFNAMSIZ */
-#define OCALL_NET_HARDWARE   32u /* MAX_ADDR_LEN */
+#define OCALL_NET_NAME_SIZE 16u /* IFNAMSIZ */
+#define OCALL_NET_HARDWARE  32u /* MAX_ADDR_LEN */
 
 struct ocall_net_link {
     uint32_t index, flags; /* IFF_* */
@@ -293,7 +298,7 @@ struct ocall_net_link {
 enum ocall_net_ifaddr_has { OCALL_NET_LOCAL = 1, OCALL_NET_BROADCAST = 2, OCALL_NET_LABEL = 4 };
 
 struct ocall_net_ifaddr {
-    uint32_t index, flags; /* IFA_F_* */
+    uint32_t index, flags;              /* IFA_F_* */
     uint8_t family, prefix, scope, has; /* enum ocall_net_ifaddr_has */
     uint32_t preferred, valid;          /* IFA_CACHEINFO, seconds */
     char label[OCALL_NET_NAME_SIZE];
@@ -312,12 +317,12 @@ enum ocall_refused_action { OCALL_REFUSED_ABORT = 1, OCALL_REFUSED_DENY = 2 };
 
 struct ocall_refusal {
     uint32_t kind, action;
-    uint64_t offset;       /* of the chunk in the file */
+    uint64_t offset; /* of the chunk in the file */
     uint64_t expected_size, actual_size;
-    uint8_t expected[32];  /* leaf hash, for CONTENT */
+    uint8_t expected[32]; /* leaf hash, for CONTENT */
     uint8_t actual[32];
-    uint32_t error;        /* errno, for MISSING */
-    uint32_t path_size;    /* path bytes follow the struct */
+    uint32_t error;     /* errno, for MISSING */
+    uint32_t path_size; /* path bytes follow the struct */
 };
 
 enum ocall_audit_event {
@@ -345,7 +350,7 @@ enum ocall_given {
 
 struct ocall_audit {
     uint32_t event;
-    uint32_t error;     /* errno the program got */
+    uint32_t error; /* errno the program got */
     uint64_t value;
     uint32_t pid, tid;  /* as the program sees them */
     uint32_t path_size; /* path or name bytes follow the struct */

@@ -55,8 +55,9 @@ struct tree_slot_direction {
 struct tree_slot {
     struct tree_slot_direction way[2]; /* enum tree_direction */
     uint32_t dead;                     /* the peer's process is gone; wakes go to way[] */
-    uint32_t client_pid, server_pid;   /* host processes, 0: none yet; server 0 on hub slots: the hub */
-    uint32_t kind;                     /* enum tree_slot_kind */
+    uint32_t client_pid,
+        server_pid; /* host processes, 0: none yet; server 0 on hub slots: the hub */
+    uint32_t kind;  /* enum tree_slot_kind */
 };
 
 enum tree_slot_kind {
@@ -69,19 +70,20 @@ enum tree_slot_kind {
 struct tree_region {
     uint64_t magic;
     uint32_t version;
-    uint32_t root_pid;            /* host process of the hub */
-    uint32_t bell;                /* futex: something for the hub: set to 1, then woken */
-    uint32_t hub_sleeps;          /* the hosts' own: the hub sleeps on the bell */
+    uint32_t root_pid;               /* host process of the hub */
+    uint32_t bell;                   /* futex: something for the hub: set to 1, then woken */
+    uint32_t hub_sleeps;             /* the hosts' own: the hub sleeps on the bell */
     uint64_t ready[TREE_SLOTS / 64]; /* bit: a hub slot with a new message, or dead */
 
     /* The hosts' own. */
-    uint64_t used[TREE_SLOTS / 64];      /* bit: a slot with a process in it */
-    uint64_t announced[TREE_SLOTS / 64]; /* bit: node of the bundle whose unprotected files were named */
-    uint64_t absent_count;               /* paths not in the manifest, of processes that ended */
-    uint64_t tsc_hz;                     /* the root's calibration; 0: unknown */
-    uint32_t last_node;                  /* of the bundle, + 1: the last one started */
-    uint32_t spare_turn;                 /* futex: the root is to look at spare_state */
-    uint32_t spare_state;                /* a host process made in advance: host/spare.c */
+    uint64_t used[TREE_SLOTS / 64]; /* bit: a slot with a process in it */
+    uint64_t
+        announced[TREE_SLOTS / 64]; /* bit: node of the bundle whose unprotected files were named */
+    uint64_t absent_count;          /* paths not in the manifest, of processes that ended */
+    uint64_t tsc_hz;                /* the root's calibration; 0: unknown */
+    uint32_t last_node;             /* of the bundle, + 1: the last one started */
+    uint32_t spare_turn;            /* futex: the root is to look at spare_state */
+    uint32_t spare_state;           /* a host process made in advance: host/spare.c */
     uint32_t spare_pid, spare_node;
     uint32_t reserved;
 };

@@ -33,8 +33,7 @@ static int map(struct library_os *l, struct err *err)
     if (!S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > LAYOUT_IMAGE_FILE_MAX)
         return err_set(err, -EINVAL, "'%s' is no file of 1 to %u bytes", l->path,
                        LAYOUT_IMAGE_FILE_MAX);
-    void *image =
-        mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    void *image = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
     if (image == MAP_FAILED)
         return err_set(err, -errno, "reading '%s': %s", l->path, strerror(errno));
     l->image = image;

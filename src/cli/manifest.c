@@ -10,7 +10,8 @@
 static int propose(const struct verb *verb, const struct options *options)
 {
     if (options->rest_count > 0)
-        return cli_usage(verb, "--from-audit makes a proposal and takes no trace ('%s')", options->rest[0]);
+        return cli_usage(verb, "--from-audit makes a proposal and takes no trace ('%s')",
+                         options->rest[0]);
     struct err err = { 0 };
     CLEANUP(proposal_free_p) struct proposal *p = proposal_new();
     if (!p)
@@ -25,8 +26,9 @@ static int propose(const struct verb *verb, const struct options *options)
     if (options->output && proposal_store(p, options->output, &err) < 0)
         return cli_fail(&err);
     if (options->output)
-        cli_note("%zu rule%s in '%s', for review; then: --rules '%s' with manifest, or with run -- COMMAND", count,
-                 count == 1 ? "" : "s", options->output, options->output);
+        cli_note("%zu rule%s in '%s', for review; then: --rules '%s' with manifest, or with run -- "
+                 "COMMAND",
+                 count, count == 1 ? "" : "s", options->output, options->output);
     return cli_finish_output();
 }
 

@@ -91,7 +91,8 @@ static const struct option_spec {
     { ID_RULES, "rules", "FILE", OPTIONS_MANIFEST,
       "also what stands in FILE, a reviewed proposal; its files must still have the hashes there" },
     { ID_FROM_AUDIT, "from-audit", "FILE", OPTIONS_PROPOSE,
-      "instead: propose rules for what was refused; with -o, written there for review and --rules" },
+      "instead: propose rules for what was refused; with -o, written there for review and "
+      "--rules" },
     { ID_ENV, "env", "NAME[=VALUE]", OPTIONS_MANIFEST,
       "pin this variable, or (without VALUE) take it from the host at run time" },
     { ID_ARGS, "args", "host|pinned", OPTIONS_MANIFEST,
@@ -349,7 +350,8 @@ static int take(const struct verb *verb, int id, const char *value, struct optio
     case ID_MERGE: return take_list(verb, "merge", &o->merge, value);
     case ID_INSECURE_GIVEN:
         if (!value[0] || strchr(value, '='))
-            return cli_usage(verb, "--insecure_given '%s': a variable's name, or all, is wanted", value);
+            return cli_usage(verb, "--insecure_given '%s': a variable's name, or all, is wanted",
+                             value);
         return take_list(verb, "insecure_given", &o->insecure_given, value);
     case ID_LISTEN: return take_list(verb, "listen", &o->listen, value);
     case ID_RULES: return take_list(verb, "rules", &o->rules, value);
@@ -482,9 +484,14 @@ char *options_fingerprint(const struct options *options)
         const char *name;
         const struct option_list *list;
     } lists[] = {
-        { "trust", &options->trust },     { "allow", &options->allow }, { "deny", &options->deny },
-        { "package", &options->package }, { "env", &options->env },     { "merge", &options->merge },
-        { "listen", &options->listen },   { "connect", &options->connect },
+        { "trust", &options->trust },
+        { "allow", &options->allow },
+        { "deny", &options->deny },
+        { "package", &options->package },
+        { "env", &options->env },
+        { "merge", &options->merge },
+        { "listen", &options->listen },
+        { "connect", &options->connect },
         { "insecure_given", &options->insecure_given },
     };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
@@ -494,7 +501,8 @@ char *options_fingerprint(const struct options *options)
     }
     for (size_t i = 0; i < options->rules.count; i++)
         print_content(out, options->rules.items[i]);
-    fprintf(out, "exec_deny %d\nargs_host %d\ndebug %d\nheap %" PRIu64 "\nthreads %" PRIu32
+    fprintf(out,
+            "exec_deny %d\nargs_host %d\ndebug %d\nheap %" PRIu64 "\nthreads %" PRIu32
             "\nprocesses %" PRIu32 "\n",
             options->exec_deny, options->args_host, options->debug || options->strace,
             options->heap, options->threads, options->processes);

@@ -35,11 +35,12 @@ struct options {
     const char *output;
 
     /* manifest */
-    struct option_list trust, allow, deny, package, env, merge, listen, connect, rules, insecure_given;
+    struct option_list trust, allow, deny, package, env, merge, listen, connect, rules,
+        insecure_given;
     struct option_list from_audit;
     bool exec_deny, args_host, debug;
-    uint64_t heap;    /* bytes; 0: proposed from the trace */
-    uint32_t threads; /* 0: proposed from the trace */
+    uint64_t heap;      /* bytes; 0: proposed from the trace */
+    uint32_t threads;   /* 0: proposed from the trace */
     uint32_t processes; /* 0: proposed from the trace */
 
     /* sign */

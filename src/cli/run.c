@@ -130,10 +130,11 @@ static int run_bundle(const struct verb *verb, const struct options *options)
 {
     const char *path = options->rest[0];
     if (shapes_enclave(options))
-        return cli_usage(verb,
-                         "'%s' is a bundle: options of manifest and sign, --retrace and --for go with a "
-                         "command",
-                         path);
+        return cli_usage(
+            verb,
+            "'%s' is a bundle: options of manifest and sign, --retrace and --for go with a "
+            "command",
+            path);
     char **arguments = options->rest + 1;
     size_t argument_count = (size_t)options->rest_count - 1;
     if (argument_count > 0 && strcmp(arguments[0], "--") == 0) {
@@ -286,7 +287,7 @@ static int verb_run_run(const struct verb *verb, struct options *options)
 {
     if (options->rest_count == 0)
         return cli_usage(verb, options->after_dashes ? "the command is missing"
-                                                    : "a bundle, or -- and a command, is missing");
+                                                     : "a bundle, or -- and a command, is missing");
     if (options->after_dashes)
         return run_command(options);
 

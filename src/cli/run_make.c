@@ -119,9 +119,10 @@ static int judge_end(const struct command *c, const struct tracer_end *end, int 
         cli_note("the traced server ended with exit code %d", status);
     *ret_keep = status == 0 || (wanted && (status < 128 || steps_ended_as_asked(end, status)));
     if (!*ret_keep) {
-        cli_note("the traced program ended with exit code %d; nothing was kept (where that is its usual "
-                 "end: sgxpy trace, manifest and sign take it)",
-                 status);
+        cli_note(
+            "the traced program ended with exit code %d; nothing was kept (where that is its usual "
+            "end: sgxpy trace, manifest and sign take it)",
+            status);
         return status;
     }
     if (end->asked == SIGTERM && !c->options->trace_ms) {

@@ -529,7 +529,8 @@ static void print_merges(const struct show_nodes *all)
             CLEANUP(free_p) char *label = tree_label(&words->entries[k].start);
             printf("  ");
             show_text(label ? label : "");
-            puts(words->entries[k].start.kind == PROGRAM_ANY ? ", whatever it is started with" : "");
+            puts(words->entries[k].start.kind == PROGRAM_ANY ? ", whatever it is started with"
+                                                             : "");
         }
     }
 }
@@ -826,14 +827,18 @@ static void json_decref_pp(json_t **json)
 static int verb_show_run(const struct verb *verb, struct options *options)
 {
     if (options->rest_count < 1 || options->rest_count > 2)
-        return options->rest_count == 0 ? cli_usage(verb, "what to show is missing")
-                                       : cli_usage(verb, "one bundle, cascade or trace at a time, and one NODE of it: "
-                                                         "'%s' is too much", options->rest[2]);
+        return options->rest_count == 0
+                   ? cli_usage(verb, "what to show is missing")
+                   : cli_usage(verb,
+                               "one bundle, cascade or trace at a time, and one NODE of it: "
+                               "'%s' is too much",
+                               options->rest[2]);
 
     struct err err = { 0 };
     CLEANUP(json_decref_pp) json_t *list = json_array();
     CLEANUP(free_p) char *why = NULL;
-    if ((options->why && !show_why_is_rule(options->why) && make_absolute(&options->why, &why, &err) < 0) ||
+    if ((options->why && !show_why_is_rule(options->why) &&
+         make_absolute(&options->why, &why, &err) < 0) ||
         show_any(options->rest[0], options, list, &err) < 0)
         return cli_fail(&err);
     if (options->json) {
@@ -849,9 +854,12 @@ const struct verb verb_show = {
     .arguments = "[--files] [--json] [--why PATH] BUNDLE|CASCADE|TRACE [NODE]",
     .summary = "Print what a bundle, a cascade or a trace holds",
     .details =
-        "Of a bundle with several programs: their tree, and with NODE (a label or number) one of them;\n"
-        "of one program: MRENCLAVE, MRSIGNER, attributes, limits, and how many files of each class.\n"
-        "--why PATH: which process did what to that path, in the traces that are given with --trace or\n"
+        "Of a bundle with several programs: their tree, and with NODE (a label or number) one of "
+        "them;\n"
+        "of one program: MRENCLAVE, MRSIGNER, attributes, limits, and how many files of each "
+        "class.\n"
+        "--why PATH: which process did what to that path, in the traces that are given with "
+        "--trace or\n"
         "lie beside the bundle; or --why 'listen tcp *:80', a network rule as show prints it.\n"
         "What `sgxpy run -- COMMAND` keeps is shown by `sgxpy show .sgxpy/KEY`.",
     .groups = OPTIONS_SHOW | OPTIONS_JSON,

@@ -192,7 +192,8 @@ static void print_node(const struct why *w, const struct cascade *c, size_t node
         lines += here;
     }
     if (f && w->count && lines == 0)
-        puts("  it is there by a rule (--trust, --package), as a folder on the way to others, or because "
+        puts("  it is there by a rule (--trust, --package), as a folder on the way to others, or "
+             "because "
              "something else needs it: a library's libraries, a .py with its .pyc");
 }
 
@@ -215,8 +216,9 @@ static size_t print_sockets(const struct evidence *e, size_t node, const struct 
             char verb[320];
             if ((node != SIZE_MAX && e->node_of[i] != node) || !net_covers_socket(rule, s))
                 continue;
-            snprintf(verb, sizeof(verb), "%s %s%s%s%s", s->bits & TRACE_BOUND ? "bound" : "connected or sent to",
-                     s->text, s->local_text[0] ? " (as " : "", s->local_text, s->local_text[0] ? ")" : "");
+            snprintf(verb, sizeof(verb), "%s %s%s%s%s",
+                     s->bits & TRACE_BOUND ? "bound" : "connected or sent to", s->text,
+                     s->local_text[0] ? " (as " : "", s->local_text, s->local_text[0] ? ")" : "");
             print_process(e->trace, i, verb);
             lines++;
         }
@@ -285,7 +287,8 @@ int show_why(const char *path, const struct cascade *c, size_t node, const struc
         shown++;
     }
     if (shown == 0 && !rule)
-        printf("no node has a record of it%s\n", w.count ? ", and no traced process touched it" : "");
+        printf("no node has a record of it%s\n",
+               w.count ? ", and no traced process touched it" : "");
     if (w.count == 0)
         cli_note("--trace FILE shows which process did what");
     return 0;

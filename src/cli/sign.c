@@ -10,7 +10,7 @@ static int verb_sign_run(const struct verb *verb, struct options *options)
 {
     if (options->rest_count != 1)
         return options->rest_count == 0 ? cli_usage(verb, "the cascade is missing")
-                                       : cli_usage(verb, "'%s' is too much", options->rest[1]);
+                                        : cli_usage(verb, "'%s' is too much", options->rest[1]);
     if (!options->key)
         return cli_usage(verb, "--key FILE is missing; `sgxpy keygen -o key.pem` makes one");
     if (!options->output)

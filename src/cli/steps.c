@@ -151,7 +151,8 @@ static void note_net(const struct cascade *c)
             if (size + strlen(rule) + 3 > sizeof(text) / 2)
                 more++;
             else
-                size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%s", size ? ", " : "", rule);
+                size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%s", size ? ", " : "",
+                                         rule);
         }
     if (more)
         snprintf(text + size, sizeof(text) - size, " and %zu more", more);
@@ -312,8 +313,8 @@ int steps_manifest(char *const *paths, size_t count, const struct options *optio
     };
     CLEANUP(manifest_report_done) struct manifest_report report = { 0 };
     CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
-    r = manifest_build((const struct trace *const *)traces.items, traces.count, &rules,
-                           &cascade, &report, err);
+    r = manifest_build((const struct trace *const *)traces.items, traces.count, &rules, &cascade,
+                       &report, err);
     if (r < 0)
         return r;
     r = cascade_save(cascade, output, err);

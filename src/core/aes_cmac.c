@@ -235,7 +235,8 @@ static void before_last(const struct aes128 *aes, const uint8_t *data, size_t si
 }
 
 void aes_cmac_last(const uint8_t key[static AES_BLOCK_SIZE], const void *data, size_t size,
-                   const uint8_t mac[static AES_BLOCK_SIZE], uint8_t ret_last[static AES_BLOCK_SIZE])
+                   const uint8_t mac[static AES_BLOCK_SIZE],
+                   uint8_t ret_last[static AES_BLOCK_SIZE])
 {
     struct aes128 aes;
     uint8_t state[AES_BLOCK_SIZE], subkey[AES_BLOCK_SIZE];

@@ -48,7 +48,8 @@ void aes_cmac(const uint8_t key[static AES_BLOCK_SIZE], const void *data, size_t
  * Any mac gives some block: that it is the right one has to be shown by its use.
  */
 void aes_cmac_last(const uint8_t key[static AES_BLOCK_SIZE], const void *data, size_t size,
-                   const uint8_t mac[static AES_BLOCK_SIZE], uint8_t ret_last[static AES_BLOCK_SIZE]);
+                   const uint8_t mac[static AES_BLOCK_SIZE],
+                   uint8_t ret_last[static AES_BLOCK_SIZE]);
 
 /* The backends of aes128_encrypt and aes128_decrypt: */
 void aes128_encrypt_portable(const struct aes128 *aes, const uint8_t in[static AES_BLOCK_SIZE],

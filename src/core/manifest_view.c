@@ -16,9 +16,9 @@
 
 #define FILE_FLAGS \
     (MANIFEST_DENY | MANIFEST_SUBTREE | MANIFEST_OUTPUT | MANIFEST_EXEC | MANIFEST_LISTED)
-#define NODE_FLAGS \
-    (MANIFEST_ROOT | MANIFEST_EXEC_DENY | MANIFEST_ARGS_HOST | MANIFEST_INSECURE_DEBUG | MANIFEST_FORKS | \
-     MANIFEST_INSECURE_GIVEN)
+#define NODE_FLAGS                                                                       \
+    (MANIFEST_ROOT | MANIFEST_EXEC_DENY | MANIFEST_ARGS_HOST | MANIFEST_INSECURE_DEBUG | \
+     MANIFEST_FORKS | MANIFEST_INSECURE_GIVEN)
 
 static const struct {
     uint32_t entry_size;
@@ -529,14 +529,16 @@ static const char *check_net(const struct manifest_view *v)
     return NULL;
 }
 
-static int compare_given(const struct manifest_view *v, const struct manifest_given *a, const struct manifest_given *b)
+static int compare_given(const struct manifest_view *v, const struct manifest_given *a,
+                         const struct manifest_given *b)
 {
     if (a->what != b->what)
         return a->what < b->what ? -1 : 1;
-    int r = compare_bytes(manifest_str_ptr(v, a->name), a->name.length, manifest_str_ptr(v, b->name), b->name.length);
+    int r = compare_bytes(manifest_str_ptr(v, a->name), a->name.length,
+                          manifest_str_ptr(v, b->name), b->name.length);
     return r ? r
-             : compare_bytes(manifest_str_ptr(v, a->value), a->value.length, manifest_str_ptr(v, b->value),
-                             b->value.length);
+             : compare_bytes(manifest_str_ptr(v, a->value), a->value.length,
+                             manifest_str_ptr(v, b->value), b->value.length);
 }
 
 static const char *check_given(const struct manifest_view *v)
@@ -554,7 +556,8 @@ static const char *check_given(const struct manifest_view *v)
             return "a variable that a node is given has no name, or what is none has one";
         if (g->value.length && named && g->what != MANIFEST_GIVEN_VARIABLE)
             return "a variable that a node is given has a value that nobody reads";
-        if (g->what == MANIFEST_GIVEN_FOLDER && !path_valid(manifest_str_ptr(v, g->value), g->value.length))
+        if (g->what == MANIFEST_GIVEN_FOLDER &&
+            !path_valid(manifest_str_ptr(v, g->value), g->value.length))
             return "a folder that a node starts in is no canonical absolute path";
         if (i && compare_given(v, g - 1, g) >= 0)
             return "what a node is given is out of order or repeated";

@@ -27,13 +27,13 @@
 #include "abi/manifest.h"
 #include "core/attr.h"
 
-#define MANIFEST_FILES_MAX   (1u << 20)
-#define MANIFEST_THREADS_MAX 1024u
-#define MANIFEST_ARGS_MAX    65536u
-#define MANIFEST_ENV_MAX     65536u
-#define MANIFEST_HEAP_MAX    (1ull << 43)
-#define MANIFEST_NET_MAX     16384u
-#define MANIFEST_GIVEN_MAX   65536u
+#define MANIFEST_FILES_MAX     (1u << 20)
+#define MANIFEST_THREADS_MAX   1024u
+#define MANIFEST_ARGS_MAX      65536u
+#define MANIFEST_ENV_MAX       65536u
+#define MANIFEST_HEAP_MAX      (1ull << 43)
+#define MANIFEST_NET_MAX       16384u
+#define MANIFEST_GIVEN_MAX     65536u
 /* Half of TREE_SLOTS: a process has one, its threads need others. */
 #define MANIFEST_PROCESSES_MAX 2048u
 

@@ -62,7 +62,8 @@ bool net_rule_contains(const struct manifest_net *wide, const struct manifest_ne
         return false;
     if (!(narrow->flags & MANIFEST_NET_EPHEMERAL))
         return wide->flags & MANIFEST_NET_EPHEMERAL
-                   ? narrow->action == MANIFEST_NET_CONNECT && narrow->port_low >= NET_EPHEMERAL_FIRST
+                   ? narrow->action == MANIFEST_NET_CONNECT &&
+                         narrow->port_low >= NET_EPHEMERAL_FIRST
                    : wide->port_low <= narrow->port_low && wide->port_high >= narrow->port_high;
     if (wide->flags & MANIFEST_NET_EPHEMERAL)
         return true;

@@ -35,9 +35,12 @@ static const struct {
     const char *option;
     enum program_kind kind; /* COMMAND; or 0: its value is the next argument */
 } long_options[] = {
-    { "--check-hash-based-pycs", 0 }, { "--rcfile", 0 },
-    { "--init-file", 0 },             { "--require", 0 },
-    { "--eval", PROGRAM_COMMAND },    { "--print", PROGRAM_COMMAND },
+    { "--check-hash-based-pycs", 0 },
+    { "--rcfile", 0 },
+    { "--init-file", 0 },
+    { "--require", 0 },
+    { "--eval", PROGRAM_COMMAND },
+    { "--print", PROGRAM_COMMAND },
 };
 
 static size_t length_of(const char *s)

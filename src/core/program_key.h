@@ -30,8 +30,7 @@ struct program_start {
 
 /* argv[0..argc) of a program whose ELF file is `executable` (canonical path; its last component tells the
  * interpreter: python*, sh, bash, dash, perl, ...). Never fails: what is odd is PLAIN or STDIN. */
-struct program_start program_start(const char *executable, uint32_t argc,
-                                   const char *const *argv);
+struct program_start program_start(const char *executable, uint32_t argc, const char *const *argv);
 
 struct program_key {
     enum program_kind kind;

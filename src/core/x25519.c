@@ -26,10 +26,8 @@ struct number {
 static struct number from_bytes(const uint8_t bytes[static X25519_SIZE])
 {
     return (struct number){ {
-        load_le64(bytes) & LIMB_MASK,
-        load_le64(bytes + 6) >> 3 & LIMB_MASK,
-        load_le64(bytes + 12) >> 6 & LIMB_MASK,
-        load_le64(bytes + 19) >> 1 & LIMB_MASK,
+        load_le64(bytes) & LIMB_MASK, load_le64(bytes + 6) >> 3 & LIMB_MASK,
+        load_le64(bytes + 12) >> 6 & LIMB_MASK, load_le64(bytes + 19) >> 1 & LIMB_MASK,
         load_le64(bytes + 24) >> 12 & LIMB_MASK, /* without bit 255 */
     } };
 }
@@ -108,9 +106,12 @@ static ALWAYS_INLINE struct number multiply(const struct number *x, const struct
     return carried(
         (wide)a[0] * b[0] + (wide)a[1] * b4 + (wide)a[2] * b3 + (wide)a[3] * b2 + (wide)a[4] * b1,
         (wide)a[0] * b[1] + (wide)a[1] * b[0] + (wide)a[2] * b4 + (wide)a[3] * b3 + (wide)a[4] * b2,
-        (wide)a[0] * b[2] + (wide)a[1] * b[1] + (wide)a[2] * b[0] + (wide)a[3] * b4 + (wide)a[4] * b3,
-        (wide)a[0] * b[3] + (wide)a[1] * b[2] + (wide)a[2] * b[1] + (wide)a[3] * b[0] + (wide)a[4] * b4,
-        (wide)a[0] * b[4] + (wide)a[1] * b[3] + (wide)a[2] * b[2] + (wide)a[3] * b[1] + (wide)a[4] * b[0]);
+        (wide)a[0] * b[2] + (wide)a[1] * b[1] + (wide)a[2] * b[0] + (wide)a[3] * b4 +
+            (wide)a[4] * b3,
+        (wide)a[0] * b[3] + (wide)a[1] * b[2] + (wide)a[2] * b[1] + (wide)a[3] * b[0] +
+            (wide)a[4] * b4,
+        (wide)a[0] * b[4] + (wide)a[1] * b[3] + (wide)a[2] * b[2] + (wide)a[3] * b[1] +
+            (wide)a[4] * b[0]);
 }
 
 static ALWAYS_INLINE struct number square(const struct number *x)
@@ -126,12 +127,13 @@ static ALWAYS_INLINE struct number square(const struct number *x)
 
 static inline struct number times(const struct number *a, uint32_t n)
 {
-    return carried((wide)a->limb[0] * n, (wide)a->limb[1] * n, (wide)a->limb[2] * n, (wide)a->limb[3] * n,
-                   (wide)a->limb[4] * n);
+    return carried((wide)a->limb[0] * n, (wide)a->limb[1] * n, (wide)a->limb[2] * n,
+                   (wide)a->limb[3] * n, (wide)a->limb[4] * n);
 }
 
 /* Where time does not matter; inlined each is 400 bytes. */
-static __attribute__((noinline)) struct number product(const struct number *a, const struct number *b)
+static __attribute__((noinline)) struct number product(const struct number *a,
+                                                       const struct number *b)
 {
     return multiply(a, b);
 }

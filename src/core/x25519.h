@@ -17,5 +17,5 @@
 void x25519_public(const uint8_t scalar[static X25519_SIZE], uint8_t ret[static X25519_SIZE]);
 /* What the owners of both scalars can compute. -EINVAL, ret untouched: the point is of small order, the result would be zero
  * whatever the scalar (section 6.1): the peer contributes nothing. Points are taken modulo 2^255 - 19, bit 255 is ignored. */
-MUST_CHECK int x25519(const uint8_t scalar[static X25519_SIZE], const uint8_t point[static X25519_SIZE],
-                      uint8_t ret[static X25519_SIZE]);
+MUST_CHECK int x25519(const uint8_t scalar[static X25519_SIZE],
+                      const uint8_t point[static X25519_SIZE], uint8_t ret[static X25519_SIZE]);

@@ -27,9 +27,9 @@ struct seen {
 };
 
 struct audit {
-    int dir_fd;  /* the folder of the file: a program's chdir is none of ours, but rotating takes names */
-    char *path;  /* as it was given, for messages; NULL: no file */
-    char *name;  /* in dir_fd */
+    int dir_fd; /* the folder of the file: a program's chdir is none of ours, but rotating takes names */
+    char *path; /* as it was given, for messages; NULL: no file */
+    char *name; /* in dir_fd */
     char *node;
     uint64_t rotate_size; /* 0: never */
     uint32_t keep;
@@ -53,8 +53,9 @@ struct audit {
 static int file_open(struct audit *audit)
 {
     struct stat st;
-    CLEANUP(close_p) int fd = openat(audit->dir_fd, audit->name,
-                                     O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    CLEANUP(close_p)
+    int fd = openat(audit->dir_fd, audit->name,
+                    O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
     if (fd < 0)
         return -errno;
     if (fstat(fd, &st) < 0)
@@ -410,15 +411,16 @@ static void fill_net(json_t *line, const struct named_event *e)
 
 static void fill_given(json_t *line, const struct named_event *e)
 {
-    static const char *const actions[] = {
-        [OCALL_GIVEN_DROPPED] = "dropped", [OCALL_GIVEN_PUT_IN] = "put-in", [OCALL_GIVEN_FOLDER] = "traced-folder"
-    };
+    static const char *const actions[] = { [OCALL_GIVEN_DROPPED] = "dropped",
+                                           [OCALL_GIVEN_PUT_IN] = "put-in",
+                                           [OCALL_GIVEN_FOLDER] = "traced-folder" };
     bool folder = e->event->value == OCALL_GIVEN_FOLDER;
     put_text(line, folder ? "path" : "variable", e->path, e->path_size);
     if (e->event->value < ARRAY_SIZE(actions) && actions[e->event->value])
         json_object_set_new(line, "action", json_string(actions[e->event->value]));
     char *option = NULL;
-    if (asprintf(&option, "--insecure_given %.*s", folder ? 3 : (int)e->path_size, folder ? "all" : e->path) >= 0) {
+    if (asprintf(&option, "--insecure_given %.*s", folder ? 3 : (int)e->path_size,
+                 folder ? "all" : e->path) >= 0) {
         put_text(line, "option", option, strlen(option));
         free(option);
     }

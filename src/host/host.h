@@ -38,7 +38,7 @@ struct host {
     bool quiet; /* drops notes; errors, refusals and asked-for output stay */
     bool strace;
     bool stats;
-    bool has_sha; /* this CPU has the SHA instructions; found out before CPUID may fault */
+    bool has_sha;  /* this CPU has the SHA instructions; found out before CPUID may fault */
     bool has_vaes; /* cpu_has_vaes(); likewise */
     const char *const *args; /* after the pinned ones */
     size_t arg_count;
@@ -51,14 +51,14 @@ struct host {
     void *tamper_arg;
     const struct host_options *options;
     struct tree_child *child; /* a process that another one of its tree started; else NULL */
-    struct tree *tree;              /* tree.h; NULL: none (yet) */
-    uint64_t elrange_size;          /* ELRANGE is [0, elrange_size) */
-    uint64_t tsc_at_start; /* 0: this machine's counter is not to be used */
-    uint64_t ns_at_start;  /* CLOCK_MONOTONIC at the same moment */
-    atomic_bool started;   /* the program has made its first system call */
+    struct tree *tree;        /* tree.h; NULL: none (yet) */
+    uint64_t elrange_size;    /* ELRANGE is [0, elrange_size) */
+    uint64_t tsc_at_start;    /* 0: this machine's counter is not to be used */
+    uint64_t ns_at_start;     /* CLOCK_MONOTONIC at the same moment */
+    atomic_bool started;      /* the program has made its first system call */
     atomic_bool finished;
     atomic_bool start_refused; /* said once a process */
-    int last_code; /* what the closing lines saw; for tests */
+    int last_code;             /* what the closing lines saw; for tests */
 };
 
 /* Counter ticks a second, from the time that has passed since the start; 0: unknown, or that was too

@@ -50,4 +50,5 @@ const char *ocall_path(struct host_thread *t, uint64_t at, uint64_t size, int *r
 
 struct pollfd;
 /* poll(2) that an UNPARK, an interrupt or a host signal also ends, with -EINTR. deadline: monotonic ns. */
-int64_t ocall_wait_fds(struct host_thread *t, struct pollfd *fds, uint64_t count, uint64_t deadline);
+int64_t ocall_wait_fds(struct host_thread *t, struct pollfd *fds, uint64_t count,
+                       uint64_t deadline);

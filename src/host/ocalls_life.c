@@ -149,7 +149,8 @@ int64_t ocall_audit(struct host_thread *t, const uint64_t args[6])
     if (event.event == OCALL_AUDIT_EXEC && !t->host->quiet && path_size <= PATH_MAX &&
         !atomic_exchange(&t->host->start_refused, true)) {
         char quoted[QUOTE_SIZE(PATH_MAX)];
-        log_line("not started (EACCES): %s; the manifest does not have it, or not with this script, command "
+        log_line("not started (EACCES): %s; the manifest does not have it, or not with this "
+                 "script, command "
                  "text or options",
                  quote(path, path_size, quoted));
     }

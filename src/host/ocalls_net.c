@@ -81,7 +81,8 @@ int64_t ocall_net_bind(struct host_thread *t, const uint64_t args[6])
     if (no_address(net))
         return -EINVAL;
     /* The name gets the socket's own mode, without our umask (unix(7)). */
-    if (((struct sockaddr *)net->address)->sa_family == AF_UNIX && fchmod(fd, (mode_t)args[1] & 0777) < 0)
+    if (((struct sockaddr *)net->address)->sa_family == AF_UNIX &&
+        fchmod(fd, (mode_t)args[1] & 0777) < 0)
         return -errno;
     return result(bind(fd, (struct sockaddr *)net->address, net->address_size));
 }

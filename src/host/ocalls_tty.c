@@ -17,10 +17,14 @@ static const struct {
     uint64_t request;
     uint32_t in, out;
 } requests[] = {
-    { TCGETS, 0, KERNEL_TERMIOS_SIZE },        { TCSETS, KERNEL_TERMIOS_SIZE, 0 },
-    { TCSETSW, KERNEL_TERMIOS_SIZE, 0 },       { TCSETSF, KERNEL_TERMIOS_SIZE, 0 },
-    { TIOCGWINSZ, 0, sizeof(struct winsize) }, { FIONREAD, 0, sizeof(int) },
-    { TIOCGPGRP, 0, sizeof(pid_t) },           { SIOCATMARK, 0, sizeof(int) },
+    { TCGETS, 0, KERNEL_TERMIOS_SIZE },
+    { TCSETS, KERNEL_TERMIOS_SIZE, 0 },
+    { TCSETSW, KERNEL_TERMIOS_SIZE, 0 },
+    { TCSETSF, KERNEL_TERMIOS_SIZE, 0 },
+    { TIOCGWINSZ, 0, sizeof(struct winsize) },
+    { FIONREAD, 0, sizeof(int) },
+    { TIOCGPGRP, 0, sizeof(pid_t) },
+    { SIOCATMARK, 0, sizeof(int) },
     { TIOCOUTQ, 0, sizeof(int) },
 };
 

@@ -15,11 +15,11 @@
 #include "util/err.h"
 
 struct host_options {
-    const char *image_path; /* the library OS, an ELF file */
-    const char *node_path;  /* folder that holds manifest.bin and sigstruct.bin */
+    const char *image_path;         /* the library OS, an ELF file */
+    const char *node_path;          /* folder that holds manifest.bin and sigstruct.bin */
     const struct bundle_node *node; /* its content, if the caller has loaded it; may be NULL */
-    const char *bundle_path; /* where the tree's other nodes are; NULL: there are none */
-    bool bundle_given;       /* by the user, not made for a command: hints name no --retrace */
+    const char *bundle_path;        /* where the tree's other nodes are; NULL: there are none */
+    bool bundle_given; /* by the user, not made for a command: hints name no --retrace */
     /* What runs a further process of the tree: a program whose main passes the command line of
      * TREE_CHILD_VERB to tree_child_main (child.h). NULL: this one again. */
     const char *child_program;
@@ -44,7 +44,7 @@ struct host_options {
     void *tamper_arg;
     const char *hostile; /* how it was asked for: processes of the tree do the same; NULL: honest */
 
-    bool spare_always;   /* tests: a process made in advance (spare.c) also on a busy machine */
+    bool spare_always; /* tests: a process made in advance (spare.c) also on a busy machine */
 
     struct tree_child *child; /* child.c: a process of a tree that is not its root */
 };

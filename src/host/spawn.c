@@ -193,8 +193,9 @@ static int start(struct host *host, struct spawn *s, const char *folder, const c
              o->spare_always ? "a" : "", o->bundle_given ? "b" : "", more_flags);
     if (o->audit_path)
         sprintf(audit, "%" PRIu64 ",%" PRIu32 ",%s", o->audit_size, o->audit_keep, o->audit_path);
-    snprintf(numbers, sizeof(numbers), "%d,%d,%d,%d,%d,%u,%u,%d", tree->fd, log_fd(), tree->spare_out,
-             tree->spare_in, tree->pass_out, spawn_slot, control_slot, (int)o->device);
+    snprintf(numbers, sizeof(numbers), "%d,%d,%d,%d,%d,%u,%u,%d", tree->fd, log_fd(),
+             tree->spare_out, tree->spare_in, tree->pass_out, spawn_slot, control_slot,
+             (int)o->device);
     char *const argv[] = {
         (char[]){ "sgxpy" },
         (char[]){ TREE_CHILD_VERB },

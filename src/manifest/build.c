@@ -11,10 +11,10 @@
 #include "util/dpkg.h"
 #include "util/fs.h"
 
-#define WRITE_BITS   (TRACE_WRITTEN | TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
-#define GONE_BITS    (TRACE_REMOVED | TRACE_RENAMED_FROM)
-#define RUN_BITS     (TRACE_MAPPED_EXEC | TRACE_EXECUTED)
-#define MAKE_BITS    (TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
+#define WRITE_BITS (TRACE_WRITTEN | TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
+#define GONE_BITS  (TRACE_REMOVED | TRACE_RENAMED_FROM)
+#define RUN_BITS   (TRACE_MAPPED_EXEC | TRACE_EXECUTED)
+#define MAKE_BITS  (TRACE_CREATED | TRACE_TRUNCATED | TRACE_RENAMED_TO)
 
 void manifest_report_done(struct manifest_report *r)
 {
@@ -150,8 +150,7 @@ static int classify_output(struct table *t, struct entry *e)
 }
 
 /* The run wrote, made, moved or removed it. */
-static int classify_changed(struct table *t, const struct plan *plan, size_t trace,
-                            struct entry *e)
+static int classify_changed(struct table *t, const struct plan *plan, size_t trace, struct entry *e)
 {
     const struct trace_path *p = e->now;
     bool existed = trace_existed_before(p);
@@ -379,12 +378,14 @@ static void note_python_server(struct table *t, const struct cascade_node *node)
     snprintf(path, sizeof(path), "%.*s/socketserver.py", folder, e->path);
     if (packaged && dpkg_owner(path, owners[1], sizeof(owners[1])) == 0)
         manifest_note(t->report,
-                      "a server imports more when a request fails: '--package %s --package %s' trusts Python's "
+                      "a server imports more when a request fails: '--package %s --package %s' "
+                      "trusts Python's "
                       "library whole",
                       owners[0], owners[1]);
     else
         manifest_note(t->report,
-                      "a server imports more when a request fails: '--trust %.*s' trusts Python's library whole",
+                      "a server imports more when a request fails: '--trust %.*s' trusts Python's "
+                      "library whole",
                       folder, e->path);
 }
 
@@ -432,10 +433,11 @@ static int check_nodes(const struct cascade *c, struct err *err)
                 const struct cascade_file *o = cascade_find(&c->nodes[other], f->path);
                 if (!o || o->class != MANIFEST_TRUSTED || S_ISDIR(o->mode))
                     continue;
-                return err_set(err, -EINVAL,
-                               "'%s' is written by '%s' and trusted in '%s': what is trusted cannot "
-                               "change. '--allow %s' gives both the host's file, unprotected",
-                               f->path, c->nodes[i].label, c->nodes[other].label, f->path);
+                return err_set(
+                    err, -EINVAL,
+                    "'%s' is written by '%s' and trusted in '%s': what is trusted cannot "
+                    "change. '--allow %s' gives both the host's file, unprotected",
+                    f->path, c->nodes[i].label, c->nodes[other].label, f->path);
             }
         }
     return 0;
@@ -461,8 +463,7 @@ static int make_plan(struct plan *plan, size_t trace_count, struct manifest_repo
             return err_set(err, -ENOMEM, "building the manifest: out of memory");
         for (uint32_t k = 0; k < trace->path_count; k++)
             plan->by_path[i][k] = k;
-        qsort_r(plan->by_path[i], trace->path_count, sizeof(uint32_t), compare_paths,
-                trace->paths);
+        qsort_r(plan->by_path[i], trace->path_count, sizeof(uint32_t), compare_paths, trace->paths);
         for (size_t k = 0; k < trace->process_count; k++) {
             const struct trace_process *p = &trace->processes[k];
             for (size_t a = 0; tree_node_of(&plan->tree, i, k) != TREE_NONE && a < p->access_count;

@@ -39,7 +39,8 @@ struct manifest_rules {
     size_t own_count;
     const char *const *merge; /* executables (path or name), all starts of which are one node */
     size_t merge_count;
-    const char *const *listen; /* network addresses and ports, as net_parse_option (manifest/net.h) takes them */
+    const char *const
+        *listen; /* network addresses and ports, as net_parse_option (manifest/net.h) takes them */
     size_t listen_count;
     const char *const *connect;
     size_t connect_count;
@@ -48,9 +49,9 @@ struct manifest_rules {
     size_t insecure_given_count;
     bool exec_deny;
     bool debug;
-    bool args_host;        /* arguments after the script come from whoever runs it */
+    bool args_host; /* arguments after the script come from whoever runs it */
     /* Of the root, and of what else runs its executable; 0 and other programs: proposed from the traces. */
-    uint64_t heap_size;     /* bytes */
+    uint64_t heap_size; /* bytes */
     uint32_t thread_count;
     uint32_t process_limit; /* processes alive at once; 0: proposed */
 };

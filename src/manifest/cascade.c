@@ -47,8 +47,12 @@ static const struct json_word given_words[] = {
     { "variable", MANIFEST_GIVEN_VARIABLE }, { NULL, 0 },
 };
 static const struct json_word kind_words[] = {
-    { "any", PROGRAM_ANY },       { "command", PROGRAM_COMMAND }, { "module", PROGRAM_MODULE },
-    { "plain", PROGRAM_PLAIN },   { "script", PROGRAM_SCRIPT },   { "stdin", PROGRAM_STDIN },
+    { "any", PROGRAM_ANY },
+    { "command", PROGRAM_COMMAND },
+    { "module", PROGRAM_MODULE },
+    { "plain", PROGRAM_PLAIN },
+    { "script", PROGRAM_SCRIPT },
+    { "stdin", PROGRAM_STDIN },
     { NULL, 0 },
 };
 #define SIGNAL_BIT(n) (1u << ((n)-1))
@@ -401,12 +405,12 @@ static const struct list {
     size_t field_count, offset, count_offset, row_size;
     bool optional; /* left out if empty */
 } lists[LISTS] = {
-#define LIST(key_, fields_, member, count_, ...)                                            \
-    {                                                                                       \
-        .key = (key_), .fields = (fields_), .field_count = ARRAY_SIZE(fields_),             \
-        .offset = offsetof(struct cascade_node, member),                                    \
-        .count_offset = offsetof(struct cascade_node, count_),                              \
-        .row_size = sizeof(*((struct cascade_node *)0)->member), ##__VA_ARGS__              \
+#define LIST(key_, fields_, member, count_, ...)                                \
+    {                                                                           \
+        .key = (key_), .fields = (fields_), .field_count = ARRAY_SIZE(fields_), \
+        .offset = offsetof(struct cascade_node, member),                        \
+        .count_offset = offsetof(struct cascade_node, count_),                  \
+        .row_size = sizeof(*((struct cascade_node *)0)->member), ##__VA_ARGS__  \
     }
     [LIST_CHILDREN] = LIST("children", child_fields, children, child_count, .optional = true),
     [LIST_ENTRIES] = LIST("entries", entry_fields, entries, entry_count),
@@ -563,8 +567,10 @@ static int check_given(const struct json_place *at, struct cascade_node *n, size
     if (named != (g->name != NULL) || (g->name && (!g->name[0] || strchr(g->name, '='))))
         return json_refuse(at, "name", "goes with variables, and is a variable's");
     if ((g->value != NULL) == (named && g->what != MANIFEST_GIVEN_VARIABLE))
-        return json_refuse(at, "value", g->value ? "a variable that may be missing, or have any value, has none here"
-                                                 : "is missing");
+        return json_refuse(at, "value",
+                           g->value
+                               ? "a variable that may be missing, or have any value, has none here"
+                               : "is missing");
     if (g->what == MANIFEST_GIVEN_FOLDER && !cascade_path_valid(g->value))
         return json_refuse(at, "value", "must be absolute, without '.', '..' or '//'");
     if (i > 0 && cascade_given_compare(g - 1, g) >= 0)
@@ -634,8 +640,10 @@ static int check_net(const struct json_place *at, const struct cascade_node *n)
     for (size_t i = 0; i < n->net_count; i++) {
         struct manifest_net rule;
         if (net_parse(n->net[i], &rule) < 0)
-            return json_refuse(at, "net", "'%.100s' is no network rule, or written otherwise than 'sgxpy manifest' does",
-                               n->net[i]);
+            return json_refuse(
+                at, "net",
+                "'%.100s' is no network rule, or written otherwise than 'sgxpy manifest' does",
+                n->net[i]);
         if (i > 0 && strcmp(n->net[i - 1], n->net[i]) >= 0)
             return json_refuse(at, "net", "'%.100s' is out of order or repeated", n->net[i]);
     }

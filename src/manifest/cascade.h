@@ -18,10 +18,10 @@
 #include "core/attr.h"
 #include "util/err.h"
 
-#define CASCADE_FORMAT    "sgxpy-cascade"
-#define CASCADE_VERSION   4
-#define CASCADE_SIZE_MAX  (512ul << 20)
-#define CASCADE_NODES_MAX 4096u
+#define CASCADE_FORMAT     "sgxpy-cascade"
+#define CASCADE_VERSION    4
+#define CASCADE_SIZE_MAX   (512ul << 20)
+#define CASCADE_NODES_MAX  4096u
 #define CASCADE_STARTS_MAX 65536u /* entry points, or children, of one node */
 
 /* Strings are owned, NUL-terminated, never NULL unless the comment says so. */

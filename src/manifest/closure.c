@@ -453,11 +453,11 @@ static int add_names(struct closure *c, const struct trace_process *p)
         return r;
     r = table_resolve(c->table, p->executable, &e);
     if (r < 0 || !e->exists)
-        return r == -ENOMEM
-                   ? r
-                   : err_set(c->table->err, -ESTALE,
-                             "'%s' changed since it was traced: it is gone; trace it again (run: --retrace)",
-                             p->executable);
+        return r == -ENOMEM ? r
+                            : err_set(c->table->err, -ESTALE,
+                                      "'%s' changed since it was traced: it is gone; trace it "
+                                      "again (run: --retrace)",
+                                      p->executable);
     if (e->class == MANIFEST_ALLOWED)
         return 0; /* refused by the rules */
     entry_claim(e, MANIFEST_TRUSTED, MANIFEST_EXEC);

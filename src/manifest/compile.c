@@ -395,8 +395,7 @@ static int grant_node(struct image *m, size_t node)
         if (f->class != MANIFEST_SCRATCH ||
             (last && strncmp(f->path, last, size) == 0 && f->path[size] == '/'))
             continue;
-        struct manifest_grant *grown =
-            realloc(m->grants, (m->grant_count + 1) * sizeof(*grown));
+        struct manifest_grant *grown = realloc(m->grants, (m->grant_count + 1) * sizeof(*grown));
         if (!grown)
             return no_memory(m);
         m->grants = grown;
@@ -439,7 +438,8 @@ static int make_net(struct image *m)
         return no_memory(m);
     for (size_t i = 0; i < n->net_count; i++)
         if (net_parse(n->net[i], &m->net[i]) < 0)
-            return err_set(m->err, -EBADMSG, "compiling '%s': '%s' is no network rule", n->label, n->net[i]);
+            return err_set(m->err, -EBADMSG, "compiling '%s': '%s' is no network rule", n->label,
+                           n->net[i]);
     qsort(m->net, n->net_count, sizeof(*m->net), compare_net);
     return 0;
 }

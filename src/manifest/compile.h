@@ -17,8 +17,9 @@ typedef int manifest_leaves_fn(void *ctx, const struct cascade_file *f,
 
 /* What a manifest measures beside its node. */
 struct manifest_identity {
-    const uint8_t *cascade_id, *mrsigner;             /* 32 bytes each */
-    const uint8_t (*mrenclaves)[MANIFEST_HASH_SIZE]; /* of all nodes, by index; those that the node may
+    const uint8_t *cascade_id, *mrsigner; /* 32 bytes each */
+    const uint8_t (
+        *mrenclaves)[MANIFEST_HASH_SIZE]; /* of all nodes, by index; those that the node may
                                                         start, and for the root all others, are set.
                                                         NULL: there are none */
 };

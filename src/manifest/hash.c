@@ -34,7 +34,8 @@ int manifest_unreadable(const char *path, int code, struct err *err)
 
 static int changed(const char *path, const char *what, struct err *err)
 {
-    return err_set(err, -ESTALE, "'%s' changed since it was traced: %s; trace it again (run: --retrace)", path,
+    return err_set(err, -ESTALE,
+                   "'%s' changed since it was traced: %s; trace it again (run: --retrace)", path,
                    what);
 }
 

@@ -13,7 +13,7 @@
 #include "core/net_rule.h"
 #include "util/fs.h"
 
-#define HOST_MAX 256
+#define HOST_MAX       256
 #define EPHEMERAL_WORD "ephemeral"
 
 void net_rules_done(struct net_rules *rules)
@@ -190,7 +190,8 @@ static int resolve(const char *option, const char *value, const char *host,
     struct addrinfo *list;
     int r = getaddrinfo(host, NULL, &hints, &list);
     if (r != 0)
-        return err_set(err, -ENOENT, "%s '%s': '%s' is no address and no host that this machine knows: %s",
+        return err_set(err, -ENOENT,
+                       "%s '%s': '%s' is no address and no host that this machine knows: %s",
                        option, value, host, gai_strerror(r));
     r = 0;
     for (const struct addrinfo *a = list; r == 0 && a; a = a->ai_next) {
@@ -225,7 +226,8 @@ int net_parse_option(uint32_t action, const char *value, struct net_rules *rules
     struct parts p;
     char text[HOST_MAX];
     size_t size = strlen(value);
-    if (size > 4 && (strcmp(value + size - 4, "/tcp") == 0 || strcmp(value + size - 4, "/udp") == 0)) {
+    if (size > 4 &&
+        (strcmp(value + size - 4, "/tcp") == 0 || strcmp(value + size - 4, "/udp") == 0)) {
         rule.type = value[size - 3] == 't' ? MANIFEST_NET_TCP : MANIFEST_NET_UDP;
         size -= 4;
     }
@@ -235,13 +237,18 @@ int net_parse_option(uint32_t action, const char *value, struct net_rules *rules
         text[size] = '\0';
     }
     if (!fits || !split(text, &p))
-        return err_set(err, -EINVAL, "%s '%s': [ADDRESS:]PORT is wanted (8080, 127.0.0.1:8000-8010, [::1]:443, "
-                       "10.0.0.0/8:53/udp)", option, value);
+        return err_set(err, -EINVAL,
+                       "%s '%s': [ADDRESS:]PORT is wanted (8080, 127.0.0.1:8000-8010, [::1]:443, "
+                       "10.0.0.0/8:53/udp)",
+                       option, value);
     if (!p.ports && action == MANIFEST_NET_LISTEN && parse_ports(p.host, &rule)) {
         p.host = p.text + strlen(p.text);
     } else if (!parse_ports(p.ports ? p.ports : "*", &rule)) {
-        return err_set(err, -EINVAL, "%s '%s': '%s' is no port: a number up to 65535, FIRST-LAST, '*' or '"
-                       EPHEMERAL_WORD "'", option, value, p.ports);
+        return err_set(
+            err, -EINVAL,
+            "%s '%s': '%s' is no port: a number up to 65535, FIRST-LAST, '*' or '" EPHEMERAL_WORD
+            "'",
+            option, value, p.ports);
     }
     if (parse_address(p.host, &rule)) {
         if (rules && add(rules, &rule) < 0)
@@ -251,9 +258,7 @@ int net_parse_option(uint32_t action, const char *value, struct net_rules *rules
     if (action == MANIFEST_NET_CONNECT && host_name(p.host))
         return !rules ? 1 : resolve(option, value, p.host, rule, rules, err);
     return err_set(err, -EINVAL, "%s '%s': '%s' is no address%s", option, value, p.host,
-                   action == MANIFEST_NET_CONNECT && !p.ports
-                       ? " (a port alone is '*:PORT')"
-                       : "");
+                   action == MANIFEST_NET_CONNECT && !p.ports ? " (a port alone is '*:PORT')" : "");
 }
 
 int net_parse(const char *text, struct manifest_net *ret)
@@ -271,7 +276,8 @@ int net_parse(const char *text, struct manifest_net *ret)
         rule.type = rest[0] == 't' ? MANIFEST_NET_TCP : MANIFEST_NET_UDP;
         rest += 4;
     }
-    if (!split(rest, &p) || !p.ports || !parse_ports(p.ports, &rule) || !parse_address(p.host, &rule))
+    if (!split(rest, &p) || !p.ports || !parse_ports(p.ports, &rule) ||
+        !parse_address(p.host, &rule))
         return -EINVAL;
     net_rule_text(&rule, again);
     if (strcmp(again, text) != 0)
@@ -402,7 +408,8 @@ static int take_trace(const struct trace *t, const struct tree *tree, size_t tra
     find_given(t, &given, &named);
     for (size_t i = 0; i < t->process_count; i++) {
         const struct trace_process *p = &t->processes[i];
-        for (size_t k = 0; r == 0 && k < p->socket_count && tree_node_of(tree, trace, i) == node; k++)
+        for (size_t k = 0; r == 0 && k < p->socket_count && tree_node_of(tree, trace, i) == node;
+             k++)
             r = take_socket(&p->sockets[k], &given, &named, rules);
     }
     return r;
@@ -443,8 +450,8 @@ static int take_options(const struct manifest_rules *from, const bool asked[stat
             for (size_t n = before; r == 1 && n < rules->count; n++) {
                 char text[NET_TEXT_MAX];
                 net_rule_text(&rules->items[n], text);
-                manifest_note(report, "--connect '%s': '%s', as this machine resolves it now", value,
-                              text);
+                manifest_note(report, "--connect '%s': '%s', as this machine resolves it now",
+                              value, text);
             }
         }
     return 0;
@@ -521,10 +528,11 @@ int net_fill(struct cascade_node *n, const struct tree *tree, size_t node,
         return r;
     reduce(&all);
     if (all.count > MANIFEST_NET_MAX)
-        return err_set(err, -E2BIG,
-                       "%zu network rules; %u fit. Wider ones contain others: '--connect 10.0.0.0/8:443', "
-                       "'--connect *'",
-                       all.count, MANIFEST_NET_MAX);
+        return err_set(
+            err, -E2BIG,
+            "%zu network rules; %u fit. Wider ones contain others: '--connect 10.0.0.0/8:443', "
+            "'--connect *'",
+            all.count, MANIFEST_NET_MAX);
     if (all.count && write_rules(&all, n) < 0)
         return err_set(err, -ENOMEM, "building the manifest: out of memory");
     return 0;

@@ -77,8 +77,10 @@ int node_rules_check(const struct tree *tree, const struct manifest_rules *all, 
             found = strcmp(label, all->node_trust[i].node) == 0;
         }
         if (!found)
-            return err_set(err, -EINVAL, "'%s' is to be trusted in '%s', and no program of the traces is called so",
-                           all->node_trust[i].path, all->node_trust[i].node);
+            return err_set(
+                err, -EINVAL,
+                "'%s' is to be trusted in '%s', and no program of the traces is called so",
+                all->node_trust[i].path, all->node_trust[i].node);
     }
     return 0;
 }
@@ -97,8 +99,8 @@ int node_rules_make(const struct tree *tree, const struct trace *const *traces,
         { &ret->rules.allow, &ret->rules.allow_count },
         { &ret->rules.deny, &ret->rules.deny_count },
     };
-    const char **next = calloc(all->trust_count + all->allow_count + all->deny_count + 1,
-                               sizeof(*next));
+    const char **next =
+        calloc(all->trust_count + all->allow_count + all->deny_count + 1, sizeof(*next));
     if (!(ret->memory = next))
         return -ENOMEM;
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {

@@ -18,16 +18,16 @@
 #include "manifest/tree.h"
 #include "util/fs.h"
 
-#define MIB           (1ull << 20)
-#define HEAP_MIN      (256 * MIB)
-#define STACK_SIZE    (8 * MIB)
-#define THREADS_MIN   4u
-#define SERVER_THREADS 64u      /* at least so many where there is a server with threads */
-#define SERVER_HEAP   (4 * MIB) /* for each of them, beside its stack */
-#define PROCESSES_MIN 64u
-#define PROCESSES_MAX 1024u
-#define FD_LIMIT      1024u
-#define SIGNAL_BIT(n) (1u << ((n)-1))
+#define MIB            (1ull << 20)
+#define HEAP_MIN       (256 * MIB)
+#define STACK_SIZE     (8 * MIB)
+#define THREADS_MIN    4u
+#define SERVER_THREADS 64u       /* at least so many where there is a server with threads */
+#define SERVER_HEAP    (4 * MIB) /* for each of them, beside its stack */
+#define PROCESSES_MIN  64u
+#define PROCESSES_MAX  1024u
+#define FD_LIMIT       1024u
+#define SIGNAL_BIT(n)  (1u << ((n)-1))
 
 /* ---- arguments ---- */
 
@@ -392,10 +392,10 @@ static int fill_limits(struct cascade_node *n, const struct tree *tree, size_t n
         peaks.vm += (SERVER_THREADS - peaks.threads) * (STACK_SIZE + SERVER_HEAP);
         peaks.threads = SERVER_THREADS;
     }
-    n->heap_size = asked && rules->heap_size ? (rules->heap_size + 4095) & ~4095ull
-                                             : propose_heap(peaks.vm);
-    n->thread_count = asked && rules->thread_count ? rules->thread_count
-                                                   : propose_threads(peaks.threads);
+    n->heap_size =
+        asked && rules->heap_size ? (rules->heap_size + 4095) & ~4095ull : propose_heap(peaks.vm);
+    n->thread_count =
+        asked && rules->thread_count ? rules->thread_count : propose_threads(peaks.threads);
     if (n->heap_size < 2 * STACK_SIZE || n->heap_size > MANIFEST_HEAP_MAX)
         return err_set(err, -EINVAL, "--heap: %llu MiB is out of range (16 MiB to %llu GiB)",
                        (unsigned long long)(n->heap_size / MIB),

@@ -137,7 +137,8 @@ static int hex_digit(char c)
 static char *take_path(const json_t *line)
 {
     const json_t *plain = json_object_get(line, "path"), *hex = json_object_get(line, "path_hex");
-    if (json_is_string(plain) && !hex && is_canonical(json_string_value(plain), json_string_length(plain)))
+    if (json_is_string(plain) && !hex &&
+        is_canonical(json_string_value(plain), json_string_length(plain)))
         return strdup(json_string_value(plain));
     size_t size = json_is_string(hex) && !plain ? json_string_length(hex) / 2 : 0;
     if (size == 0 || size > MANIFEST_PATH_MAX || json_string_length(hex) % 2)
@@ -197,8 +198,8 @@ static char *take_address(const json_t *line, enum kind *ret_kind)
     char *value;
     if (asprintf(&value, "%s%s%s", address, any ? "" : "/", any ? "" : type) < 0)
         return NULL;
-    if (net_parse_option(*ret_kind == KIND_LISTEN ? MANIFEST_NET_LISTEN : MANIFEST_NET_CONNECT, value,
-                         NULL, NULL) < 0) {
+    if (net_parse_option(*ret_kind == KIND_LISTEN ? MANIFEST_NET_LISTEN : MANIFEST_NET_CONNECT,
+                         value, NULL, NULL) < 0) {
         free(value);
         return NULL;
     }
@@ -206,7 +207,8 @@ static char *take_address(const json_t *line, enum kind *ret_kind)
 }
 
 /* Takes text. */
-static int add_item(struct proposal *p, enum kind kind, const char *node, char *text, struct err *err)
+static int add_item(struct proposal *p, enum kind kind, const char *node, char *text,
+                    struct err *err)
 {
     CLEANUP(free_p) char *owned = text;
     CLEANUP(free_p) char *key = NULL;
@@ -264,8 +266,8 @@ static const struct {
     { "absent", KIND_TRUST }, { "not-granted", KIND_TRUST }, { "listing", KIND_LISTING },
     { "write", KIND_WRITE },  { "exec", KIND_EXEC },
 };
-static const char *const other_events[] = { "fork", "syscall", "net",   "child", "given", "refused",
-                                            "lost", "panic",   "exit", "unknown" };
+static const char *const other_events[] = { "fork",    "syscall", "net",   "child", "given",
+                                            "refused", "lost",    "panic", "exit",  "unknown" };
 
 /* 0: taken; 1: that is no audit line. */
 static int take_line(struct proposal *p, const char *text, size_t size, struct err *err)
@@ -380,7 +382,8 @@ static int look_at(struct item *i)
                                                          : "cannot be looked at on this machine");
         return 0;
     }
-    if (path_built_in(real) || lstat(real, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
+    if (path_built_in(real) || lstat(real, &st) < 0 ||
+        !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
         only_said(i, "no regular file on this machine");
         return 0;
     }
@@ -424,7 +427,9 @@ int proposal_look(struct proposal *p, struct err *err)
             if (look_at(i) < 0)
                 return no_memory(err);
             break;
-        case KIND_LISTING: only_said(i, "listed: trace a run that lists it, or --trust all of it"); break;
+        case KIND_LISTING:
+            only_said(i, "listed: trace a run that lists it, or --trust all of it");
+            break;
         case KIND_WRITE: only_said(i, "written: --allow leaves it to the host, unprotected"); break;
         case KIND_EXEC: only_said(i, "started: trace a run that starts it"); break;
         default: break;
@@ -514,9 +519,10 @@ static void put_ignored(const struct proposal *p, FILE *out)
 
 void proposal_print(const struct proposal *p, FILE *out)
 {
-    fprintf(out,
-            "# What the program asked for and did not get, as the machine that ran it says: that is not trusted.\n"
-            "# Sizes and hashes are of the files of this machine, now. Nothing is granted by this: read each line.\n");
+    fprintf(out, "# What the program asked for and did not get, as the machine that ran it says: "
+                 "that is not trusted.\n"
+                 "# Sizes and hashes are of the files of this machine, now. Nothing is granted by "
+                 "this: read each line.\n");
     const char *node = NULL;
     for (const struct item *i = p->items; i; i = i->hh.next) {
         if (!node || strcmp(node, i->node) != 0) {
@@ -534,7 +540,8 @@ void proposal_print(const struct proposal *p, FILE *out)
             fprintf(out, "not for rules: %llu x %s%s\n", (unsigned long long)o->times, o->event,
                     strcmp(o->event, "refused") == 0 ? ": A FILE WAS NOT WHAT WAS SIGNED" : "");
     if (p->left_out)
-        fprintf(out, "%llu refusals more than fit were left out\n", (unsigned long long)p->left_out);
+        fprintf(out, "%llu refusals more than fit were left out\n",
+                (unsigned long long)p->left_out);
     if (p->ignored)
         put_ignored(p, out);
 }
@@ -585,7 +592,8 @@ int proposal_store(const struct proposal *p, const char *path, struct err *err)
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return no_memory(err);
-    fprintf(out, "{\"format\": \"%s\", \"version\": %d, \"rules\": [", PROPOSAL_FORMAT, PROPOSAL_VERSION);
+    fprintf(out, "{\"format\": \"%s\", \"version\": %d, \"rules\": [", PROPOSAL_FORMAT,
+            PROPOSAL_VERSION);
     bool first = true;
     int r = 0;
     for (const struct item *i = p->items; r == 0 && i; i = i->hh.next) {
@@ -658,9 +666,10 @@ static int check_hash(const struct rule_reader *at, const char *path, const char
         return r;
     manifest_hex(f.sha256, hex);
     if (strcmp(hex, sha256) != 0)
-        return err_set(at->err, -ESTALE,
-                       "rules '%s': '%s' is not what was reviewed: it has sha256 %s, and %s stands there",
-                       at->file, path, hex, sha256);
+        return err_set(
+            at->err, -ESTALE,
+            "rules '%s': '%s' is not what was reviewed: it has sha256 %s, and %s stands there",
+            at->file, path, hex, sha256);
     return 0;
 }
 
@@ -716,7 +725,8 @@ static int take_rule(const struct rule_reader *at, const json_t *o, struct rules
         return 0;
     }
     char **value = listen ? &listen : &connect;
-    r = net_parse_option(listen ? MANIFEST_NET_LISTEN : MANIFEST_NET_CONNECT, *value, NULL, at->err);
+    r = net_parse_option(listen ? MANIFEST_NET_LISTEN : MANIFEST_NET_CONNECT, *value, NULL,
+                         at->err);
     if (r < 0)
         return err_wrap(at->err, "rules '%s': rule %zu", at->file, at->index + 1);
     if (keep(strings, *value) < 0)

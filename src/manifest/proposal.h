@@ -19,9 +19,9 @@
 
 #define PROPOSAL_FORMAT    "sgxpy-rules"
 #define PROPOSAL_VERSION   1
-#define PROPOSAL_ITEMS_MAX 10000u        /* different refusals; more are counted */
-#define PROPOSAL_LINE_MAX  (64u << 10)   /* longer lines are no audit lines */
-#define PROPOSAL_FILE_MAX  (64ul << 20)  /* of rules */
+#define PROPOSAL_ITEMS_MAX 10000u       /* different refusals; more are counted */
+#define PROPOSAL_LINE_MAX  (64u << 10)  /* longer lines are no audit lines */
+#define PROPOSAL_FILE_MAX  (64ul << 20) /* of rules */
 
 struct proposal;
 

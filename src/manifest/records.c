@@ -133,7 +133,8 @@ static int compare_entries(const void *a, const void *b)
 
 static int changed(struct table *t, const struct entry *e, const char *what)
 {
-    return err_set(t->err, -ESTALE, "'%s' changed since it was traced: %s; trace it again (run: --retrace)", e->path,
+    return err_set(t->err, -ESTALE,
+                   "'%s' changed since it was traced: %s; trace it again (run: --retrace)", e->path,
                    what);
 }
 

@@ -249,8 +249,10 @@ static int deny_folder(struct table *t, struct entry *dir)
     if (r == 0 && denied == 0)
         return err_set(t->err, -EINVAL, "--deny '%s': there is no data file in it", dir->path);
     if (r == 0 && code > 0)
-        manifest_note(t->report, "--deny '%s': %zu file%s in it can be imported or executed and still end%s the program",
-                      dir->path, code, code == 1 ? "" : "s", code == 1 ? "s" : "");
+        manifest_note(
+            t->report,
+            "--deny '%s': %zu file%s in it can be imported or executed and still end%s the program",
+            dir->path, code, code == 1 ? "" : "s", code == 1 ? "s" : "");
     return r;
 }
 

@@ -23,17 +23,17 @@ struct entry {
     const struct trace_path *now;    /* in the trace that is being looked at */
     uint32_t bits;                   /* TRACE_*, of this node in all traces */
     uint32_t bits_now;               /* in the trace that is being looked at */
-    uint32_t tree_now;               /* TRACE_*, of all nodes, in the trace that is being looked at */
-    uint32_t class;                  /* 0: undecided; enum manifest_class */
-    uint32_t flags;                  /* enum manifest_file_flags */
-    bool met_now;   /* in this trace a process met it that had not made it itself */
-    bool met;       /* so it was for an output, in some trace */
-    bool dropped;   /* a __pycache__ write of the traced run: not there in the enclave */
-    bool own;       /* SGXPy's */
-    bool folder;    /* scratch, output: a directory, and what it holds goes with it */
-    bool by_rule;   /* --trust, --package: as good as mapped executable */
-    bool closed;    /* closure.c has looked at it */
-    bool stat_done; /* st, exists and target are valid */
+    uint32_t tree_now; /* TRACE_*, of all nodes, in the trace that is being looked at */
+    uint32_t class;    /* 0: undecided; enum manifest_class */
+    uint32_t flags;    /* enum manifest_file_flags */
+    bool met_now;      /* in this trace a process met it that had not made it itself */
+    bool met;          /* so it was for an output, in some trace */
+    bool dropped;      /* a __pycache__ write of the traced run: not there in the enclave */
+    bool own;          /* SGXPy's */
+    bool folder;       /* scratch, output: a directory, and what it holds goes with it */
+    bool by_rule;      /* --trust, --package: as good as mapped executable */
+    bool closed;       /* closure.c has looked at it */
+    bool stat_done;    /* st, exists and target are valid */
     bool exists;
     struct stat st; /* lstat, now */
     char *target;   /* symlinks */
@@ -169,5 +169,6 @@ bool process_secret(const char *name);
 
 /* ---- given.c ---- */
 /* What node's parents may give it at a start: after its files. root: the first node, filled. */
-MUST_CHECK int given_fill(struct cascade_node *n, const struct cascade_node *root, const struct tree *tree, size_t node,
-                          const struct trace *const *traces, const struct manifest_rules *rules, struct err *err);
+MUST_CHECK int given_fill(struct cascade_node *n, const struct cascade_node *root,
+                          const struct tree *tree, size_t node, const struct trace *const *traces,
+                          const struct manifest_rules *rules, struct err *err);

@@ -89,7 +89,10 @@ char *tree_label(const struct cascade_start *start)
     case PROGRAM_SCRIPT: text = base_name(text); break;
     case PROGRAM_MODULE: middle = " -m "; break;
     case PROGRAM_COMMAND: middle = " -c "; break;
-    default: middle = ""; text = ""; break;
+    default:
+        middle = "";
+        text = "";
+        break;
     }
     /* Not into the middle of a character of UTF-8. */
     size_t size = strlen(text);
@@ -465,10 +468,11 @@ static void note_circles(const struct builder *b)
             snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s'%s'", k ? ", " : "",
                      label ? label : "");
         }
-        manifest_note(b->report,
-                      "%zu programs start each other and share one node, with the permissions of all: "
-                      "%s",
-                      t->nodes[i].program_count, text);
+        manifest_note(
+            b->report,
+            "%zu programs start each other and share one node, with the permissions of all: "
+            "%s",
+            t->nodes[i].program_count, text);
     }
 }
 
@@ -527,8 +531,8 @@ static int build(struct builder *b)
 }
 
 int tree_build(const struct trace *const *traces, size_t trace_count,
-               const struct manifest_rules *rules, struct manifest_report *report,
-               struct tree *ret, struct err *err)
+               const struct manifest_rules *rules, struct manifest_report *report, struct tree *ret,
+               struct err *err)
 {
     *ret = (struct tree){ .trace_count = trace_count };
     ret->program_of = calloc(trace_count + 1, sizeof(*ret->program_of));

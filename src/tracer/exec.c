@@ -380,8 +380,8 @@ static void inherited_files(struct recorder *r, struct task *t)
     for (struct dirent *e; dir && (e = readdir(dir));) {
         struct stat link, st;
         if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &link, AT_SYMLINK_NOFOLLOW) < 0 ||
-            (link.st_mode & (S_IRUSR | S_IWUSR)) != S_IRUSR || fstatat(dirfd(dir), e->d_name, &st, 0) < 0 ||
-            !S_ISREG(st.st_mode) || st.st_nlink == 0)
+            (link.st_mode & (S_IRUSR | S_IWUSR)) != S_IRUSR ||
+            fstatat(dirfd(dir), e->d_name, &st, 0) < 0 || !S_ISREG(st.st_mode) || st.st_nlink == 0)
             continue;
         if (tracee_fd(t->tid, atoi(e->d_name), name, sizeof(name)) == 0 && name[0] == '/' &&
             strncmp(name, "/memfd:", 7) != 0 && strncmp(name, "/proc/", 6) != 0)

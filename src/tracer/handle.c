@@ -240,7 +240,8 @@ static void open_result(struct recorder *r, struct task *t, int64_t result)
     struct pending *c = &t->pending;
     struct process *p = t->process;
     if (result < 0) {
-        known_touch(r, p, c->path, handle_asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
+        known_touch(r, p, c->path,
+                    handle_asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
         return;
     }
     uint32_t bits = open_bits(r, c);
@@ -275,7 +276,8 @@ static void change_result(struct recorder *r, struct task *t, int64_t result)
     struct pending *c = &t->pending;
     struct process *p = t->process;
     if (result < 0) {
-        known_touch(r, p, c->path, handle_asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
+        known_touch(r, p, c->path,
+                    handle_asked_bits((int)-result, 0) | (c->existed ? TRACE_STAT : 0));
         return;
     }
     uint32_t bits = c->call->bits;

@@ -2,8 +2,8 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "tracer/trace.h"
@@ -83,9 +83,10 @@ static void put_access(FILE *out, const struct trace *t, const struct trace_acce
 static void put_socket(FILE *out, const struct trace_socket *s)
 {
     if (s->type)
-        fprintf(out, s->type == SOCK_STREAM  ? ", tcp"
-                     : s->type == SOCK_DGRAM ? ", udp"
-                                             : ", type %u",
+        fprintf(out,
+                s->type == SOCK_STREAM  ? ", tcp"
+                : s->type == SOCK_DGRAM ? ", udp"
+                                        : ", type %u",
                 s->type);
     if (s->local_text[0])
         fprintf(out, ", as %s", s->local_text);

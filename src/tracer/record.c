@@ -578,8 +578,7 @@ static void end_insist(struct recorder *r, struct ending *e, int64_t now)
 }
 
 /* After waitpid was interrupted: by a signal to us, or by the timer. */
-static void on_interrupt(struct recorder *r, const struct tracer_options *options,
-                         struct ending *e)
+static void on_interrupt(struct recorder *r, const struct tracer_options *options, struct ending *e)
 {
     int64_t now = now_ms();
     if (g_signal) {
@@ -799,8 +798,8 @@ static int run(struct recorder *r, const struct tracer_options *options, const c
                                        : WEXITSTATUS(r->root_status);
 }
 
-int tracer_run(const struct tracer_options *options, char *const argv[],
-               struct tracer_end *ret_end, struct err *err)
+int tracer_run(const struct tracer_options *options, char *const argv[], struct tracer_end *ret_end,
+               struct err *err)
 {
     struct tracer_end end = { 0 };
     char path[PATH_MAX];

@@ -36,7 +36,7 @@ struct tracer_end {
     /* One of its processes bound an internet address (port 0: and listened); or its first process bound a Unix address
      * and listened. */
     bool serves;
-    bool told;   /* on_server was called */
+    bool told; /* on_server was called */
     /* SIGINT or SIGTERM: what this process was sent while the program served, or SIGTERM because the time was over; 0:
      * the program ended by itself. */
     int asked;

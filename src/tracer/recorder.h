@@ -53,15 +53,15 @@ struct process {
     uint32_t *done; /* bits per path that the trace has already */
     size_t done_room;
     struct seen sockets;
-    bool bound; /* an internet address, or (the first process) a Unix one */
+    bool bound;      /* an internet address, or (the first process) a Unix one */
     uint64_t mapped; /* sum over the hashes of files mapped executable */
     UT_hash_handle hh;
 };
 
 /* A socket as it was at the entry of a call. */
 struct socket_state {
-    uint32_t type;    /* SOCK_STREAM...; 0: not known */
-    uint32_t size;    /* of local; 0: it has no address, or it is not known */
+    uint32_t type; /* SOCK_STREAM...; 0: not known */
+    uint32_t size; /* of local; 0: it has no address, or it is not known */
     uint8_t local[sizeof(struct sockaddr_storage)];
 };
 

@@ -85,10 +85,10 @@ struct trace_path {
     const char *path;
     /* At the first access, before it took effect; mode 0: absent, also what came with a renamed folder. */
     struct trace_stat before;
-    struct trace_stat after;  /* when the traced program had ended; mode 0: absent */
-    bool after_known;         /* false: the trace broke off before */
-    const char *link_target;  /* text of the symlink, else NULL */
-    uint32_t bits;            /* of all processes together */
+    struct trace_stat after; /* when the traced program had ended; mode 0: absent */
+    bool after_known;        /* false: the trace broke off before */
+    const char *link_target; /* text of the symlink, else NULL */
+    uint32_t bits;           /* of all processes together */
     /* A process read what was there before the run changed it. Opening an existing file for
      * reading and writing counts; one that the run created or truncated does not. */
     bool read_before_written;
@@ -119,7 +119,8 @@ struct trace_socket {
     /* TRACE_BOUND (bind; listen without it), or TRACE_CONNECTED (connect; a datagram sent) */
     uint32_t bits;
     uint32_t type; /* SOCK_STREAM, SOCK_DGRAM...; 0: not known */
-    const void *address; /* struct sockaddr, raw, as the program gave it; listen without bind: any, port 0 */
+    const void *
+        address; /* struct sockaddr, raw, as the program gave it; listen without bind: any, port 0 */
     size_t address_size; /* at most 128 */
     /* Its own address: after a bind what the kernel made of it, before a datagram is sent what it was then.
      * NULL, 0: none, or not known. */

@@ -166,8 +166,8 @@ int file_store(int dir_fd, const char *path, const void *data, size_t size, mode
     char temporary[48];
     snprintf(temporary, sizeof(temporary), ".sgxpy-%016llx.tmp", (unsigned long long)tag);
 
-    CLEANUP(close_p) int fd =
-        openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    CLEANUP(close_p)
+    int fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set(err, -errno, "writing '%s': %s", path, strerror(errno));
 

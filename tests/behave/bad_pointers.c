@@ -23,7 +23,8 @@ int main(void)
     void *bad = (void *)0x10, *high = (void *)0x7fffffffff000, *kernel = (void *)0xffffffff80000000;
     char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     munmap(page + 4096, 4096);
-    char *edge = page + 4096 - 4, *read_only = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *edge = page + 4096 - 4,
+         *read_only = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int fd = open("/proc/self/exe", O_RDONLY), pipes[2];
     if (pipe(pipes) < 0)
         return 1;

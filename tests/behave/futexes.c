@@ -57,7 +57,8 @@ static void *worker(void *arg)
     return NULL;
 }
 
-static long futex(uint32_t *word, int op, uint32_t value, const void *timeout, uint32_t *word2, uint32_t value3)
+static long futex(uint32_t *word, int op, uint32_t value, const void *timeout, uint32_t *word2,
+                  uint32_t value3)
 {
     return syscall(SYS_futex, word, op, value, timeout, word2, value3);
 }

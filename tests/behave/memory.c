@@ -33,9 +33,11 @@ int main(void)
     char *q = mmap(p + 4 * PAGE, 4 * PAGE, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     printf("fixed %d zero %d\n", q == p + 4 * PAGE, q[0] == 0 && q[4 * PAGE - 1] == 0);
-    q = mmap(p + 2 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    q = mmap(p + 2 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+             0);
     failed("noreplace", q);
-    show("protect over a hole", (munmap(p + 12 * PAGE, PAGE), mprotect(p + 11 * PAGE, 3 * PAGE, PROT_READ)));
+    show("protect over a hole",
+         (munmap(p + 12 * PAGE, PAGE), mprotect(p + 11 * PAGE, 3 * PAGE, PROT_READ)));
     show("protect", mprotect(p, 3 * PAGE, PROT_READ));
     show("protect back", mprotect(p, 3 * PAGE, PROT_READ | PROT_WRITE));
     p[0] = 9;
@@ -71,12 +73,17 @@ int main(void)
 
     int fd = open("/proc/self/exe", O_RDONLY);
     char magic[4], *file = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-    printf("private file %d\n", memcmp(file, "\x7f" "ELF", 4) == 0);
+    printf("private file %d\n", memcmp(file,
+                                       "\x7f"
+                                       "ELF",
+                                       4) == 0);
     file[0] = 'X';
     printf("own copy %d\n", pread(fd, magic, 4, 0) == 4 && magic[0] == 0x7f && file[0] == 'X');
-    failed("shared write of a read-only file", mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    failed("shared write of a read-only file",
+           mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
     failed("offset that wraps", mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, fd, -PAGE));
-    failed("offset near the end", mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, fd, INT64_MAX & -PAGE));
+    failed("offset near the end",
+           mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE, fd, INT64_MAX & -PAGE));
     failed("unaligned offset", mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 100));
     close(fd);
     printf("after close %d\n", file[1] == 'E');

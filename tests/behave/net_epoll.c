@@ -220,7 +220,9 @@ static void others(void)
     check(pipe(p) == 0, "pipe");
     struct itimerspec soon = { .it_value.tv_nsec = 30000000 };
     timerfd_settime(tfd, 0, &soon, NULL);
-    struct pollfd fds[4] = { { s[1], POLLIN, 0 }, { p[0], POLLIN, 0 }, { tfd, POLLIN, 0 }, { -1, POLLIN, 0 } };
+    struct pollfd fds[4] = {
+        { s[1], POLLIN, 0 }, { p[0], POLLIN, 0 }, { tfd, POLLIN, 0 }, { -1, POLLIN, 0 }
+    };
     int n = poll(fds, 4, 10000);
     printf("poll: %d %x %x %x\n", n, fds[0].revents, fds[1].revents, fds[2].revents);
     check(write(s[0], "x", 1) == 1, "write");

@@ -128,12 +128,14 @@ int main(void)
             long r = register_call(cases[i].nr, &before, &after);
             if (cases[i].nr == SYS_getpid)
                 r = r == getpid();
-            printf("%s: %ld same %d\n", cases[i].name, r, memcmp(&before, &after, sizeof(before)) == 0);
+            printf("%s: %ld same %d\n", cases[i].name, r,
+                   memcmp(&before, &after, sizeof(before)) == 0);
         }
     }
     printf("rounding %d\n", fegetround() == FE_UPWARD);
     for (int i = 0; i < 2; i++)
-        printf("direction flag kept %d, rcx %d\n", (int)(flags_after() >> 10 & 1), (int)rcx_is_next_instruction());
+        printf("direction flag kept %d, rcx %d\n", (int)(flags_after() >> 10 & 1),
+               (int)rcx_is_next_instruction());
     double third;
     volatile double one = 1, three = 3;
     third = one / three;

@@ -108,7 +108,8 @@ int main(void)
         int error = errno;
         g_returned = 1;
         pthread_join(helper, NULL);
-        printf("restart %d: read %zd %s, called %d\n", restart, n, n < 0 ? strerror(error) : "-", g_calls > 0);
+        printf("restart %d: read %zd %s, called %d\n", restart, n, n < 0 ? strerror(error) : "-",
+               g_calls > 0);
         if (n < 0)
             n = read(pipes[0], &byte, 1);
     }

@@ -22,21 +22,23 @@ long site_middle(long a, long b, long c);
 long site_syscall(long a, long b, long c);
 long on_stack(void *stack, long (*call)(long, ...));
 
-__asm__(".text\n"
-        "site_plain: mov $9, %eax; mov $8, %eax\n syscall; ret\n"
-        "site_address: push %rdi; lea text(%rip), %rcx; mov $1, %eax; lea text(%rip), %rsi; syscall; pop %rdi; ret\n"
-        "site_numbers: mov $8, %eax; xor %esi, %esi; mov $1, %edx; syscall; ret\n"
-        "site_registers: mov %rdi, %r8; mov $8, %eax; mov %r8, %rdi; mov %edx, %r9d; syscall; ret\n"
-        "site_byte: mov $8, %eax; xor $1, %dl; add $-1, %rsi; syscall; ret\n"
-        "site_memory: push %rsi; mov $8, %eax; mov (%rsp), %rsi; syscall; pop %rsi; ret\n"
-        "site_middle: mov %rsi, %rax; xor %esi, %esi; mov $1, %edx; jmp middle\n"
-        "  mov $8, %eax\n"
-        "middle: mov %rdi, %r8\n"
-        "site_syscall: syscall; ret\n"
-        "on_stack: push %rbx; mov %rsp, %rbx; mov %rsi, %r11; mov %rdi, %rsp\n"
-        "  mov $9, %edi; xor %esi, %esi; mov $8192, %edx; mov $1, %ecx; mov $0x22, %r8d; mov $-1, %r9\n"
-        "  call *%r11; mov %rbx, %rsp; pop %rbx; ret\n"
-        "text: .ascii \"text\\n\"\n");
+__asm__(
+    ".text\n"
+    "site_plain: mov $9, %eax; mov $8, %eax\n syscall; ret\n"
+    "site_address: push %rdi; lea text(%rip), %rcx; mov $1, %eax; lea text(%rip), %rsi; syscall; "
+    "pop %rdi; ret\n"
+    "site_numbers: mov $8, %eax; xor %esi, %esi; mov $1, %edx; syscall; ret\n"
+    "site_registers: mov %rdi, %r8; mov $8, %eax; mov %r8, %rdi; mov %edx, %r9d; syscall; ret\n"
+    "site_byte: mov $8, %eax; xor $1, %dl; add $-1, %rsi; syscall; ret\n"
+    "site_memory: push %rsi; mov $8, %eax; mov (%rsp), %rsi; syscall; pop %rsi; ret\n"
+    "site_middle: mov %rsi, %rax; xor %esi, %esi; mov $1, %edx; jmp middle\n"
+    "  mov $8, %eax\n"
+    "middle: mov %rdi, %r8\n"
+    "site_syscall: syscall; ret\n"
+    "on_stack: push %rbx; mov %rsp, %rbx; mov %rsi, %r11; mov %rdi, %rsp\n"
+    "  mov $9, %edi; xor %esi, %esi; mov $8192, %edx; mov $1, %ecx; mov $0x22, %r8d; mov $-1, %r9\n"
+    "  call *%r11; mov %rbx, %rsp; pop %rbx; ret\n"
+    "text: .ascii \"text\\n\"\n");
 
 static void *gettids(void *arg)
 {
@@ -68,7 +70,8 @@ int main(void)
         stack[4095] = 1;
         madvise(stack + 4096, 4096, MADV_DONTNEED);
         long at = on_stack(stack + 4096, (long (*)(long, ...))syscall);
-        printf("mapped %d unmapped %d\n", at % 4096 == 0 && at != 0 && at != -1, munmap((void *)at, 8192));
+        printf("mapped %d unmapped %d\n", at % 4096 == 0 && at != 0 && at != -1,
+               munmap((void *)at, 8192));
     }
     errno = 0;
     printf("%ld %s\n", syscall(SYS_close, -1), strerror(errno));

@@ -41,7 +41,8 @@ int main(void)
     struct statx sx;
     if (statx(AT_FDCWD, "a", 0, STATX_BASIC_STATS, &sx) == 0)
         printf("statx %llu %o %u\n", (unsigned long long)sx.stx_size, sx.stx_mode, sx.stx_nlink);
-    printf("access %d %d %d\n", access("a", R_OK | W_OK), faccessat(AT_FDCWD, "a", X_OK, 0), access("zz", F_OK));
+    printf("access %d %d %d\n", access("a", R_OK | W_OK), faccessat(AT_FDCWD, "a", X_OK, 0),
+           access("zz", F_OK));
 
     int dir = open(".", O_RDONLY | O_DIRECTORY);
     char entries[4096];
@@ -53,7 +54,8 @@ int main(void)
         names++;
         at += entry->d_reclen;
     }
-    printf("%d names, %d with a dot, then %ld\n", names, dots, syscall(SYS_getdents64, dir, entries, sizeof(entries)));
+    printf("%d names, %d with a dot, then %ld\n", names, dots,
+           syscall(SYS_getdents64, dir, entries, sizeof(entries)));
     lseek(dir, 0, SEEK_SET);
     printf("rewound %d, too small: %ld %s\n",
            syscall(SYS_getdents64, dir, entries, sizeof(entries)) == size,

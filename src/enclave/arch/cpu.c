@@ -23,8 +23,8 @@ void island_leaf(uint64_t index, const void *data, uint32_t size, uint8_t ret[st
     xmm_load(&save);
 }
 
-void island_leaf_pair(uint64_t index, const void *data, const void *next_data, uint8_t ret[static 32],
-                      uint8_t ret_next[static 32])
+void island_leaf_pair(uint64_t index, const void *data, const void *next_data,
+                      uint8_t ret[static 32], uint8_t ret_next[static 32])
 {
     struct xmm_save save;
     xmm_save(&save);

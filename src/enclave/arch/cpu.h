@@ -85,8 +85,8 @@ void island_sha256_update(struct sha256 *hash, const void *data, uint64_t size);
 /* The leaf of a trusted file's chunk (abi/manifest.h): SHA-256(0x00, le64 index, le32 size, data). */
 void island_leaf(uint64_t index, const void *data, uint32_t size, uint8_t ret[static 32]);
 /* The leaves of two whole chunks next to each other, in little more time than one. */
-void island_leaf_pair(uint64_t index, const void *data, const void *next_data, uint8_t ret[static 32],
-                      uint8_t ret_next[static 32]);
+void island_leaf_pair(uint64_t index, const void *data, const void *next_data,
+                      uint8_t ret[static 32], uint8_t ret_next[static 32]);
 
 /* ENCLU leaves used at run time; rax as the leaf returns it (0 or an SGX error code). */
 uint64_t enclu_eaccept(const struct sgx_secinfo *secinfo, uint64_t page);

@@ -31,5 +31,5 @@ void island_hkdf(const void *salt, uint64_t salt_size, const void *secret, uint6
                  const void *info, uint64_t info_size, void *ret, uint64_t size);
 void island_cmac(const uint8_t key[static 16], const void *data, uint64_t size,
                  uint8_t ret_mac[static 16]);
-void island_cmac_last(const uint8_t key[static 16], const void *data, uint64_t size, const uint8_t mac[static 16],
-                      uint8_t ret_last[static 16]);
+void island_cmac_last(const uint8_t key[static 16], const void *data, uint64_t size,
+                      const uint8_t mac[static 16], uint8_t ret_last[static 16]);

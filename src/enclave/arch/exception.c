@@ -12,8 +12,8 @@
 #include "signal/signal.h"
 #include "thread/threads.h"
 
-#include <asm/signal.h>
 #include <asm-generic/siginfo.h>
+#include <asm/signal.h>
 
 /* entry.S has these as numbers. */
 static_assert(LAYOUT_THREAD_STACK + LAYOUT_THREAD_STACK_PAGES * LAYOUT_PAGE - LAYOUT_THREAD_BLOCK ==
@@ -43,8 +43,7 @@ static bool within(uint64_t rip, const char *start, const char *end)
 
 bool in_library_os(uint64_t rip)
 {
-    return (rip >= LAYOUT_IMAGE && rip < (uint64_t)g_image_end) ||
-           in_stub(rip);
+    return (rip >= LAYOUT_IMAGE && rip < (uint64_t)g_image_end) || in_stub(rip);
 }
 
 static struct sgx_gprsgx *ssa_gpr(const struct thread *thread)
@@ -76,8 +75,8 @@ static uint64_t frame_base(const struct thread *thread, const struct sgx_gprsgx 
 }
 
 /* Copies the interrupted registers to the runtime stack and sends the thread to fault_entry. */
-static void redirect(struct thread *thread, struct sgx_gprsgx *gpr, uint64_t vector, uint64_t address,
-                     uint64_t error_code)
+static void redirect(struct thread *thread, struct sgx_gprsgx *gpr, uint64_t vector,
+                     uint64_t address, uint64_t error_code)
 {
     struct fault_frame *frame =
         (struct fault_frame *)((frame_base(thread, gpr) - sizeof(struct fault_frame)) & ~15ull);

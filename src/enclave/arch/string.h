@@ -17,5 +17,5 @@ char *strchr(const char *s, int byte);
 char *strrchr(const char *s, int byte);
 
 /* A freestanding compiler does not expand these by itself. */
-#define memcpy(dst, src, size) __builtin_memcpy(dst, src, size)
+#define memcpy(dst, src, size)  __builtin_memcpy(dst, src, size)
 #define memset(dst, byte, size) __builtin_memset(dst, byte, size)

@@ -109,9 +109,12 @@ static uint32_t nop_size(const uint8_t *p)
     static const struct {
         uint8_t size, bytes[10];
     } nops[] = {
-        { 10, { 0x66, 0x2e, 0x0f, 0x1f, 0x84 } }, { 9, { 0x66, 0x0f, 0x1f, 0x84 } },
-        { 8, { 0x0f, 0x1f, 0x84 } },              { 7, { 0x0f, 0x1f, 0x80 } },
-        { 6, { 0x66, 0x0f, 0x1f, 0x44 } },        { 5, { 0x0f, 0x1f, 0x44 } },
+        { 10, { 0x66, 0x2e, 0x0f, 0x1f, 0x84 } },
+        { 9, { 0x66, 0x0f, 0x1f, 0x84 } },
+        { 8, { 0x0f, 0x1f, 0x84 } },
+        { 7, { 0x0f, 0x1f, 0x80 } },
+        { 6, { 0x66, 0x0f, 0x1f, 0x44 } },
+        { 5, { 0x0f, 0x1f, 0x44 } },
     };
     for (uint32_t i = 0; i < ARRAY_SIZE(nops); i++)
         if (memcmp(p, nops[i].bytes, nops[i].size) == 0)
@@ -166,7 +169,7 @@ static void patch_read(uint64_t site)
 {
     static const uint8_t pattern[4] = { 0x31, 0xc0, 0x0f, 0x05 };
     uint64_t xor = site - 2;
-    uint64_t word = xor & ~7ull;
+    uint64_t word = xor&~7ull;
     if (xor % 8 == 7 || memcmp((const void *)xor, pattern, sizeof(pattern)) != 0 ||
         (word ^ (site + 32)) / SGX_PAGE_SIZE)
         return;
@@ -186,8 +189,8 @@ static void patch_read(uint64_t site)
             remember_pad(pad + JUMP_SIZE);
         uint8_t bytes[8];
         memcpy(bytes, (const void *)word, 8);
-        bytes[xor - word] = 0xeb;
-        bytes[xor - word + 1] = (uint8_t)(pad - site);
+        bytes[xor-word] = 0xeb;
+        bytes[xor-word + 1] = (uint8_t)(pad - site);
         __atomic_store_n((uint64_t *)word, load_le64(bytes), __ATOMIC_RELEASE);
     }
     pages_patch_end(site);
@@ -251,7 +254,8 @@ static uint64_t find_mov(uint64_t site, uint64_t nr)
     if (memcmp((const void *)(site - JUMP_SIZE), last_argument, JUMP_SIZE) == 0)
         return site - JUMP_SIZE;
     uint64_t page = site & ~(uint64_t)(SGX_PAGE_SIZE - 1);
-    for (uint64_t mov = site - JUMP_SIZE; mov > page && mov >= site - JUMP_SIZE - BETWEEN_MAX; mov--) {
+    for (uint64_t mov = site - JUMP_SIZE; mov > page && mov >= site - JUMP_SIZE - BETWEEN_MAX;
+         mov--) {
         const uint8_t *code = (const uint8_t *)mov;
         if (code[0] == 0xb8 && load_le32(code + 1) == (uint32_t)nr && (code[-1] & 0xf0) != 0x40 &&
             between(code + JUMP_SIZE, (const uint8_t *)site, NULL))
@@ -288,7 +292,8 @@ void stub_patch(uint64_t site, uint64_t nr)
         return;
     uint32_t size = (uint32_t)(site - mov);
     uint64_t stub = find_mov(site, nr) == mov ? stub_room(size + STUB_END) : 0;
-    if (stub && between((const uint8_t *)mov + JUMP_SIZE, (const uint8_t *)site, (uint8_t *)stub + JUMP_SIZE)) {
+    if (stub && between((const uint8_t *)mov + JUMP_SIZE, (const uint8_t *)site,
+                        (uint8_t *)stub + JUMP_SIZE)) {
         memcpy((void *)stub, (const void *)mov, JUMP_SIZE);
         put_end((uint8_t *)stub + size, site);
         uint8_t bytes[8];

@@ -30,9 +30,9 @@
 #define THREAD_STATE_FILLED  4
 
 /* THREAD_WORK: bits that make the way back to the program take the slow path. */
-#define THREAD_WORK_SIGNAL   1 /* something for signal_deliver() */
-#define THREAD_WORK_EXIT     2 /* the process is ending: leave at once */
-#define THREAD_WORK_FULL     4 /* regs.full is set */
+#define THREAD_WORK_SIGNAL 1 /* something for signal_deliver() */
+#define THREAD_WORK_EXIT   2 /* the process is ending: leave at once */
+#define THREAD_WORK_FULL   4 /* regs.full is set */
 
 #ifndef __ASSEMBLER__
 #include <assert.h>
@@ -51,14 +51,14 @@ struct stream_rights;
 
 /* The parts of a thread that other modules own. Zero at birth. */
 struct thread_signal {
-    uint64_t mask;         /* blocked: bit (n - 1) */
-    uint64_t pending;      /* directed at this thread; atomic */
-    uint64_t saved_mask;   /* of sigsuspend, ppoll, pselect, epoll_pwait */
-    bool have_saved_mask;  /* restored by the signal's return, or at system call exit */
+    uint64_t mask;                   /* blocked: bit (n - 1) */
+    uint64_t pending;                /* directed at this thread; atomic */
+    uint64_t saved_mask;             /* of sigsuspend, ppoll, pselect, epoll_pwait */
+    bool have_saved_mask;            /* restored by the signal's return, or at system call exit */
     uint64_t stack_base, stack_size; /* sigaltstack */
     uint32_t stack_flags;
-    uint64_t wait_set;     /* of sigtimedwait: these wake the thread though blocked; atomic */
-    void *private;         /* signal/ may hang queue data here */
+    uint64_t wait_set; /* of sigtimedwait: these wake the thread though blocked; atomic */
+    void *private;     /* signal/ may hang queue data here */
 };
 
 #define THREAD_CPU_WORDS 16 /* 1,024 CPUs */
@@ -82,21 +82,23 @@ struct thread {
     /* --- border ----------------------------------------------------------------------------- */
     struct ocall_block *block; /* outside ELRANGE; checked once at first entry */
     /* --- life ------------------------------------------------------------------------------- */
-    bool used;            /* allotted to a program thread; under thread/'s lock */
-    bool start_wanted;    /* thread_start() asked for this first entry */
-    int32_t tid;          /* as the program sees it; the main thread's is the pid */
-    void (*service)(void);  /* the library OS's own thread: what it runs, for ever */
-    struct hub_line *hub_line; /* tree/hub_client.c: its channel to the hub, if it ever needed one */
+    bool used;             /* allotted to a program thread; under thread/'s lock */
+    bool start_wanted;     /* thread_start() asked for this first entry */
+    int32_t tid;           /* as the program sees it; the main thread's is the pid */
+    void (*service)(void); /* the library OS's own thread: what it runs, for ever */
+    struct hub_line
+        *hub_line;           /* tree/hub_client.c: its channel to the hub, if it ever needed one */
     struct process *process; /* whose calls it makes (process/process.h); NULL: the enclave's own */
     uint64_t clear_child_tid, robust_list;
-    uint64_t fs_base;     /* FS for the first return of a new thread */
-    struct regs start;    /* registers of a new thread's first return */
+    uint64_t fs_base;  /* FS for the first return of a new thread */
+    struct regs start; /* registers of a new thread's first return */
     struct cpu_fp_control start_fp;
-    char name[16];        /* PR_SET_NAME */
-    uint64_t cpus_off[THREAD_CPU_WORDS]; /* sched_setaffinity: what it took away; remembered, nothing more */
+    char name[16]; /* PR_SET_NAME */
+    uint64_t cpus_off
+        [THREAD_CPU_WORDS]; /* sched_setaffinity: what it took away; remembered, nothing more */
     /* --- waiting (thread/wait.c) ------------------------------------------------------------ */
-    uint32_t wake;        /* atomic: set by thread_unpark, consumed by thread_park */
-    uint32_t parked;      /* atomic: 1 while it may be inside OCALL_PARK or OCALL_POLL */
+    uint32_t wake;   /* atomic: set by thread_unpark, consumed by thread_park */
+    uint32_t parked; /* atomic: 1 while it may be inside OCALL_PARK or OCALL_POLL */
     /* --- signals ---------------------------------------------------------------------------- */
     struct thread_signal signal;
     /* --- counters --------------------------------------------------------------------------- */
@@ -106,9 +108,9 @@ struct thread {
     bool kernel_buffers; /* "program memory" of file operations is the library OS's: mm/uaccess.c */
     /* Copies with a stream's mutex: a page that another process holds is -EFAULT now. */
     bool holds_stream;
-    bool never_block;    /* what would wait is -EAGAIN, whatever the file's flags say: ipc/ */
-    uint8_t moves;       /* how deep in moving sockets that are in one another: ipc/unix.c */
-    bool drops;          /* in the middle of stream_rights_drop() (ipc/pipe.c): */
+    bool never_block; /* what would wait is -EAGAIN, whatever the file's flags say: ipc/ */
+    uint8_t moves;    /* how deep in moving sockets that are in one another: ipc/unix.c */
+    bool drops;       /* in the middle of stream_rights_drop() (ipc/pipe.c): */
     struct stream_rights *dropped; /* what it does next */
 };
 

@@ -1,8 +1,8 @@
 #include "border/border.h"
 
-#include <stdbool.h>
 #include <asm/errno.h>
 #include <linux/uio.h>
+#include <stdbool.h>
 
 #include "abi/layout.h"
 #include "arch/cpu.h"

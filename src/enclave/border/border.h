@@ -21,11 +21,11 @@
  * else, also a success above max, is a lie of the host and reads as -EIO. */
 int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, uint64_t a2,
                     uint64_t a3, uint64_t a4, uint64_t a5);
-#define border_call0(nr, max)                   border_call(nr, max, 0, 0, 0, 0, 0, 0)
-#define border_call1(nr, max, a)                border_call(nr, max, a, 0, 0, 0, 0, 0)
-#define border_call2(nr, max, a, b)             border_call(nr, max, a, b, 0, 0, 0, 0)
-#define border_call3(nr, max, a, b, c)          border_call(nr, max, a, b, c, 0, 0, 0)
-#define border_call4(nr, max, a, b, c, d)       border_call(nr, max, a, b, c, d, 0, 0)
+#define border_call0(nr, max)             border_call(nr, max, 0, 0, 0, 0, 0, 0)
+#define border_call1(nr, max, a)          border_call(nr, max, a, 0, 0, 0, 0, 0)
+#define border_call2(nr, max, a, b)       border_call(nr, max, a, b, 0, 0, 0, 0)
+#define border_call3(nr, max, a, b, c)    border_call(nr, max, a, b, c, 0, 0, 0)
+#define border_call4(nr, max, a, b, c, d) border_call(nr, max, a, b, c, d, 0, 0)
 
 /* out[i] of the last OCALL of this thread: host's word, one read. */
 uint64_t border_out(unsigned i);
@@ -49,8 +49,10 @@ MUST_CHECK int border_prefault_pieces(const struct iovec *iov, uint64_t count, u
  * may have that is mostly shorter than the room for it. -EFAULT only if not even those are to be had. */
 MUST_CHECK int64_t border_prefault_some(const struct iovec *iov, uint64_t count, uint64_t skip,
                                         uint64_t size, uint64_t least);
-MUST_CHECK int border_put_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size);
-MUST_CHECK int border_get_pieces(const struct iovec *iov, uint64_t count, uint64_t skip, uint64_t size);
+MUST_CHECK int border_put_pieces(const struct iovec *iov, uint64_t count, uint64_t skip,
+                                 uint64_t size);
+MUST_CHECK int border_get_pieces(const struct iovec *iov, uint64_t count, uint64_t skip,
+                                 uint64_t size);
 
 /* One line to the user's stderr (through the host); printf subset: %s %d %u %x %lx %lu %ld %c %zu. */
 void log_error(const char *format, ...) PRINTF(1, 2);

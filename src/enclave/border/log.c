@@ -86,14 +86,15 @@ int format_v(char *buf, size_t size, const char *fmt, __builtin_va_list args)
         case 'p':
             put(&o, '0');
             put(&o, 'x');
-            put_number(&o, (uint64_t)__builtin_va_arg(args, void *), 16, false, 0, ' ');
+            put_number(&o, (uint64_t) __builtin_va_arg(args, void *), 16, false, 0, ' ');
             break;
         case 'c': put(&o, (char)__builtin_va_arg(args, int)); break;
         case 's': {
             const char *s = __builtin_va_arg(args, const char *);
             if (!s)
                 s = "(null)";
-            put_padded(&o, s, precision >= 0 ? strnlen(s, (size_t)precision) : strlen(s), width, ' ');
+            put_padded(&o, s, precision >= 0 ? strnlen(s, (size_t)precision) : strlen(s), width,
+                       ' ');
             break;
         }
         case '%': put(&o, '%'); break;

@@ -14,9 +14,9 @@ enum anew_kind { ANEW_NONE = 0, ANEW_SIGNALFD, ANEW_TIMERFD, ANEW_EPOLL, ANEW_NE
 
 struct anew {
     uint32_t kind;
-    int32_t clock;                   /* timerfd: CLOCK_*; netlink: SOCK_* */
-    uint64_t set;                    /* signalfd: signals; netlink: its number */
-    uint64_t left, interval, ticks;  /* timerfd: ns; expirations not yet read */
+    int32_t clock;                  /* timerfd: CLOCK_*; netlink: SOCK_* */
+    uint64_t set;                   /* signalfd: signals; netlink: its number */
+    uint64_t left, interval, ticks; /* timerfd: ns; expirations not yet read */
 };
 /* What an epoll instance watches. */
 struct anew_member {

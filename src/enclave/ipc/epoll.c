@@ -34,18 +34,18 @@
 #include "thread/mutex.h"
 #include "vfs/kstat.h"
 
-#define BUCKETS        64u
-#define NEST_MAX       5
-#define SLOTS_MAX      (1u << 20)
+#define BUCKETS         64u
+#define NEST_MAX        5
+#define SLOTS_MAX       (1u << 20)
 #define CHANGES_AT_ONCE 64u
-#define HANDLE_MAX     0x7fffffff
-#define EVENTS_MAX     4096u /* events given at once */
-#define HOST_EVENTS    256u  /* events of the host taken at once */
-#define SIGSET_SIZE    8
-#define MODE_TYPE      0170000u
-#define MODE_REGULAR   0100000u
-#define MODE_DIRECTORY 0040000u
-#define MODE_BITS      (EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE)
+#define HANDLE_MAX      0x7fffffff
+#define EVENTS_MAX      4096u /* events given at once */
+#define HOST_EVENTS     256u  /* events of the host taken at once */
+#define SIGSET_SIZE     8
+#define MODE_TYPE       0170000u
+#define MODE_REGULAR    0100000u
+#define MODE_DIRECTORY  0040000u
+#define MODE_BITS       (EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE)
 
 sys_fn sys_epoll_create, sys_epoll_create1, sys_epoll_ctl, sys_epoll_wait, sys_epoll_pwait,
     sys_epoll_pwait2;
@@ -61,11 +61,11 @@ struct item {
     bool rests;      /* after EPOLLONESHOT */
     uint32_t mode;   /* of MODE_BITS */
     uint64_t data;
-    bool queued;                    /* the file has a queue, and the waiter is on it */
-    bool host;                      /* the host knows when it is ready */
-    bool registered;                /* the host's instance watches it */
-    bool changed;                   /* on the list of what the host is to be told */
-    int handle;                     /* of the file; own_handle: a copy, since it is watched twice */
+    bool queued;     /* the file has a queue, and the waiter is on it */
+    bool host;       /* the host knows when it is ready */
+    bool registered; /* the host's instance watches it */
+    bool changed;    /* on the list of what the host is to be told */
+    int handle;      /* of the file; own_handle: a copy, since it is watched twice */
     bool own_handle;
     uint32_t slot, generation;
     uint64_t answer; /* the last one of the host's that named it, */
@@ -85,7 +85,7 @@ struct epoll {
     struct item *changed;
     struct item **slots;
     uint32_t slot_count, slot_hint, generation; /* no slot below the hint is free */
-    uint64_t answers; /* of the host so far */
+    uint64_t answers;                           /* of the host so far */
     struct lock ready_lock;
     struct item *ready_first, *ready_last;
     struct waitq queue; /* waiting threads and outer instances */
@@ -527,7 +527,8 @@ void epoll_became(struct file *file)
     while ((item = queued_item(file))) {
         struct epoll *epoll = item->epoll;
         int32_t fd = item->fd;
-        const struct epoll_event event = { .events = item->events | item->mode, .data = item->data };
+        const struct epoll_event event = { .events = item->events | item->mode,
+                                           .data = item->data };
         mutex_take(&epoll->mutex);
         drop_item(item, false);
         if (add_item(epoll, file, fd, &event) < 0)

@@ -22,7 +22,7 @@ struct event {
     struct lock lock;
     uint64_t count;
     bool semaphore;
-    bool moved; /* the hub has it: file->ops do. Under lock; atomic */
+    bool moved;         /* the hub has it: file->ops do. Under lock; atomic */
     struct waitq queue; /* readers and writers */
     uint64_t ino;
 };

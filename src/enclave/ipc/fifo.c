@@ -32,7 +32,7 @@ struct end {
     uint64_t seen;       /* the other end's opens when this one was opened */
     bool waits;          /* its open is for another one */
     bool gone;           /* it is counted no more */
-    bool quiet;          /* a reader before any writer: no end of file to tell (EPOLLHUP) until then */
+    bool quiet; /* a reader before any writer: no end of file to tell (EPOLLHUP) until then */
 };
 
 static struct end *end_of(const struct file *file)
@@ -76,7 +76,9 @@ void fifo_free(struct fifo *fifo)
 
 static int64_t fifo_read(struct file *file, void *user, uint64_t size, uint64_t *pos UNUSED)
 {
-    return reads(file) ? stream_read(&end_of(file)->fifo->stream, user, size, anon_nonblock(file), false) : -EBADF;
+    return reads(file)
+               ? stream_read(&end_of(file)->fifo->stream, user, size, anon_nonblock(file), false)
+               : -EBADF;
 }
 
 static int64_t fifo_write(struct file *file, const void *user, uint64_t size, uint64_t *pos UNUSED)
@@ -109,7 +111,8 @@ static uint32_t fifo_poll(struct file *file, struct waiter *waiter)
 
 static int fifo_fstat(struct file *file, struct kstat *ret)
 {
-    return g_tmpfs_fs.stat(&(struct place){ .fs = &g_tmpfs_fs, .object = end_of(file)->inode }, ret);
+    return g_tmpfs_fs.stat(&(struct place){ .fs = &g_tmpfs_fs, .object = end_of(file)->inode },
+                           ret);
 }
 
 static int64_t fifo_ioctl(struct file *file, uint64_t request, uint64_t arg)

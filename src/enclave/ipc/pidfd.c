@@ -37,7 +37,9 @@ static uint32_t pidfd_poll(struct file *file, struct waiter *waiter)
     const struct pidfd *pidfd = file->object;
     if (waiter)
         waitq_add(ptable_end_queue(pidfd->target.pid), waiter);
-    return ptable_life(pidfd->target.pid, pidfd->target.born) == PTABLE_ALIVE ? 0 : EPOLLIN | EPOLLRDNORM;
+    return ptable_life(pidfd->target.pid, pidfd->target.born) == PTABLE_ALIVE
+               ? 0
+               : EPOLLIN | EPOLLRDNORM;
 }
 
 static int pidfd_fstat(struct file *file, struct kstat *ret)
@@ -126,7 +128,8 @@ static int target_of(int fd, struct pidfd_target *ret)
 static int32_t proc_pid(const struct file *file)
 {
     const struct place *place = file->ops == &g_dir_ops ? dir_place(file) : NULL;
-    if (!place || place->path_size < 7 || place->path_size > 16 || memcmp(place->path, "/proc/", 6) != 0)
+    if (!place || place->path_size < 7 || place->path_size > 16 ||
+        memcmp(place->path, "/proc/", 6) != 0)
         return 0;
     int32_t pid = 0;
     for (uint32_t i = 6; i < place->path_size; i++) {
@@ -181,7 +184,9 @@ int64_t sys_pidfd_send_signal(const struct sysargs *args)
         if (!self && (info.code >= 0 || info.code == SI_TKILL))
             return -EPERM;
     } else {
-        info = (struct signal_info){ .number = number, .code = SI_USER, .pid = process_pid(),
+        info = (struct signal_info){ .number = number,
+                                     .code = SI_USER,
+                                     .pid = process_pid(),
                                      .uid = (int32_t)process_node()->uid };
     }
     if (number < 0 || number > SIGNAL_MAX)

@@ -20,7 +20,7 @@
 #include "vfs/kstat.h"
 #include "vfs/remote/remote.h"
 
-#define FETCH_TRIES 1000u
+#define FETCH_TRIES   1000u
 #define O_WRONLY_FLAG 1u
 #define PAGE          4096u
 #define MODE_FIFO     0010600u
@@ -135,8 +135,7 @@ static void ring_out(const struct stream *stream, uint64_t at, void *buf, uint32
 
 struct stream_rights *stream_rights_new(uint32_t count)
 {
-    struct stream_rights *rights =
-        heap_alloc(sizeof(*rights) + count * sizeof(struct file *));
+    struct stream_rights *rights = heap_alloc(sizeof(*rights) + count * sizeof(struct file *));
     return rights;
 }
 
@@ -177,8 +176,8 @@ int64_t stream_read(struct stream *stream, void *user, uint64_t size, bool nonbl
     return stream_read_rights(stream, user, size, nonblock, peek, NULL);
 }
 
-int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, bool nonblock, bool peek,
-                           struct stream_rights **ret_rights)
+int64_t stream_read_rights(struct stream *stream, void *user, uint64_t size, bool nonblock,
+                           bool peek, struct stream_rights **ret_rights)
 {
     uint32_t tries = 0;
     if (!size)
@@ -344,8 +343,8 @@ static uint64_t rights_until(const struct stream *stream, uint64_t at)
 }
 
 /* A piece; buf has room for the ring. Bytes, or an error. */
-static int64_t push_one(const struct stream *stream, uint64_t at, const struct remote *to, const struct remote_pair *own,
-                        uint8_t *buf)
+static int64_t push_one(const struct stream *stream, uint64_t at, const struct remote *to,
+                        const struct remote_pair *own, uint8_t *buf)
 {
     const struct stream_rights *rights = rights_at(stream, at);
     uint64_t left = rights_until(stream, at);
@@ -390,7 +389,8 @@ struct file *stream_rights_file(struct stream *stream, uint32_t n)
 {
     struct file *found = NULL;
     mutex_take(&stream->mutex);
-    for (const struct stream_rights *r = stream->moved ? NULL : stream->rights; r && !found; r = r->next)
+    for (const struct stream_rights *r = stream->moved ? NULL : stream->rights; r && !found;
+         r = r->next)
         for (uint32_t i = 0; i < r->count && !found; i++)
             if (r->files[i]->ops->travel == TRAVEL_HUB && r->files[i]->ops->move && n-- == 0)
                 found = file_ref(r->files[i]);

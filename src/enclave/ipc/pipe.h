@@ -34,8 +34,8 @@ struct stream {
     uint64_t head, tail;               /* bytes ever read, written; atomic */
     uint32_t readers, writers;         /* open ends; atomic */
     struct waitq *readable, *writable; /* woken when that may have changed */
-    struct stream_rights *rights; /* oldest first; under mutex */
-    bool moved; /* the hub has it now: file->ops do. Under mutex; atomic */
+    struct stream_rights *rights;      /* oldest first; under mutex */
+    bool moved;                        /* the hub has it now: file->ops do. Under mutex; atomic */
 };
 /* What a call on a stream that has moved answers: to be made again through file->ops. */
 #define STREAM_MOVED (-4096)
@@ -66,7 +66,8 @@ int64_t stream_set_size(struct stream *stream, uint64_t size);
  * must be woken afterwards. own: as remote_push_rights(); NULL: no descriptors can be in it. */
 struct remote;
 struct remote_pair;
-MUST_CHECK int stream_move(struct stream *stream, const struct remote *to, const struct remote_pair *own);
+MUST_CHECK int stream_move(struct stream *stream, const struct remote *to,
+                           const struct remote_pair *own);
 /* Descriptors that are on their way in it, taken out: they have moved. The mutex is held; drop them without it. */
 MUST_CHECK struct stream_rights *stream_rights_take(struct stream *stream);
 void stream_rights_drop_all(struct stream_rights *list);

@@ -17,11 +17,11 @@
 #include "vfs/remote/carry.h"
 #include "vfs/remote/remote.h"
 
-#define MODE_SOCKET 0140777u
-#define FIONREAD    0x541bu
-#define SIZE        (4 * PIPE_SIZE_DEFAULT) /* about what wmem_default gives */
+#define MODE_SOCKET   0140777u
+#define FIONREAD      0x541bu
+#define SIZE          (4 * PIPE_SIZE_DEFAULT) /* about what wmem_default gives */
 #define SEND_SIZE_MIN 4608u
-#define SEND_SIZE   212992 /* net.core.wmem_default, rmem_default, and the most that may be set */
+#define SEND_SIZE     212992 /* net.core.wmem_default, rmem_default, and the most that may be set */
 
 struct lock g_unix_lock;
 
@@ -151,7 +151,8 @@ static int64_t stream_receive(struct sock *sock, void *user, uint64_t size, uint
     return n;
 }
 
-int64_t unix_receive(struct file *file, void *user, uint64_t size, uint32_t flags, struct unix_message *message)
+int64_t unix_receive(struct file *file, void *user, uint64_t size, uint32_t flags,
+                     struct unix_message *message)
 {
     struct sock *sock = unix_sock_of(file);
     int64_t n = sock->type == UNIX_STREAM ? stream_receive(sock, user, size, flags, message)
@@ -169,15 +170,18 @@ static int64_t stream_send(struct sock *sock, const void *user, uint64_t size, b
         return -ENOTCONN;
     if (__atomic_load_n(&sock->write_shut, __ATOMIC_SEQ_CST))
         return -EPIPE;
-    return stream_write_rights(&peer->in, user, size, nonblock, false, message ? &message->rights : NULL);
+    return stream_write_rights(&peer->in, user, size, nonblock, false,
+                               message ? &message->rights : NULL);
 }
 
-int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock, struct unix_message *message)
+int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock,
+                  struct unix_message *message)
 {
     struct sock *sock = unix_sock_of(file);
     int64_t n = sock->type == UNIX_STREAM ? stream_send(sock, user, size, nonblock, message)
                                           : unix_packet_send(sock, user, size, nonblock, message);
-    return n == STREAM_MOVED ? remote_send(file, user, size, nonblock ? UNIX_NONBLOCK : 0, message) : n;
+    return n == STREAM_MOVED ? remote_send(file, user, size, nonblock ? UNIX_NONBLOCK : 0, message)
+                             : n;
 }
 
 /* Each stream starts with one reader and one writer, each of which goes once. Who shuts its reading side of a
@@ -280,7 +284,8 @@ static int64_t unix_ioctl(struct file *file, uint64_t request, uint64_t arg)
     if (stream_moved(&unix_sock_of(file)->in))
         return file->ops->ioctl(file, request, arg);
     struct sock *sock = unix_sock_of(file);
-    int32_t used = (int32_t)(sock->type == UNIX_STREAM ? stream_used(&sock->in) : unix_packet_size(sock));
+    int32_t used =
+        (int32_t)(sock->type == UNIX_STREAM ? stream_used(&sock->in) : unix_packet_size(sock));
     return PUT_USER((int32_t *)(uintptr_t)arg, &used);
 }
 
@@ -293,7 +298,8 @@ void unix_sock_end(struct sock *sock)
     unix_packet_close(sock);
     lock_take(&g_unix_lock);
     struct sock *peer = sock->peer;
-    if (sock->type == UNIX_DATAGRAMS) /* the others' stays, to be looked at by who is connected to it */
+    if (sock->type ==
+        UNIX_DATAGRAMS) /* the others' stays, to be looked at by who is connected to it */
         __atomic_store_n(&sock->peer, NULL, __ATOMIC_RELEASE);
     lock_drop(&g_unix_lock);
     unix_sock_unref(peer);
@@ -331,7 +337,8 @@ int unix_get_option(struct file *file, int name, int32_t ret[static 3])
     }
     LOCKED(&g_unix_lock);
     /* Nobody's: as Linux says it. */
-    const struct unix_cred cred = sock->peer_cred.pid ? sock->peer_cred : (struct unix_cred){ 0, UINT32_MAX, UINT32_MAX };
+    const struct unix_cred cred =
+        sock->peer_cred.pid ? sock->peer_cred : (struct unix_cred){ 0, UINT32_MAX, UINT32_MAX };
     memcpy(ret, &cred, sizeof(cred));
     return 3;
 }

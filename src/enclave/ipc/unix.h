@@ -10,7 +10,7 @@
 #include "core/attr.h"
 #include "vfs/file.h"
 
-#define UNIX_PATH_MAX  108u
+#define UNIX_PATH_MAX   108u
 #define UNIX_RIGHTS_MAX 253u /* SCM_MAX_FD */
 
 enum unix_shut { UNIX_SHUT_READ = 0, UNIX_SHUT_WRITE = 1, UNIX_SHUT_BOTH = 2 };
@@ -34,10 +34,10 @@ struct unix_message {
     struct stream_rights *rights; /* sent: taken over, and NULL then; received: the caller's */
     /* received: the sender's. Sent by a datagram socket: to whom; size 0: to its peer */
     struct unix_name name;
-    const char *path;             /* sent, not by the root: the name's canonical path; NULL: an abstract one */
-    struct unix_cred cred;        /* the sender's; received: of a stream's other end */
-    bool has_cred;                /* received: SO_PASSCRED is set, they are to be told */
-    uint32_t whole;               /* received: bytes that the packet had */
+    const char *path; /* sent, not by the root: the name's canonical path; NULL: an abstract one */
+    struct unix_cred cred; /* the sender's; received: of a stream's other end */
+    bool has_cred;         /* received: SO_PASSCRED is set, they are to be told */
+    uint32_t whole;        /* received: bytes that the packet had */
 };
 enum unix_flags { UNIX_NONBLOCK = 1, UNIX_PEEK = 2 }; /* as enum remote_flags */
 
@@ -50,8 +50,8 @@ static inline bool unix_type_ok(uint64_t type)
     return type == UNIX_STREAM || type == UNIX_DATAGRAMS || type == UNIX_PACKETS;
 }
 /* Two files, each the other's peer, made by a process. */
-MUST_CHECK int unix_pair(uint32_t type, uint32_t flags_a, uint32_t flags_b, const struct unix_cred *cred,
-                         struct file **ret_a, struct file **ret_b);
+MUST_CHECK int unix_pair(uint32_t type, uint32_t flags_a, uint32_t flags_b,
+                         const struct unix_cred *cred, struct file **ret_a, struct file **ret_b);
 /* A socket of this process; those of the hub: remote_is_socket(). */
 bool unix_is(const struct file *file);
 MUST_CHECK int unix_new(uint32_t type, uint32_t flags, struct file **ret);
@@ -63,7 +63,8 @@ MUST_CHECK int unix_bind(struct file *file, const struct unix_name *name);
 bool unix_bound(const struct file *file);
 MUST_CHECK int unix_listen(struct file *file, uint32_t backlog, const struct unix_cred *cred);
 /* to NULL: a datagram socket is to have no peer. */
-MUST_CHECK int unix_connect(struct file *file, const struct unix_name *to, const struct unix_cred *cred);
+MUST_CHECK int unix_connect(struct file *file, const struct unix_name *to,
+                            const struct unix_cred *cred);
 /* flags: the new file's. */
 MUST_CHECK int unix_accept(struct file *file, bool nonblock, uint32_t flags, struct file **ret);
 /* -ENOTCONN. */
@@ -75,8 +76,10 @@ int unix_get_option(struct file *file, int name, int32_t ret[static 3]);
 int unix_set_option(struct file *file, int name, int32_t value);
 /* As recvmsg and sendmsg; -EPIPE comes without SIGPIPE. file must be one of ours. message: may be NULL (from this
  * process). flags: enum unix_flags. */
-int64_t unix_receive(struct file *file, void *user, uint64_t size, uint32_t flags, struct unix_message *message);
-int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock, struct unix_message *message);
+int64_t unix_receive(struct file *file, void *user, uint64_t size, uint32_t flags,
+                     struct unix_message *message);
+int64_t unix_send(struct file *file, const void *user, uint64_t size, bool nonblock,
+                  struct unix_message *message);
 /* Bytes of the first packet that waits; 0: none, or a stream. */
 uint32_t unix_next_size(const struct file *file);
 int unix_shutdown(struct file *file, enum unix_shut how);

@@ -11,13 +11,15 @@
 #define MOVES_DEEP 8u
 
 /* What came, with its borders. */
-static int push_packets(const struct sock *sock, const struct remote *to, const struct remote_pair *own)
+static int push_packets(const struct sock *sock, const struct remote *to,
+                        const struct remote_pair *own)
 {
     static const struct stream_rights none;
     for (const struct packet *p = sock->first; p; p = p->next) {
-        int64_t n = p->size > REMOTE_PUSH_MAX
-                        ? -EMSGSIZE
-                        : remote_push_rights(to, p->data, p->size, p->rights ? p->rights : &none, own);
+        int64_t n =
+            p->size > REMOTE_PUSH_MAX
+                ? -EMSGSIZE
+                : remote_push_rights(to, p->data, p->size, p->rights ? p->rights : &none, own);
         if (n != p->size)
             return n < 0 ? (int)n : -EIO;
     }
@@ -81,7 +83,8 @@ static struct file *file_in(struct sock *sock, uint32_t n)
     mutex_take(&sock->in.mutex);
     for (const struct packet *p = sock->in.moved ? NULL : sock->first; p && !found; p = p->next)
         for (uint32_t i = 0; p->rights && i < p->rights->count && !found; i++)
-            if (p->rights->files[i]->ops->travel == TRAVEL_HUB && p->rights->files[i]->ops->move && n-- == 0)
+            if (p->rights->files[i]->ops->travel == TRAVEL_HUB && p->rights->files[i]->ops->move &&
+                n-- == 0)
                 found = file_ref(p->rights->files[i]);
     mutex_drop(&sock->in.mutex);
     return found;
@@ -94,7 +97,8 @@ static int move_rights(struct sock *const socks[static 2])
     struct thread *self = current();
     int status = 0;
     if (self->moves == MOVES_DEEP) {
-        log_note("sockets that are on their way (SCM_RIGHTS) in one another cannot be given to another process");
+        log_note("sockets that are on their way (SCM_RIGHTS) in one another cannot be given to "
+                 "another process");
         return -EBUSY;
     }
     self->moves++;

@@ -6,9 +6,9 @@
 #include "ipc/anon.h"
 #include "ipc/unix_sock.h"
 
-#define BACKLOG_MIN  128u /* so that nobody waits for connect() in practice */
-#define BACKLOG_MAX  4096u
-#define AUTO_NAMES   0x100000u /* five digits */
+#define BACKLOG_MIN 128u /* so that nobody waits for connect() in practice */
+#define BACKLOG_MAX 4096u
+#define AUTO_NAMES  0x100000u /* five digits */
 
 static struct sock *g_bound;
 
@@ -117,14 +117,17 @@ int unix_listen(struct file *file, uint32_t backlog, const struct unix_cred *cre
     LOCKED(&g_unix_lock);
     if (!sock->bound || sock->peer)
         return -EINVAL;
-    sock->backlog = backlog < BACKLOG_MIN ? BACKLOG_MIN : backlog < BACKLOG_MAX ? backlog : BACKLOG_MAX;
+    sock->backlog = backlog < BACKLOG_MIN   ? BACKLOG_MIN
+                    : backlog < BACKLOG_MAX ? backlog
+                                            : BACKLOG_MAX;
     sock->cred = *cred;
     __atomic_store_n(&sock->listening, true, __ATOMIC_SEQ_CST);
     return 0;
 }
 
 /* Locked. fresh: the other end, whose reference the list takes over. */
-static int enqueue(struct sock *sock, struct sock *listener, struct sock *fresh, const struct unix_cred *cred)
+static int enqueue(struct sock *sock, struct sock *listener, struct sock *fresh,
+                   const struct unix_cred *cred)
 {
     if (sock->listening)
         return -EINVAL;

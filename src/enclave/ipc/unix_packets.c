@@ -71,12 +71,14 @@ void unix_packet_sated(struct sock *sock)
 
 static bool full(const struct sock *receiver, const struct sock *sender)
 {
-    return __atomic_load_n(&receiver->count, __ATOMIC_SEQ_CST) > QUEUE_MAX && unix_peer(receiver) != sender;
+    return __atomic_load_n(&receiver->count, __ATOMIC_SEQ_CST) > QUEUE_MAX &&
+           unix_peer(receiver) != sender;
 }
 
 /* --- packets ------------------------------------------------------------------------------------ */
 
-static struct packet *packet_new(struct sock *sender, const void *user, uint64_t size, int *ret_error)
+static struct packet *packet_new(struct sock *sender, const void *user, uint64_t size,
+                                 int *ret_error)
 {
     struct packet *packet = heap_alloc(sizeof(*packet) + size);
     *ret_error = packet ? copy_from_user(packet->data, user, size) : -ENOMEM;
@@ -193,7 +195,8 @@ static int put(struct sock *sock, struct sock *to, struct packet *packet)
         status = STREAM_MOVED;
     else if (to->closed)
         status = sock->type == UNIX_DATAGRAMS ? -ECONNREFUSED : -EPIPE;
-    else if (__atomic_load_n(&sock->write_shut, __ATOMIC_SEQ_CST) || __atomic_load_n(&to->read_shut, __ATOMIC_SEQ_CST))
+    else if (__atomic_load_n(&sock->write_shut, __ATOMIC_SEQ_CST) ||
+             __atomic_load_n(&to->read_shut, __ATOMIC_SEQ_CST))
         status = -EPIPE;
     else if (full(to, sock) || __atomic_load_n(&sock->sent, __ATOMIC_SEQ_CST) >= sock->send_size)
         status = -EAGAIN;
@@ -223,8 +226,10 @@ static bool worth_a_try(void *object)
 {
     const struct sending *s = object;
     make_hungry(s->sock);
-    return (!full(s->to, s->sock) && __atomic_load_n(&s->sock->sent, __ATOMIC_SEQ_CST) < s->sock->send_size) ||
-           __atomic_load_n(&s->to->closed, __ATOMIC_SEQ_CST) || __atomic_load_n(&s->to->read_shut, __ATOMIC_SEQ_CST) ||
+    return (!full(s->to, s->sock) &&
+            __atomic_load_n(&s->sock->sent, __ATOMIC_SEQ_CST) < s->sock->send_size) ||
+           __atomic_load_n(&s->to->closed, __ATOMIC_SEQ_CST) ||
+           __atomic_load_n(&s->to->read_shut, __ATOMIC_SEQ_CST) ||
            __atomic_load_n(&s->sock->write_shut, __ATOMIC_SEQ_CST) || stream_moved(&s->to->in);
 }
 
@@ -247,7 +252,8 @@ static int deliver(struct sending *s, bool nonblock)
 int64_t unix_packet_send(struct sock *sock, const void *user, uint64_t size, bool nonblock,
                          struct unix_message *message)
 {
-    const struct unix_name *name = message && message->name.size && sock->type == UNIX_DATAGRAMS ? &message->name : NULL;
+    const struct unix_name *name =
+        message && message->name.size && sock->type == UNIX_DATAGRAMS ? &message->name : NULL;
     struct sending s = { .sock = sock };
     int status = take_error(sock);
     if (status < 0)
@@ -289,7 +295,8 @@ static struct stream_rights *same_rights(const struct stream_rights *rights)
 }
 
 /* The first packet, referenced, and what comes with it; NULL: none. */
-static struct packet *take(struct sock *sock, bool peek, struct stream_rights **ret_rights, bool *ret_moved)
+static struct packet *take(struct sock *sock, bool peek, struct stream_rights **ret_rights,
+                           bool *ret_moved)
 {
     mutex_take(&sock->in.mutex);
     *ret_moved = sock->in.moved;
@@ -313,11 +320,13 @@ static struct packet *take(struct sock *sock, bool peek, struct stream_rights **
 static bool readable(void *object)
 {
     struct sock *sock = object;
-    return __atomic_load_n(&sock->count, __ATOMIC_SEQ_CST) || __atomic_load_n(&sock->read_shut, __ATOMIC_SEQ_CST) ||
+    return __atomic_load_n(&sock->count, __ATOMIC_SEQ_CST) ||
+           __atomic_load_n(&sock->read_shut, __ATOMIC_SEQ_CST) ||
            __atomic_load_n(&sock->error, __ATOMIC_SEQ_CST) || stream_moved(&sock->in);
 }
 
-static void describe(const struct sock *sock, const struct packet *packet, struct unix_message *message)
+static void describe(const struct sock *sock, const struct packet *packet,
+                     struct unix_message *message)
 {
     message->name = packet->from;
     message->cred = packet->cred;

@@ -10,10 +10,10 @@ struct sock;
 /* A message with its borders, on its way: it stands in the receiver's queue and counts for the sender's SO_SNDBUF. */
 struct packet {
     struct packet *next;
-    uint32_t refs;              /* atomic: the queue, and who looks at it (MSG_PEEK) */
-    uint32_t size, room;        /* bytes; what it takes of the sender's SO_SNDBUF */
+    uint32_t refs;       /* atomic: the queue, and who looks at it (MSG_PEEK) */
+    uint32_t size, room; /* bytes; what it takes of the sender's SO_SNDBUF */
     struct unix_cred cred;
-    struct sock *sender;        /* referenced */
+    struct sock *sender;          /* referenced */
     struct stream_rights *rights; /* under the receiver's mutex */
     struct unix_name from;
     uint8_t data[];
@@ -28,29 +28,29 @@ struct sock {
     uint32_t refs, type;
     /* referenced. Set once, with g_unix_lock; of datagram sockets it changes under that */
     struct sock *peer;
-    struct stream in;    /* what came, of a stream. Of the others mutex and moved */
-    struct waitq queue;  /* whatever changes for this end */
-    struct lock lock;    /* shut flags, file */
+    struct stream in;           /* what came, of a stream. Of the others mutex and moved */
+    struct waitq queue;         /* whatever changes for this end */
+    struct lock lock;           /* shut flags, file */
     bool read_shut, write_shut; /* atomic */
-    bool pass_cred;      /* SO_PASSCRED */
-    int32_t error;       /* SO_ERROR; atomic */
-    struct file *file;   /* not referenced; NULL once released */
+    bool pass_cred;             /* SO_PASSCRED */
+    int32_t error;              /* SO_ERROR; atomic */
+    struct file *file;          /* not referenced; NULL once released */
     uint64_t ino;
 
     struct packet *first, *last; /* what came; under in.mutex */
-    uint32_t count;      /* of packets; atomic */
-    bool closed;         /* none comes any more; written under in.mutex, atomic */
-    uint32_t send_size;  /* SO_SNDBUF */
-    uint32_t sent;       /* of that, in others' queues; atomic */
+    uint32_t count;              /* of packets; atomic */
+    bool closed;                 /* none comes any more; written under in.mutex, atomic */
+    uint32_t send_size;          /* SO_SNDBUF */
+    uint32_t sent;               /* of that, in others' queues; atomic */
 
     /* Under g_unix_lock. */
     struct unix_name name;
     struct unix_cred cred, peer_cred; /* who made it listen, or connected; the other end's */
-    struct sock *bound_next;                   /* all that have a name */
+    struct sock *bound_next;          /* all that have a name */
     bool bound, listening;
-    struct sock *pending, *pending_next;       /* connected, not yet accepted; oldest first */
+    struct sock *pending, *pending_next; /* connected, not yet accepted; oldest first */
     uint32_t pending_count, backlog;
-    struct sock *hungry_next;                  /* woken when any queue of datagrams has room */
+    struct sock *hungry_next; /* woken when any queue of datagrams has room */
     bool hungry;
 };
 

@@ -21,14 +21,14 @@
 #include "tree/hints.h"
 #include "vfs/node.h"
 
-#define PAGE       LAYOUT_PAGE
+#define PAGE          LAYOUT_PAGE
 /* pages: accepted at once by the child, so that its device can use huge pages */
-#define EXTENT_MAX 8192u
+#define EXTENT_MAX    8192u
 #define MESSAGE_PAGES 16u
-#define SCAN_MAX   1024u /* pages looked at in one turn of the address space's lock */
-#define VMAS_MAX   65530u
-#define NO_FILE    UINT32_MAX
-#define ATTACHED   0x64736d61u
+#define SCAN_MAX      1024u /* pages looked at in one turn of the address space's lock */
+#define VMAS_MAX      65530u
+#define NO_FILE       UINT32_MAX
+#define ATTACHED      0x64736d61u
 
 static_assert(MESSAGE_PAGES * PAGE == STREAM_MESSAGE, "a message of pages");
 
@@ -52,7 +52,8 @@ static bool trusted(const struct file *file)
 /* Mappings whose pages the child makes itself. */
 static bool made_again(const struct vma *v)
 {
-    return (v->flags & (VMA_COHERENT | VMA_DSM)) || (trusted(v->file) && !(v->flags & VMA_WAS_WRITABLE));
+    return (v->flags & (VMA_COHERENT | VMA_DSM)) ||
+           (trusted(v->file) && !(v->flags & VMA_WAS_WRITABLE));
 }
 
 /* --- the parent ----------------------------------------------------------------------------------- */
@@ -442,11 +443,9 @@ static void get_mappings(struct tree_stream *s, const struct files *files)
             fail(s, -EBADMSG);
             return;
         }
-        struct vma vma = { .start = m.start,
-                           .end = m.end,
-                           .prot = m.prot,
-                           .flags = m.flags,
-                           .offset = m.offset };
+        struct vma vma = {
+            .start = m.start, .end = m.end, .prot = m.prot, .flags = m.flags, .offset = m.offset
+        };
         if (m.file != NO_FILE)
             vma.file = file_ref(files->list[m.file]);
         bool distributed = vma.flags & VMA_DSM;
@@ -516,7 +515,8 @@ static void get_code(struct tree_stream *s)
         if (s->error || !page)
             break;
         const struct vma *v = vma_find(page);
-        if (!v || page % PAGE || !made_again(v) || !trusted(v->file) || !(v->prot & PROT_READ) || page_state(page)) {
+        if (!v || page % PAGE || !made_again(v) || !trusted(v->file) || !(v->prot & PROT_READ) ||
+            page_state(page)) {
             fail(s, -EBADMSG);
             break;
         }

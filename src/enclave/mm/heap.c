@@ -18,15 +18,15 @@
 #include "mm/layout.h"
 #include "thread/lock.h"
 
-#define BIN_COUNT   64
-#define GROW_PAGES  512 /* a huge page of the host: one fault instead of 512 */
-#define CLASS_MIN   4  /* 16 bytes */
-#define CLASS_MAX   11 /* 2048 bytes */
+#define BIN_COUNT  64
+#define GROW_PAGES 512 /* a huge page of the host: one fault instead of 512 */
+#define CLASS_MIN  4   /* 16 bytes */
+#define CLASS_MAX  11  /* 2048 bytes */
 
 /* g_info[page]: kind in the low two bits, then pages of the run or the slab's class. */
 enum { INFO_INSIDE = 0, INFO_FREE = 1, INFO_USED = 2, INFO_SLAB = 3 };
 #define INFO(kind, value) (((uint32_t)(value) << 2) | (kind))
-#define INFO_KIND(word)   ((word) & 3u)
+#define INFO_KIND(word)   ((word)&3u)
 #define INFO_VALUE(word)  ((word) >> 2)
 
 struct run {
@@ -43,8 +43,8 @@ static struct run *g_blocks[CLASS_MAX + 1];
 
 static void accept(uint64_t address, uint64_t count)
 {
-    struct sgx_secinfo ALIGNED(64) info = { .flags = SGX_SECINFO_REG | SGX_SECINFO_R |
-                                                     SGX_SECINFO_W | SGX_SECINFO_PENDING };
+    struct sgx_secinfo ALIGNED(64)
+        info = { .flags = SGX_SECINFO_REG | SGX_SECINFO_R | SGX_SECINFO_W | SGX_SECINFO_PENDING };
     for (uint64_t i = 0; i < count; i++) {
         uint64_t error = enclu_eaccept(&info, address + i * LAYOUT_PAGE);
         if (error)
@@ -170,7 +170,7 @@ static unsigned class_of(size_t size)
 {
     unsigned class = CLASS_MIN;
     while (((size_t)1 << class) < size)
-        class++;
+        class ++;
     return class;
 }
 

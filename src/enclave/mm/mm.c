@@ -1,8 +1,8 @@
 #include "mm/mm.h"
 
 #include <asm/errno.h>
-#include <linux/mman.h>
 #include <linux/fcntl.h>
+#include <linux/mman.h>
 
 #include "abi/manifest.h"
 #include "abi/sgx.h"
@@ -19,19 +19,19 @@
 #include "thread/lock.h"
 #include "tree/hints.h"
 
-#define PAGE        LAYOUT_PAGE
-#define BATCH_SMALL 16  /* pages accepted at a fault in a small mapping */
-#define BATCH_LARGE 512 /* and in one of BATCH_LARGE_FROM bytes: what a huge page holds */
+#define PAGE             LAYOUT_PAGE
+#define BATCH_SMALL      16  /* pages accepted at a fault in a small mapping */
+#define BATCH_LARGE      512 /* and in one of BATCH_LARGE_FROM bytes: what a huge page holds */
 #define BATCH_LARGE_FROM (8ull << 20)
 /* Pages that come one by one in a forked child: most end or exec before they have run much. */
-#define SPARSE_FORKED 128
+#define SPARSE_FORKED    128
 
 static struct lock g_lock;
 static uint64_t g_anonymous_end; /* program memory ends here, the library OS's heap begins */
 static uint64_t g_files_end;
 static uint64_t g_brk_start, g_brk;
-static uint64_t g_writable;      /* bytes of writable mappings: what --heap limits */
-static uint32_t g_sparse;        /* so many more pages of trusted files come one by one */
+static uint64_t g_writable; /* bytes of writable mappings: what --heap limits */
+static uint32_t g_sparse;   /* so many more pages of trusted files come one by one */
 
 static uint64_t round_up(uint64_t value)
 {
@@ -208,7 +208,8 @@ static int64_t map_locked(uint64_t address, uint64_t size, int prot, int flags, 
             return -ENOMEM;
     }
     bool coherent = file && shared_coherent(file, flags), dsm = dsm_number(file) != 0;
-    if (coherent && !dsm && shared_conflict(file, offset, size, (file->flags & O_ACCMODE) == O_RDWR))
+    if (coherent && !dsm &&
+        shared_conflict(file, offset, size, (file->flags & O_ACCMODE) == O_RDWR))
         return -EBUSY;
     uint64_t more = (prot & PROT_WRITE) ? size : 0;
     int r = afford(more, writable_in(at, at + size));
@@ -258,9 +259,10 @@ static int64_t map_file(uint64_t address, uint64_t size, int prot, int flags, st
         if (at >= 0 && !between)
             (void)!dsm_mapped(file, false);
         if (at == -EBUSY) {
-            log_note("a second shared mapping of '%s' was refused (ENODEV): in an enclave two mappings "
-                     "do not see each other's changes",
-                     file->path ? file->path : "?");
+            log_note(
+                "a second shared mapping of '%s' was refused (ENODEV): in an enclave two mappings "
+                "do not see each other's changes",
+                file->path ? file->path : "?");
             at = -ENODEV;
         }
         return at;
@@ -564,7 +566,8 @@ int mm_discard(uint64_t address, uint64_t size)
     if (!vma_covers(address, address + size))
         return -ENOMEM;
     /* What is shared stays with the object (madvise(2)). */
-    for (uint32_t i = vma_lower(address); i < vma_count() && vma_at(i)->start < address + size; i++) {
+    for (uint32_t i = vma_lower(address); i < vma_count() && vma_at(i)->start < address + size;
+         i++) {
         const struct vma *v = vma_at(i);
         uint64_t from = v->start > address ? v->start : address;
         if ((v->flags & VMA_DSM) || ((v->flags & VMA_SHARED) && !v->file))
@@ -609,7 +612,8 @@ static int move_pages(uint64_t from, uint64_t to, uint64_t count, uint32_t prot)
     return 0;
 }
 
-static int64_t remap_locked(uint64_t old, uint64_t old_size, uint64_t size, int flags, uint64_t fixed)
+static int64_t remap_locked(uint64_t old, uint64_t old_size, uint64_t size, int flags,
+                            uint64_t fixed)
 {
     const struct vma *v = vma_find(old);
     if (!v || v->end < old + old_size)
@@ -663,8 +667,8 @@ static int64_t remap_locked(uint64_t old, uint64_t old_size, uint64_t size, int 
     if (moved.file)
         file_ref(moved.file);
     /* Pages shared with other processes go home and come back. */
-    int r = (moved.flags & VMA_DSM) ? 0
-                                    : move_pages(old, to, min64(size, old_size) / PAGE, moved.prot);
+    int r =
+        (moved.flags & VMA_DSM) ? 0 : move_pages(old, to, min64(size, old_size) / PAGE, moved.prot);
     if (r < 0)
         return r;
     r = unmap_locked(old, old + old_size);
@@ -721,10 +725,11 @@ int mm_maps_text(char **ret, uint64_t *ret_size)
             }
             text = bigger;
         }
-        int n = format(text + used, room - used, "%08lx-%08lx %c%c%c%c %08lx %s %lu", v->start, v->end,
-                       v->prot & PROT_READ ? 'r' : '-', v->prot & PROT_WRITE ? 'w' : '-',
-                       v->prot & PROT_EXEC ? 'x' : '-', v->flags & VMA_SHARED ? 's' : 'p', v->offset,
-                       v->file ? "00:01" : "00:00", v->file && v->file->record ? v->file->record->ino : 0);
+        int n = format(text + used, room - used, "%08lx-%08lx %c%c%c%c %08lx %s %lu", v->start,
+                       v->end, v->prot & PROT_READ ? 'r' : '-', v->prot & PROT_WRITE ? 'w' : '-',
+                       v->prot & PROT_EXEC ? 'x' : '-', v->flags & VMA_SHARED ? 's' : 'p',
+                       v->offset, v->file ? "00:01" : "00:00",
+                       v->file && v->file->record ? v->file->record->ino : 0);
         used += (uint64_t)n;
         if (*name) {
             while (n++ < 72)

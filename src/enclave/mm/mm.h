@@ -30,7 +30,13 @@ bool mm_mapped(uint64_t address, uint64_t size);
 /* Flags for a mapping made by the library OS itself (the main stack). */
 void mm_mark_stack(uint64_t address);
 
-enum mm_fault { MM_FAULT_DONE, MM_FAULT_SEGV_MAPERR, MM_FAULT_SEGV_ACCERR, MM_FAULT_BUS, MM_FAULT_NOMEM };
+enum mm_fault {
+    MM_FAULT_DONE,
+    MM_FAULT_SEGV_MAPERR,
+    MM_FAULT_SEGV_ACCERR,
+    MM_FAULT_BUS,
+    MM_FAULT_NOMEM
+};
 /* A page fault at address: accepts, verifies and copies what belongs there. error_code as in #PF. */
 enum mm_fault mm_fault(uint64_t address, uint64_t error_code);
 /* Text of /proc/self/maps into library OS memory; returns a heap buffer and its size. */

@@ -35,7 +35,8 @@ static uint64_t file_offset(const struct vma *v, uint64_t page)
 static void write_back(const struct vma *v, uint64_t page)
 {
     uint8_t state = page_open(page, SGX_SECINFO_R);
-    int64_t r = v->file->ops->pwrite_kernel(v->file, (const void *)page, PAGE, file_offset(v, page));
+    int64_t r =
+        v->file->ops->pwrite_kernel(v->file, (const void *)page, PAGE, file_offset(v, page));
     page_close(page, state);
     if (r < 0)
         log_error("a shared mapping of '%s' could not be written back: error %ld",

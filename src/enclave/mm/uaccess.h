@@ -26,7 +26,8 @@ bool user_range_ok(const void *user, uint64_t size);
 /* Atomic operations on an aligned 32-bit word of the program (futex): -EFAULT. */
 MUST_CHECK int user_load32(const uint32_t *user, uint32_t *ret);
 MUST_CHECK int user_store32(uint32_t *user, uint32_t value);
-MUST_CHECK int user_cmpxchg32(uint32_t *user, uint32_t expected, uint32_t desired, uint32_t *ret_old);
+MUST_CHECK int user_cmpxchg32(uint32_t *user, uint32_t expected, uint32_t desired,
+                              uint32_t *ret_old);
 
 #define GET_USER(dst, user) copy_from_user((dst), (user), sizeof(*(dst)))
 #define PUT_USER(user, src) copy_to_user((user), (src), sizeof(*(src)))

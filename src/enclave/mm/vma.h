@@ -26,8 +26,8 @@ struct vma {
     uint64_t start, end; /* page-aligned */
     uint32_t prot;       /* PROT_* */
     uint32_t flags;
-    struct file *file;   /* NULL: anonymous; a reference */
-    uint64_t offset;     /* in the file, of start */
+    struct file *file; /* NULL: anonymous; a reference */
+    uint64_t offset;   /* in the file, of start */
 };
 
 /* The mapping that holds address, or NULL. */

@@ -21,7 +21,8 @@ MUST_CHECK int address_from_user(uint64_t user, uint64_t size, const struct net_
 MUST_CHECK bool address_from_host(const uint8_t *bytes, uint32_t size, uint8_t family,
                                   struct net_address *ret);
 /* To the program: as much as there is room for, then the whole size (accept(2)). user 0: nothing. -EINVAL, -EFAULT. */
-MUST_CHECK int address_to_user(const struct net_address *address, uint64_t user, uint64_t user_size);
+MUST_CHECK int address_to_user(const struct net_address *address, uint64_t user,
+                               uint64_t user_size);
 /* Of a datagram's destination: to IPv4, AF_UNSPEC is AF_INET (udp_sendmsg()). -EINVAL. */
 MUST_CHECK int address_as_ipv4(struct net_address *address);
 uint16_t address_family(const struct net_address *address);

@@ -148,7 +148,8 @@ int64_t net_listen(struct file *file, const struct sysargs *args)
     struct net_socket *socket = net_of(file);
     if (socket->family == AF_LOCAL_FAMILY && !socket->bound)
         return -EINVAL;
-    if (socket->type != NET_STREAM && (socket->family != AF_LOCAL_FAMILY || socket->type == NET_DATAGRAMS))
+    if (socket->type != NET_STREAM &&
+        (socket->family != AF_LOCAL_FAMILY || socket->type == NET_DATAGRAMS))
         return -EOPNOTSUPP;
     int64_t status = socket->bound ? 0 : check_listen(socket);
     if (status < 0)
@@ -488,8 +489,8 @@ int64_t message_send(struct file *file, uint64_t user, uint32_t flags)
 }
 
 /* What msg_flags can hold: OOB, CTRUNC, TRUNC, EOR, ERRQUEUE, CMSG_CLOEXEC. */
-#define FLAGS_OUT                                                                                  \
-    (MSG_OOB_FLAG | MSG_CTRUNC_FLAG | MSG_TRUNC_FLAG | 0x80u | MSG_ERRQUEUE_FLAG |                 \
+#define FLAGS_OUT                                                                  \
+    (MSG_OOB_FLAG | MSG_CTRUNC_FLAG | MSG_TRUNC_FLAG | 0x80u | MSG_ERRQUEUE_FLAG | \
      MSG_CMSG_CLOEXEC_FLAG)
 
 int message_put(uint64_t user, struct message *m, const struct net_extra *extra)

@@ -15,31 +15,31 @@ enum direction { SEND = 1, RECEIVE = 2, BOTH = 3 };
 /* No source routes go out: packets would go elsewhere than to the address that the rules saw. */
 static const struct {
     uint8_t level, type;
-    uint8_t use;            /* enum direction */
-    uint16_t least, most;   /* bytes of data */
+    uint8_t use;          /* enum direction */
+    uint16_t least, most; /* bytes of data */
 } g_known[] = {
-    { 1, 29, RECEIVE, 16, 16 },  /* SCM_TIMESTAMP */
-    { 1, 35, RECEIVE, 16, 16 },  /* SCM_TIMESTAMPNS */
-    { 1, 40, RECEIVE, 4, 4 },    /* SO_RXQ_OVFL */
-    { 0, 1, BOTH, 1, 4 },        /* IP_TOS */
-    { 0, 2, BOTH, 4, 4 },        /* IP_TTL */
-    { 0, 6, RECEIVE, 0, 40 },    /* IP_RECVOPTS */
-    { 0, 8, BOTH, 12, 12 },      /* IP_PKTINFO */
-    { 0, 11, RECEIVE, 16, 64 },  /* IP_RECVERR */
-    { 0, 20, RECEIVE, 16, 16 },  /* IP_ORIGDSTADDR */
-    { 6, 36, RECEIVE, 4, 4 },    /* TCP_CM_INQ */
-    { 17, 103, SEND, 2, 2 },     /* UDP_SEGMENT */
-    { 17, 104, RECEIVE, 2, 4 },  /* UDP_GRO */
-    { 41, 25, RECEIVE, 16, 64 }, /* IPV6_RECVERR */
-    { 41, 50, BOTH, 20, 20 },    /* IPV6_PKTINFO */
-    { 41, 52, BOTH, 4, 4 },      /* IPV6_HOPLIMIT */
-    { 41, 54, BOTH, 8, 2048 },   /* IPV6_HOPOPTS */
-    { 41, 55, SEND, 8, 2048 },   /* IPV6_RTHDRDSTOPTS */
+    { 1, 29, RECEIVE, 16, 16 },   /* SCM_TIMESTAMP */
+    { 1, 35, RECEIVE, 16, 16 },   /* SCM_TIMESTAMPNS */
+    { 1, 40, RECEIVE, 4, 4 },     /* SO_RXQ_OVFL */
+    { 0, 1, BOTH, 1, 4 },         /* IP_TOS */
+    { 0, 2, BOTH, 4, 4 },         /* IP_TTL */
+    { 0, 6, RECEIVE, 0, 40 },     /* IP_RECVOPTS */
+    { 0, 8, BOTH, 12, 12 },       /* IP_PKTINFO */
+    { 0, 11, RECEIVE, 16, 64 },   /* IP_RECVERR */
+    { 0, 20, RECEIVE, 16, 16 },   /* IP_ORIGDSTADDR */
+    { 6, 36, RECEIVE, 4, 4 },     /* TCP_CM_INQ */
+    { 17, 103, SEND, 2, 2 },      /* UDP_SEGMENT */
+    { 17, 104, RECEIVE, 2, 4 },   /* UDP_GRO */
+    { 41, 25, RECEIVE, 16, 64 },  /* IPV6_RECVERR */
+    { 41, 50, BOTH, 20, 20 },     /* IPV6_PKTINFO */
+    { 41, 52, BOTH, 4, 4 },       /* IPV6_HOPLIMIT */
+    { 41, 54, BOTH, 8, 2048 },    /* IPV6_HOPOPTS */
+    { 41, 55, SEND, 8, 2048 },    /* IPV6_RTHDRDSTOPTS */
     { 41, 57, RECEIVE, 8, 2048 }, /* IPV6_RTHDR */
-    { 41, 59, BOTH, 8, 2048 },   /* IPV6_DSTOPTS */
-    { 41, 61, RECEIVE, 32, 32 }, /* IPV6_PATHMTU */
-    { 41, 62, SEND, 4, 4 },      /* IPV6_DONTFRAG */
-    { 41, 67, BOTH, 4, 4 },      /* IPV6_TCLASS */
+    { 41, 59, BOTH, 8, 2048 },    /* IPV6_DSTOPTS */
+    { 41, 61, RECEIVE, 32, 32 },  /* IPV6_PATHMTU */
+    { 41, 62, SEND, 4, 4 },       /* IPV6_DONTFRAG */
+    { 41, 67, BOTH, 4, 4 },       /* IPV6_TCLASS */
 };
 
 static bool known(const struct kcmsg *head, enum direction use)
@@ -108,7 +108,8 @@ int control_from_user(uint64_t user, uint64_t size, struct net_extra *extra)
 int control_to_user(const struct net_extra *extra, uint64_t user, uint64_t room, uint64_t *ret_size,
                     uint32_t *flags)
 {
-    uint64_t size = extra->control_size < OCALL_NET_CONTROL ? extra->control_size : OCALL_NET_CONTROL;
+    uint64_t size =
+        extra->control_size < OCALL_NET_CONTROL ? extra->control_size : OCALL_NET_CONTROL;
     uint64_t at = 0, used = 0;
     struct kcmsg head;
     const uint8_t *data;

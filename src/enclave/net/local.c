@@ -15,9 +15,9 @@
 #include "vfs/host/host.h"
 #include "vfs/linux.h"
 
-#define HANDLE_MAX     0x7fffffff
-#define RETRY_NS       2000000u
-#define SIZE_MAX_IO    0x7ffff000u
+#define HANDLE_MAX  0x7fffffff
+#define RETRY_NS    2000000u
+#define SIZE_MAX_IO 0x7ffff000u
 
 bool net_is_local(const struct file *file)
 {
@@ -80,8 +80,8 @@ int net_local_connect(struct file *file, const struct place *place)
     return status;
 }
 
-int64_t net_local_send(struct file *file, const struct place *place, const struct iovec *iov, uint64_t count,
-                       uint32_t flags)
+int64_t net_local_send(struct file *file, const struct place *place, const struct iovec *iov,
+                       uint64_t count, uint32_t flags)
 {
     struct net_extra extra = { .control_size = 0 };
     uint64_t size = 0;

@@ -24,5 +24,5 @@ MUST_CHECK int net_local_become(struct file *file, uint32_t type);
 MUST_CHECK int net_local_bind(struct file *file, const struct place *place, uint32_t mode);
 MUST_CHECK int net_local_connect(struct file *file, const struct place *place);
 /* place NULL: to the peer. */
-int64_t net_local_send(struct file *file, const struct place *place, const struct iovec *iov, uint64_t count,
-                       uint32_t flags);
+int64_t net_local_send(struct file *file, const struct place *place, const struct iovec *iov,
+                       uint64_t count, uint32_t flags);

@@ -30,7 +30,8 @@ enum net_rule_action {
  *  -EAFNOSUPPORT  another family: not a matter of rules, nothing is written
  * AF_UNSPEC: to connect 0 (it dissolves an association, connect(2)), to listen as AF_INET (bind(2) of Linux).
  */
-MUST_CHECK int net_rule_check(enum net_rule_action action, const void *address, size_t size, int type);
+MUST_CHECK int net_rule_check(enum net_rule_action action, const void *address, size_t size,
+                              int type);
 
 /*
  * A datagram socket that the program itself bound to this address answers whoever wrote to it: true if a

@@ -32,7 +32,7 @@
 #include "vfs/linux.h"
 
 #define HANDLE_MAX   0x7fffffff
-#define DATAGRAM_MAX 65535 /* with MSG_TRUNC; also of several joined (UDP_GRO) */
+#define DATAGRAM_MAX 65535     /* with MSG_TRUNC; also of several joined (UDP_GRO) */
 #define LOCAL_MAX    (1 << 24) /* of AF_UNIX: SO_SNDBUF of who sends */
 #define PREFAULT_MIN 4096u
 #define STREAM_LEAST 16384u
@@ -306,7 +306,7 @@ static int64_t receive_once(const struct net_socket *socket, const struct iovec 
         return room;
     struct turn turn = {
         .nr = OCALL_NET_RECV,
-        .max = !(flags & MSG_TRUNC_FLAG) || stream         ? (uint64_t)room
+        .max = !(flags & MSG_TRUNC_FLAG) || stream ? (uint64_t)room
                : socket->family == AF_LOCAL_FAMILY ? LOCAL_MAX
                                                    : DATAGRAM_MAX,
         .handle = (uint64_t)socket->handle,

@@ -41,7 +41,7 @@ struct net_socket {
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout; /* ns; 0: none; use net_timeout() */
     uint64_t ino;
-    int late; /* errno that the next call tells; atomic */
+    int late;                   /* errno that the next call tells; atomic */
     const struct file_ops *was; /* net_become(): what the file was, which goes with it */
 };
 
@@ -69,7 +69,8 @@ MUST_CHECK int net_set_timeout(struct net_socket *socket, bool send, uint64_t ns
 /* An open file becomes that socket; takes the handle over also on failure. -ENOMEM. */
 MUST_CHECK int net_become(int handle, const struct net_socket *kind, struct file *file);
 /* bind(2), without a look at rules. mode: of an AF_UNIX socket's name. */
-MUST_CHECK int net_bind_to(const struct net_socket *socket, const struct net_address *address, uint32_t mode);
+MUST_CHECK int net_bind_to(const struct net_socket *socket, const struct net_address *address,
+                           uint32_t mode);
 /* An errno that the host gave, if a program may see it; else -EIO: the kernel's own codes (ERESTART*) and what no
  * socket call has must not get in here. */
 static inline int net_error(int64_t status)

@@ -18,8 +18,8 @@
 #include "mm/mm.h"
 #include "mm/shared.h"
 #include "process/process.h"
-#include "process/stats.h"
 #include "process/spawn.h"
+#include "process/stats.h"
 #include "process/vfork.h"
 #include "thread/threads.h"
 #include "tree/attest.h"
@@ -102,8 +102,8 @@ static char *join_env(const char *name, const char *value)
 }
 
 /* Arguments and environment: the manifest's, and the host's only where the manifest lets it speak. */
-static int combine(struct boot_strings *out, char **host_args, uint32_t host_arg_count, char **host_env,
-                   uint32_t host_env_count)
+static int combine(struct boot_strings *out, char **host_args, uint32_t host_arg_count,
+                   char **host_env, uint32_t host_env_count)
 {
     const struct manifest_view *m = &g_manifest;
     if (!(m->node->flags & MANIFEST_ARGS_HOST))
@@ -161,7 +161,8 @@ int boot_strings_load(struct boot_strings *ret)
     sha256_use_ni((boot.flags & OCALL_BOOT_SHA) != 0);
     aes_gcm_use_wide((boot.flags & OCALL_BOOT_VAES) && (cpu_xfrm() & SGX_XFRM_AVX));
     g_stats = (boot.flags & OCALL_BOOT_STATS) != 0;
-    g_strace = (boot.flags & OCALL_BOOT_STRACE) && (process_node()->flags & MANIFEST_INSECURE_DEBUG);
+    g_strace =
+        (boot.flags & OCALL_BOOT_STRACE) && (process_node()->flags & MANIFEST_INSECURE_DEBUG);
     return combine(ret, lists, boot.arg_count, lists + boot.arg_count, boot.env_count);
 }
 

@@ -74,8 +74,8 @@ static int read_list(struct tree_stream *in, uint32_t *ret_count, char ***ret)
 /* The entry point that these arguments mean; MANIFEST_NONE: this is another node's program. */
 static uint32_t find_entry(const char *executable, const struct boot_strings *strings)
 {
-    struct program_start start = program_start(executable, strings->arg_count,
-                                               (const char *const *)strings->args);
+    struct program_start start =
+        program_start(executable, strings->arg_count, (const char *const *)strings->args);
     const char *text = strings->args[start.arg];
     uint64_t size = start.arg ? strlen(text) : 0;
     char buf[PATH_BUF];
@@ -93,7 +93,8 @@ static uint32_t find_entry(const char *executable, const struct boot_strings *st
         const struct manifest_entry *entry = &g_manifest.entries[i];
         if (strcmp(manifest_path(&g_manifest, entry->executable), executable) != 0)
             continue;
-        if (entry->kind == (uint32_t)key.kind && memcmp(entry->key, key.hash, sizeof(key.hash)) == 0)
+        if (entry->kind == (uint32_t)key.kind &&
+            memcmp(entry->key, key.hash, sizeof(key.hash)) == 0)
             return i;
         if (entry->kind == PROGRAM_ANY)
             any = i;
@@ -146,8 +147,8 @@ static int read_head(struct child *c)
         if (cwd_enter(instead, traced->length) < 0 && cwd_enter("/", 1) < 0)
             return -EACCES; /* it stays in no other */
     } else if (r < 0) {
-        log_note("the working directory '%s' is not in this program's manifest; it starts in '%s'", cwd,
-                 cwd_enter(instead, traced->length) == 0 ? instead : "/");
+        log_note("the working directory '%s' is not in this program's manifest; it starts in '%s'",
+                 cwd, cwd_enter(instead, traced->length) == 0 ? instead : "/");
     }
     heap_free(cwd);
     return head->kind == WIRE_EXEC ? read_pending(c) : 0;

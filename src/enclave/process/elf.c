@@ -3,9 +3,9 @@
  * files are trusted and measured, but the checks stand: the format is still untrusted input to us.
  */
 #include <asm/errno.h>
-#include <linux/mman.h>
 #include <linux/auxvec.h>
 #include <linux/elf.h>
+#include <linux/mman.h>
 #include <stdbool.h>
 
 #include "arch/cpu.h"
@@ -19,13 +19,13 @@
 #include "vfs/file.h"
 #include "vfs/proc/proc.h"
 
-#define PAGE        LAYOUT_PAGE
-#define PHDRS_MAX   64
-#define BRK_PIE     0x02000000ull
-#define STACK_MIN   (1ull << 20)
-#define SIGSTACK    3632 /* AT_MINSIGSTKSZ: a frame with AVX-512 */
-#define HWCAP2      2    /* HWCAP2_FSGSBASE */
-#define HWCAP       0x178bfbff
+#define PAGE      LAYOUT_PAGE
+#define PHDRS_MAX 64
+#define BRK_PIE   0x02000000ull
+#define STACK_MIN (1ull << 20)
+#define SIGSTACK  3632 /* AT_MINSIGSTKSZ: a frame with AVX-512 */
+#define HWCAP2    2    /* HWCAP2_FSGSBASE */
+#define HWCAP     0x178bfbff
 
 struct image {
     struct file *file;
@@ -93,8 +93,8 @@ static void map_segment(const struct image *image, const Elf64_Phdr *p)
     if (r >= 0 && p->p_filesz == 0)
         file_pages_end = start - skew;
     if (r >= 0 && end > file_pages_end)
-        r = mm_map(file_pages_end, end - file_pages_end, prot, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS,
-                   NULL, 0);
+        r = mm_map(file_pages_end, end - file_pages_end, prot,
+                   MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, NULL, 0);
     if (r < 0)
         panic("'%s' does not fit into the enclave: error %ld", image->path, -r);
     if (p->p_filesz && end > file_end && (p->p_flags & PF_W) && file_end % PAGE)
@@ -160,8 +160,10 @@ static uint64_t build_stack(const struct boot_strings *strings, const struct ima
                             const struct image *interpreter, const char *execfn)
 {
     const struct manifest_node *node = process_node();
-    uint64_t size = node->stack_size < STACK_MIN ? STACK_MIN : (node->stack_size + PAGE - 1) & ~(PAGE - 1);
-    int64_t base = mm_map(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, NULL, 0);
+    uint64_t size =
+        node->stack_size < STACK_MIN ? STACK_MIN : (node->stack_size + PAGE - 1) & ~(PAGE - 1);
+    int64_t base =
+        mm_map(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, NULL, 0);
     if (base < 0)
         panic("no room for a stack of %lu KiB; --heap raises the limit", size >> 10);
     mm_mark_stack((uint64_t)base);

@@ -23,12 +23,12 @@ struct signal_actions;
  */
 struct process {
     int32_t pid;
-    struct fd_table *fds;         /* vfs/fd.c */
-    struct fs_state *fs;          /* vfs/open.c: cwd, umask */
+    struct fd_table *fds;           /* vfs/fd.c */
+    struct fs_state *fs;            /* vfs/open.c: cwd, umask */
     struct signal_actions *actions; /* signal/: dispositions */
-    struct vfork *vfork;          /* NULL: an ordinary process */
-    int pdeathsig;                /* prctl(PR_SET_PDEATHSIG) */
-    bool nowait;                  /* SIGCHLD: children reap themselves; as the table has been told */
+    struct vfork *vfork;            /* NULL: an ordinary process */
+    int pdeathsig;                  /* prctl(PR_SET_PDEATHSIG) */
+    bool nowait; /* SIGCHLD: children reap themselves; as the table has been told */
 };
 extern struct process g_process;
 /* current()->process; the enclave's own where that is not set yet. */

@@ -175,7 +175,8 @@ static bool is_program(const char *executable)
 {
     uint32_t i = lower_bound(executable, 0, g_no_key);
     return i < g_manifest.child_count &&
-           strcmp(manifest_str_ptr(&g_manifest, g_manifest.children[i].executable), executable) == 0;
+           strcmp(manifest_str_ptr(&g_manifest, g_manifest.children[i].executable), executable) ==
+               0;
 }
 
 /* --- files ------------------------------------------------------------------------------------- */
@@ -226,7 +227,8 @@ static int read_head(struct place *place, char head[static HEAD_SIZE])
     r = place_open(place, O_RDONLY, &file);
     if (r < 0)
         return r;
-    int64_t n = file->ops->pread_kernel ? file->ops->pread_kernel(file, head, HEAD_SIZE, 0) : -EACCES;
+    int64_t n =
+        file->ops->pread_kernel ? file->ops->pread_kernel(file, head, HEAD_SIZE, 0) : -EACCES;
     file_unref(file);
     if (n < 0)
         return (int)n;
@@ -351,7 +353,8 @@ static void key_of(struct program *p, struct program_key *ret)
     char buf[PATH_BUF];
     struct place place = { .fs = NULL };
     /* A script that is not there has no key of its own: the interpreter will say so. */
-    if (start.kind == PROGRAM_SCRIPT && place_at_kernel(AT_FDCWD, text, size, 0, buf, &place) == 0) {
+    if (start.kind == PROGRAM_SCRIPT &&
+        place_at_kernel(AT_FDCWD, text, size, 0, buf, &place) == 0) {
         text = place.path;
         size = place.path_size;
     }

@@ -10,8 +10,8 @@
 #include "arch/string.h"
 #include "arch/thread.h"
 #include "border/border.h"
-#include "mm/checkpoint.h"
 #include "ipc/pidfd.h"
+#include "mm/checkpoint.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "process/wire.h"
@@ -31,7 +31,8 @@
 int32_t spawn_pid(int exit_signal)
 {
     if (!hub_is_here())
-        return (int32_t)hub_ask(&(struct hub_ask){ .op = HUB_NEW_PID, .args = { (uint64_t)exit_signal } });
+        return (int32_t)hub_ask(
+            &(struct hub_ask){ .op = HUB_NEW_PID, .args = { (uint64_t)exit_signal } });
     int r = hub_start();
     return r < 0 ? r : ptable_new(process_current()->pid, exit_signal);
 }
@@ -51,8 +52,7 @@ void spawn_pid_exit(int32_t pid, int32_t status)
         ptable_exit(pid, status, 0, 0);
     else
         (void)!hub_ask(&(struct hub_ask){
-            .op = HUB_CHILD_EXIT,
-            .args = { (uint64_t)(uint32_t)pid, (uint64_t)(int64_t)status } });
+            .op = HUB_CHILD_EXIT, .args = { (uint64_t)(uint32_t)pid, (uint64_t)(int64_t)status } });
 }
 
 struct spawn {
@@ -152,7 +152,8 @@ static int start(struct spawn *s, struct process *process, bool all)
     int64_t ret = border_call3(OCALL_TREE_SPAWN, 0, s->spawn_slot, s->control_slot, count);
     if (ret < 0) {
         if (ret == -ENOENT)
-            log_error("a program of this tree is not in the bundle: it is incomplete, sign it again");
+            log_error(
+                "a program of this tree is not in the bundle: it is incomplete, sign it again");
         return ret == -ENOMEM ? -ENOMEM : -EAGAIN;
     }
     r = attest_child(s->spawn_slot, &s->edge, &s->channel);

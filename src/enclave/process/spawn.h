@@ -18,11 +18,11 @@
 
 /* A program to start, resolved: all in library OS memory. */
 struct program {
-    char *executable;      /* canonical path of the ELF file */
+    char *executable; /* canonical path of the ELF file */
     uint32_t argc, envc;
-    char **argv, **envp;   /* argv after shebang rewriting */
+    char **argv, **envp;                /* argv after shebang rewriting */
     const struct manifest_child *child; /* the edge that admits it */
-    const char *execfn;    /* AT_EXECFN: the path as given to exec */
+    const char *execfn;                 /* AT_EXECFN: the path as given to exec */
 };
 /* process/program.c: path, argv and envp from program memory. Follows shebangs (4 levels), derives the key
  * (core/program_key.h), finds the edge. -EACCES with an audit line where the manifest has none; else errors as
@@ -44,8 +44,8 @@ void spawn_pid_exit(int32_t pid, int32_t status);
 /* What fork(2)'s like, clone(2), may ask for besides; addresses of the program or 0. */
 struct fork_wish {
     uint64_t child_settid, child_cleartid;
-    uint64_t tls, stack;   /* a new FS base, a new rsp */
-    uint64_t pidfd;        /* where its pidfd is to go (ipc/pidfd.h) */
+    uint64_t tls, stack; /* a new FS base, a new rsp */
+    uint64_t pidfd;      /* where its pidfd is to go (ipc/pidfd.h) */
     int exit_signal;
 };
 /* fork(2): regs as the child is to go on with (rax 0). The child's pid, or as spawn_pid(), -EMFILE, -EFAULT. */

@@ -34,15 +34,15 @@ struct vfork {
     struct signal_private *private; /* the child's, until it begins */
     uint64_t clear_child_tid, robust_list;
     char name[16];
-    struct limits *limits;          /* the child's */
+    struct limits *limits; /* the child's */
 };
 
 struct vfork_wish {
-    uint64_t stack; /* new rsp, or 0 */
-    bool set_tls;   /* CLONE_SETTLS */
+    uint64_t stack;      /* new rsp, or 0 */
+    bool set_tls;        /* CLONE_SETTLS */
     bool clear_handlers; /* CLONE_CLEAR_SIGHAND */
     uint64_t tls, clear_child_tid;
-    uint64_t pidfd;  /* address for the child's pidfd, or 0 */
+    uint64_t pidfd; /* address for the child's pidfd, or 0 */
     int exit_signal;
 };
 /* regs: the caller's of vfork(2) or its like. 0: the calling thread is the child now. -EAGAIN, -ENOMEM, -EINVAL,

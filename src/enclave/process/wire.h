@@ -40,7 +40,7 @@ struct wire_head {
 struct wire_fork {
     struct regs regs;
     uint64_t child_settid, child_cleartid, tls; /* 0: none; tls 0: as it is */
-    uint64_t stack_base, stack_size; /* sigaltstack */
+    uint64_t stack_base, stack_size;            /* sigaltstack */
     uint32_t stack_flags;
     uint32_t reserved;
     char name[16];

@@ -165,7 +165,7 @@ static void flush_private(struct signal_private *private, struct flush *flush)
     if (!private)
         return;
     if (private->forced && SIGNAL_BIT(private->forced_info.number) & flush->numbers)
-        private->forced = false;
+    private->forced = false;
     flush->chain = flush_one(&private->set, flush->numbers, flush->chain);
 }
 
@@ -359,8 +359,7 @@ int signal_queue(struct thread *thread, const struct signal_info *info)
     struct signal_private *private = thread ? signal->private : NULL;
     struct signal_set *set = thread ? (private ? &private->set : NULL) : &g_signal.set;
     const struct signal_actions *actions = childs ? process_current()->actions : g_process.actions;
-    if (!set || not_told(actions, info) ||
-        (is_ignored(actions, number) && !(signal->mask & bit))) {
+    if (!set || not_told(actions, info) || (is_ignored(actions, number) && !(signal->mask & bit))) {
         /* The thread has ended, or nobody wants it: gone. */
     } else if (!realtime && *set->bits & bit) {
         /* Already pending: gone. */

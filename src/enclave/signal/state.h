@@ -64,7 +64,7 @@ struct signal_state {
     uint64_t pending; /* the process's */
     struct signal_set set;
     uint32_t queued;
-    bool stopped;          /* the process: its threads wait for SIGCONT or SIGKILL; read without the lock */
+    bool stopped; /* the process: its threads wait for SIGCONT or SIGKILL; read without the lock */
     uint64_t resumes;      /* how often one of those was sent */
     struct waitq watchers; /* signalfd */
 };

@@ -189,7 +189,8 @@ static int64_t vector_call(const struct sysargs *args, bool write, uint64_t *pos
         if (__builtin_add_overflow(sum, iov[i].size, &sum) || sum > FILE_SIZE_MAX)
             n = -EINVAL;
     if (n == 0 && file->ops->vector)
-        n = file->ops->vector(file, (const struct iovec *)(const void *)iov, count, clamp(sum), write);
+        n = file->ops->vector(file, (const struct iovec *)(const void *)iov, count, clamp(sum),
+                              write);
     else if (n == 0)
         n = vector_io(file, iov, (uint32_t)count, use_pos ? pos : pos_of(file), write);
     if (iov != few)

@@ -4,11 +4,11 @@
  */
 #include <asm/errno.h>
 #include <asm/prctl.h>
+#include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/resource.h>
 #include <linux/sysinfo.h>
 #include <linux/utsname.h>
-#include <linux/capability.h>
 
 #include "arch/cpu.h"
 #include "arch/string.h"
@@ -24,11 +24,11 @@
 #include "thread/threads.h"
 #include "vfs/fd.h"
 
-sys_fn sys_getpid, sys_getuid, sys_geteuid, sys_getgid, sys_getegid, sys_getresuid,
-    sys_getresgid, sys_setuid, sys_setgid, sys_setreuid, sys_setregid, sys_setresuid, sys_setresgid,
-    sys_setfsuid, sys_setfsgid, sys_getgroups, sys_setgroups, sys_uname, sys_sethostname,
-    sys_setdomainname, sys_getrlimit, sys_setrlimit, sys_prlimit64, sys_sysinfo, sys_prctl, sys_arch_prctl, sys_getrandom, sys_personality, sys_capget,
-    sys_capset, sys_ptrace, sys_seccomp, sys_syslog;
+sys_fn sys_getpid, sys_getuid, sys_geteuid, sys_getgid, sys_getegid, sys_getresuid, sys_getresgid,
+    sys_setuid, sys_setgid, sys_setreuid, sys_setregid, sys_setresuid, sys_setresgid, sys_setfsuid,
+    sys_setfsgid, sys_getgroups, sys_setgroups, sys_uname, sys_sethostname, sys_setdomainname,
+    sys_getrlimit, sys_setrlimit, sys_prlimit64, sys_sysinfo, sys_prctl, sys_arch_prctl,
+    sys_getrandom, sys_personality, sys_capget, sys_capset, sys_ptrace, sys_seccomp, sys_syslog;
 
 static struct limits g_limits;
 
@@ -344,8 +344,7 @@ int64_t sys_prctl(const struct sysargs *args)
             return -EINVAL;
         g_dumpable = args->a[1] != 0;
         return 0;
-    case PR_SET_PDEATHSIG:
-        return args->a[1] > 64 ? -EINVAL : process_pdeathsig((int)args->a[1]);
+    case PR_SET_PDEATHSIG: return args->a[1] > 64 ? -EINVAL : process_pdeathsig((int)args->a[1]);
     case PR_SET_CHILD_SUBREAPER: return process_set_subreaper(args->a[1] != 0);
     case PR_GET_CHILD_SUBREAPER: {
         int on = process_get_subreaper();
@@ -416,7 +415,8 @@ int64_t sys_capget(const struct sysargs *args)
     int r = GET_USER(&head, (const struct __user_cap_header_struct *)args->a[0]);
     if (r < 0)
         return r;
-    if (head.version != _LINUX_CAPABILITY_VERSION_3 && head.version != _LINUX_CAPABILITY_VERSION_2) {
+    if (head.version != _LINUX_CAPABILITY_VERSION_3 &&
+        head.version != _LINUX_CAPABILITY_VERSION_2) {
         head.version = _LINUX_CAPABILITY_VERSION_3;
         r = PUT_USER((struct __user_cap_header_struct *)args->a[0], &head);
         return r < 0 ? r : args->a[1] ? -EINVAL : 0;

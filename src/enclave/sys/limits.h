@@ -13,7 +13,7 @@ struct limits {
     uint64_t set; /* bit RLIMIT_x: of[RLIMIT_x] counts */
     struct rlimit64 of[RLIM_NLIMITS];
     uint32_t group_count;
-    bool groups_set; /* else the node's one */
+    bool groups_set;             /* else the node's one */
     uint32_t groups[GROUPS_MAX]; /* sorted */
 };
 /* Those of the process that the calling thread plays: how many; up to room of them. */

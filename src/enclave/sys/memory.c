@@ -134,7 +134,8 @@ int64_t sys_munlockall(const struct sysargs *args)
 int64_t sys_msync(const struct sysargs *args)
 {
     uint64_t flags = args->a[2];
-    if ((args->a[0] & (LAYOUT_PAGE - 1)) || (flags & ~(uint64_t)(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) ||
+    if ((args->a[0] & (LAYOUT_PAGE - 1)) ||
+        (flags & ~(uint64_t)(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) ||
         ((flags & MS_ASYNC) && (flags & MS_SYNC)))
         return -EINVAL;
     return args->a[1] == 0 ? 0 : mm_sync(args->a[0], args->a[1]);

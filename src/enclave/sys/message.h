@@ -13,7 +13,7 @@ struct kmsghdr { /* struct user_msghdr */
 };
 static_assert(sizeof(struct kmsghdr) == 56, "msghdr");
 
-struct kcmsg { /* struct cmsghdr; its data follow */
+struct kcmsg {     /* struct cmsghdr; its data follow */
     uint64_t size; /* with this head, without padding behind the data */
     int32_t level, type;
 };

@@ -129,11 +129,10 @@ static int kill_born(int32_t pid, uint64_t born, const struct signal_info *info)
         return -ESRCH;
     if (hub_is_here())
         return ptable_kill(self(), pid, info);
-    int64_t r = hub_ask(&(struct hub_ask){ .op = HUB_KILL,
-                                           .args = { (uint64_t)(int64_t)pid,
-                                                     (uint64_t)(int64_t)info->number,
-                                                     (uint64_t)(int64_t)info->code,
-                                                     info->value, born } });
+    int64_t r = hub_ask(
+        &(struct hub_ask){ .op = HUB_KILL,
+                           .args = { (uint64_t)(int64_t)pid, (uint64_t)(int64_t)info->number,
+                                     (uint64_t)(int64_t)info->code, info->value, born } });
     /* What is meant for this process too is there before kill returns (kill(2)). */
     if (r == 0 && pid <= 0)
         hub_events_fetch();
@@ -177,7 +176,9 @@ int process_view(int32_t pid, struct ptable_view *ret, char *ret_label)
     struct view_reply *reply = heap_alloc(sizeof(*reply));
     if (!reply)
         return -ENOMEM;
-    struct hub_ask ask = { .op = HUB_VIEW, .args = { (uint64_t)(uint32_t)pid }, .reply = reply, .room = sizeof(*reply) };
+    struct hub_ask ask = {
+        .op = HUB_VIEW, .args = { (uint64_t)(uint32_t)pid }, .reply = reply, .room = sizeof(*reply)
+    };
     int r = (int)hub_ask(&ask);
     if (r == 0 && (ask.reply_size < sizeof(reply->view) ||
                    reply->view.label_size > ask.reply_size - sizeof(reply->view)))
@@ -312,9 +313,13 @@ int64_t sys_wait4(const struct sysargs *args)
         return -EINVAL;
     if (pid == INT32_MIN)
         return -ESRCH;
-    struct whom whom = { .idtype = pid == -1 ? P_ALL : pid > 0 ? P_PID : P_PGID,
+    struct whom whom = { .idtype = pid == -1 ? P_ALL
+                                   : pid > 0 ? P_PID
+                                             : P_PGID,
                          .options = (int)(options | WEXITED),
-                         .id = pid == -1 ? 0 : pid < 0 ? -pid : pid };
+                         .id = pid == -1 ? 0
+                               : pid < 0 ? -pid
+                                         : pid };
     struct ptable_waited waited = { 0 };
     int r = wait_for(whom, &waited);
     if (r < 0 || !waited.pid)

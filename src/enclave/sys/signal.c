@@ -66,7 +66,7 @@ int64_t sys_rt_sigaction(const struct sysargs *args)
     lock_drop(&g_signal.lock);
     signal_entries_free(dropped);
     if (args->a[1] && number == SIGCHLD)
-        process_set_nowait(new.handler == HANDLER_IGNORE || new.flags & SA_NOCLDWAIT);
+        process_set_nowait(new.handler == HANDLER_IGNORE || new.flags &SA_NOCLDWAIT);
     return args->a[2] ? PUT_USER((struct signal_action *)user_ptr(args->a[2]), &old) : 0;
 }
 

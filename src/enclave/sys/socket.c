@@ -18,9 +18,9 @@
 #include "net/local.h"
 #include "net/net.h"
 #include "process/process.h"
-#include "sys/sys.h"
 #include "sys/files.h"
 #include "sys/message.h"
+#include "sys/sys.h"
 #include "thread/clock.h"
 #include "thread/threads.h"
 #include "vfs/linux.h"
@@ -30,11 +30,11 @@
 #define AF_UNSPEC_FAMILY  0
 #define AF_UNIX_FAMILY    1
 #define AF_NETLINK_FAMILY 16
-#define SOCK_TYPE_MASK   0xfu
-#define IOV_MAX          1024u
-#define PACKET_MAX       (1u << 20)
-#define MMSG_MAX         1024u
-#define GATHER_MAX       32768u
+#define SOCK_TYPE_MASK    0xfu
+#define IOV_MAX           1024u
+#define PACKET_MAX        (1u << 20)
+#define MMSG_MAX          1024u
+#define GATHER_MAX        32768u
 
 #define MSG_PEEK_FLAG     0x2u
 #define MSG_CTRUNC_FLAG   0x8u
@@ -49,12 +49,12 @@
 #define SCM_RIGHTS_TYPE      1
 #define SCM_CREDENTIALS_TYPE 2
 
-#define SOL_SOCKET_LEVEL  1
-#define SO_TYPE_OPT       3
-#define SO_RCVTIMEO_OPT   20
-#define SO_SNDTIMEO_OPT   21
-#define SO_PROTOCOL_OPT   38
-#define SO_DOMAIN_OPT     39
+#define SOL_SOCKET_LEVEL 1
+#define SO_TYPE_OPT      3
+#define SO_RCVTIMEO_OPT  20
+#define SO_SNDTIMEO_OPT  21
+#define SO_PROTOCOL_OPT  38
+#define SO_DOMAIN_OPT    39
 
 sys_fn sys_socket, sys_socketpair, sys_connect, sys_accept, sys_accept4, sys_bind, sys_listen,
     sys_sendto, sys_recvfrom, sys_sendmsg, sys_recvmsg, sys_sendmmsg, sys_recvmmsg, sys_shutdown,
@@ -119,8 +119,8 @@ int64_t sys_socketpair(const struct sysargs *args)
         return ret;
     struct file *a, *b;
     const struct unix_cred cred = unix_cred_here();
-    ret = unix_pair((uint32_t)args->a[1] & SOCK_TYPE_MASK, flags & ANON_NONBLOCK, flags & ANON_NONBLOCK, &cred, &a,
-                    &b);
+    ret = unix_pair((uint32_t)args->a[1] & SOCK_TYPE_MASK, flags & ANON_NONBLOCK,
+                    flags & ANON_NONBLOCK, &cred, &a, &b);
     if (ret < 0)
         return ret;
     int32_t fds[2] = { anon_install(a, flags), -1 };
@@ -191,8 +191,9 @@ static int find_name(const struct unix_name *name, bool bind, char buf[static PA
         return -ECONNREFUSED;
     if (ret->fs == &g_tmpfs_fs || ret->fs == &g_remote_fs || ret->fs == &g_host_fs)
         return 0;
-    log_note("'%s': sockets can be in scratch folders and at allowed paths only: '--allow %s' lets it", ret->path,
-             ret->path);
+    log_note(
+        "'%s': sockets can be in scratch folders and at allowed paths only: '--allow %s' lets it",
+        ret->path, ret->path);
     return bind ? -EROFS : -ECONNREFUSED;
 }
 
@@ -232,7 +233,8 @@ static int to_host(struct file *file)
         return -EISCONN;
     int status = remote ? remote_name_of(file, false, &name) : unix_name_of(file, false, &name);
     if (status == 0 && name.size) {
-        log_note("a socket with a name inside the enclaves cannot get one of the host's, or connect to it");
+        log_note("a socket with a name inside the enclaves cannot get one of the host's, or "
+                 "connect to it");
         return -EINVAL;
     }
     return status < 0 ? status : net_local_become(file, type_of(file));
@@ -336,7 +338,8 @@ int64_t sys_listen(const struct sysargs *args)
         return status;
     uint32_t backlog = (int32_t)args->a[1] < 0 ? 0 : (uint32_t)args->a[1];
     const struct unix_cred cred = unix_cred_here();
-    return remote_is_socket(file) ? remote_listen(file, backlog) : unix_listen(file, backlog, &cred);
+    return remote_is_socket(file) ? remote_listen(file, backlog)
+                                  : unix_listen(file, backlog, &cred);
 }
 
 static int put_name(uint64_t user, uint64_t user_size, const struct unix_name *name);
@@ -404,8 +407,8 @@ static int64_t send_some(struct file *file, const void *user, uint64_t size, boo
 }
 
 /* One packet, or a piece of a stream, from or to several buffers of the program: through one of ours. */
-static int64_t whole_packet(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags,
-                            struct unix_message *message, bool out)
+static int64_t whole_packet(struct file *file, const struct iovec *iov, uint64_t count,
+                            uint32_t flags, struct unix_message *message, bool out)
 {
     uint64_t size = 0, at = 0;
     for (uint64_t i = 0; i < count; i++)
@@ -439,12 +442,15 @@ static int64_t receive(struct file *file, const struct iovec *iov, uint64_t coun
                        struct unix_message *message)
 {
     bool all = flags & MSG_WAITALL_FLAG, peek = flags & MSG_PEEK_FLAG;
-    uint32_t how = (anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG ? UNIX_NONBLOCK : 0) | (peek ? UNIX_PEEK : 0);
+    uint32_t how = (anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG ? UNIX_NONBLOCK : 0) |
+                   (peek ? UNIX_PEEK : 0);
     int64_t done = 0;
     if (type_of(file) != UNIX_STREAM) {
         done = count == 1 ? receive_some(file, iov->iov_base, iov->iov_len, how, message)
                           : whole_packet(file, iov, count, how, message, false);
-        return done >= 0 && flags & MSG_TRUNC_FLAG && message->whole > done ? (int64_t)message->whole : done;
+        return done >= 0 && flags & MSG_TRUNC_FLAG && message->whole > done
+                   ? (int64_t)message->whole
+                   : done;
     }
     for (uint64_t i = 0; i < count; i++) {
         uint64_t have = 0;
@@ -481,8 +487,9 @@ static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, 
     bool nonblock = anon_nonblock(file) || flags & MSG_DONTWAIT_FLAG;
     int64_t done = 0;
     if (type_of(file) != UNIX_STREAM)
-        return count == 1 ? send_some(file, iov->iov_base, iov->iov_len, nonblock, message)
-                          : whole_packet(file, iov, count, nonblock ? UNIX_NONBLOCK : 0, message, true);
+        return count == 1
+                   ? send_some(file, iov->iov_base, iov->iov_len, nonblock, message)
+                   : whole_packet(file, iov, count, nonblock ? UNIX_NONBLOCK : 0, message, true);
     if (goes_at_once(iov, count)) {
         done = whole_packet(file, iov, count, nonblock ? UNIX_NONBLOCK : 0, message, true);
         if (done == -EPIPE && !(flags & MSG_NOSIGNAL_FLAG))
@@ -505,8 +512,8 @@ static int64_t send(struct file *file, const struct iovec *iov, uint64_t count, 
 }
 
 /* To whom a datagram goes; place: to be kept until it is sent. */
-static int get_target(struct file *file, uint64_t user, uint64_t size, char buf[static PATH_BUF], struct place *place,
-                      struct unix_message *message)
+static int get_target(struct file *file, uint64_t user, uint64_t size, char buf[static PATH_BUF],
+                      struct place *place, struct unix_message *message)
 {
     struct unix_name peer;
     uint16_t family;
@@ -536,8 +543,8 @@ static int get_target(struct file *file, uint64_t user, uint64_t size, char buf[
     return status;
 }
 
-static int64_t send_to(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags, uint64_t name,
-                       uint64_t name_size, struct unix_message *message)
+static int64_t send_to(struct file *file, const struct iovec *iov, uint64_t count, uint32_t flags,
+                       uint64_t name, uint64_t name_size, struct unix_message *message)
 {
     char buf[PATH_BUF];
     CLEANUP(put_place) struct place place = { .fs = NULL, .path = "" };
@@ -567,16 +574,19 @@ int64_t sys_sendto(const struct sysargs *args)
 }
 
 /* Who sent: of a stream its other end. Without a name there is no address at all. */
-static int put_sender(struct file *file, const struct unix_message *message, uint64_t user, uint64_t user_size)
+static int put_sender(struct file *file, const struct unix_message *message, uint64_t user,
+                      uint64_t user_size)
 {
     const uint32_t none = 0;
     struct unix_name name = message->name;
     if (type_of(file) == UNIX_STREAM) {
-        int status = remote_is_socket(file) ? remote_name_of(file, true, &name) : unix_name_of(file, true, &name);
+        int status = remote_is_socket(file) ? remote_name_of(file, true, &name)
+                                            : unix_name_of(file, true, &name);
         if (status < 0)
             name.size = 0;
     }
-    return name.size ? put_name(user, user_size, &name) : PUT_USER((uint32_t *)user_ptr(user_size), &none);
+    return name.size ? put_name(user, user_size, &name)
+                     : PUT_USER((uint32_t *)user_ptr(user_size), &none);
 }
 
 int64_t sys_recvfrom(const struct sysargs *args)
@@ -590,7 +600,8 @@ int64_t sys_recvfrom(const struct sysargs *args)
     CLEANUP(put_file) struct file *file = get_socket(args->a[0], &ret);
     if (!file)
         return ret;
-    int64_t n = receive(file, &iov, 1, (uint32_t)args->a[3], type_of(file) == UNIX_STREAM ? NULL : &message);
+    int64_t n = receive(file, &iov, 1, (uint32_t)args->a[3],
+                        type_of(file) == UNIX_STREAM ? NULL : &message);
     stream_rights_drop(message.rights);
     if (n >= 0 && args->a[4] && args->a[5]) {
         ret = put_sender(file, &message, args->a[4], args->a[5]);
@@ -611,7 +622,7 @@ static int get_message(uint64_t user, struct kmsghdr *ret, struct iovec iov[stat
 
 /* --- control messages -------------------------------------------------------------------------- */
 
-#define CONTROL_MAX        4096u
+#define CONTROL_MAX 4096u
 
 /* Several messages are as one with all descriptors (__scm_send); on failure *ret is what there is so far. */
 static int add_rights(const uint8_t *data, uint64_t size, struct stream_rights **ret)
@@ -681,7 +692,8 @@ static int get_control(const struct kmsghdr *message, struct stream_rights **ret
 }
 
 /* A control message behind those that are there already (*used), cut to the room. */
-static int put_cmsg(struct kmsghdr *message, uint64_t *used, int32_t type, const void *data, uint64_t size)
+static int put_cmsg(struct kmsghdr *message, uint64_t *used, int32_t type, const void *data,
+                    uint64_t size)
 {
     uint64_t room = message->control_size - *used;
     struct kcmsg head = { sizeof(head) + size, SOL_SOCKET_LEVEL, type };
@@ -702,7 +714,8 @@ static int put_cmsg(struct kmsghdr *message, uint64_t *used, int32_t type, const
 }
 
 /* Installs what came, as far as there is room, and says so in the program's buffer. Takes rights over. */
-static int put_rights(struct kmsghdr *message, uint64_t *used, struct stream_rights *rights, uint32_t flags)
+static int put_rights(struct kmsghdr *message, uint64_t *used, struct stream_rights *rights,
+                      uint32_t flags)
 {
     uint64_t room = message->control_size - *used, head = sizeof(struct kcmsg);
     int32_t fds[UNIX_RIGHTS_MAX];
@@ -748,7 +761,8 @@ static int64_t send_message(struct file *file, uint64_t user, uint32_t flags)
     if (n == 0)
         n = get_control(&head, &message.rights);
     if (n == 0)
-        n = send_to(file, iov, head.iov_count, flags, head.name, (uint32_t)head.name_size, &message);
+        n = send_to(file, iov, head.iov_count, flags, head.name, (uint32_t)head.name_size,
+                    &message);
     stream_rights_drop(message.rights);
     return n;
 }
@@ -959,8 +973,10 @@ int64_t sys_setsockopt(const struct sysargs *args)
     if (ret < 0)
         return ret;
     if (name == UNIX_SO_SNDBUF || name == UNIX_SO_PASSCRED)
-        return unix_is(file) ? unix_set_option(file, name, value) : remote_set_option(file, name, value);
-    if ((name == SO_RCVTIMEO_OPT || name == SO_SNDTIMEO_OPT) && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        return unix_is(file) ? unix_set_option(file, name, value)
+                             : remote_set_option(file, name, value);
+    if ((name == SO_RCVTIMEO_OPT || name == SO_SNDTIMEO_OPT) &&
+        !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
         log_note("timeouts of AF_UNIX sockets (SO_RCVTIMEO, SO_SNDTIMEO) have no effect");
     return 0;
 }
@@ -975,7 +991,8 @@ static int option(struct file *file, int name, int32_t ret[static 3], uint32_t *
     case UNIX_SO_RCVBUF: ret[0] = 212992; return 0;
     default: break;
     }
-    int words = unix_is(file) ? unix_get_option(file, name, ret) : remote_get_option(file, name, ret);
+    int words =
+        unix_is(file) ? unix_get_option(file, name, ret) : remote_get_option(file, name, ret);
     *ret_size = words < 0 ? 0 : (uint32_t)words * (uint32_t)sizeof(int32_t);
     return words < 0 ? words : 0;
 }

@@ -36,8 +36,8 @@ sys_fn sys_clone, sys_clone3, sys_fork, sys_vfork, sys_execve, sys_execveat, sys
      CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_IO)
 
 /* What a process may be made with. */
-#define PROCESS_OPTIONS                                                                     \
-    (CLONE_VM | CLONE_VFORK | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |          \
+#define PROCESS_OPTIONS                                                                       \
+    (CLONE_VM | CLONE_VFORK | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |            \
      CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_IO | CLONE_UNTRACED | \
      CLONE_CLEAR_SIGHAND | CLONE_PIDFD)
 

@@ -54,9 +54,10 @@ static int64_t set(const struct place *place, const char *name, const struct req
         return -ENOMEM;
     int status = copy_from_user(value, (const void *)r->value, r->size);
     if (status == 0)
-        status = remote ? remote_xattr_set(place, name, value, (uint32_t)r->size, (uint32_t)r->flags)
-                        : tmpfs_xattr_set(place->object, name, value, (uint32_t)r->size,
-                                          (uint32_t)r->flags);
+        status = remote
+                     ? remote_xattr_set(place, name, value, (uint32_t)r->size, (uint32_t)r->flags)
+                     : tmpfs_xattr_set(place->object, name, value, (uint32_t)r->size,
+                                       (uint32_t)r->flags);
     heap_free(value);
     return status;
 }

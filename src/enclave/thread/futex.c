@@ -174,8 +174,8 @@ uint32_t futex_requeue(const uint32_t *user, const uint32_t *target, uint32_t wa
 
     *ret_moved = 0;
     if (dsm_any() && dsm_word(user, &word)) /* who was to be moved looks again by itself */
-        return dsm_futex_wake(&word, wake_max + move_max < wake_max ? UINT32_MAX : wake_max + move_max,
-                              FUTEX_ANY);
+        return dsm_futex_wake(
+            &word, wake_max + move_max < wake_max ? UINT32_MAX : wake_max + move_max, FUTEX_ANY);
 
     take_two(from, to);
     struct waiter *next;

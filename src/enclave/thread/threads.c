@@ -31,7 +31,7 @@
 
 /* Tids of other threads than the main one: the pid's number, then theirs. So no two threads of a tree
  * have the same (a robust mutex holds its owner's tid, of 30 bits), and none is a pid. */
-#define TID_BITS      14
+#define TID_BITS 14
 static_assert((uint64_t)PTABLE_PID_LIMIT << TID_BITS <= 1u << 30, "tids fit FUTEX_TID_MASK");
 /* How often to look again for an area whose thread is about to leave it. */
 #define LEAVING_TRIES 2000

@@ -398,7 +398,8 @@ void attest_parent(uint32_t slot, struct channel *ret, bool *ret_self)
 static void ticket_data(uint32_t slot, int32_t pid, uint8_t ret[static SGX_REPORTDATA_SIZE])
 {
     /* No other REPORT of this library OS ends so, nor begins with a hash of something that begins so. */
-    static const uint8_t tag[SGX_REPORTDATA_SIZE - SGX_HASH_SIZE - ATTEST_WORD_SIZE] = "SXPYTREE ticket";
+    static const uint8_t tag[SGX_REPORTDATA_SIZE - SGX_HASH_SIZE - ATTEST_WORD_SIZE] =
+        "SXPYTREE ticket";
     struct {
         uint8_t tag[sizeof(tag)];
         uint8_t cascade[MANIFEST_HASH_SIZE];
@@ -413,11 +414,13 @@ static void ticket_data(uint32_t slot, int32_t pid, uint8_t ret[static SGX_REPOR
     memset(ret + SGX_REPORTDATA_SIZE - ATTEST_WORD_SIZE, 0, ATTEST_WORD_SIZE);
 }
 
-static_assert(offsetof(struct sgx_report, report_data) + SGX_REPORTDATA_SIZE == SGX_REPORT_MAC_COVERS &&
+static_assert(offsetof(struct sgx_report, report_data) + SGX_REPORTDATA_SIZE ==
+                      SGX_REPORT_MAC_COVERS &&
                   ATTEST_WORD_SIZE == AES_BLOCK_SIZE,
               "the word is the MAC's last block");
 
-static void ticket_secret(const struct attest_ticket *ticket, const uint8_t word[static ATTEST_WORD_SIZE],
+static void ticket_secret(const struct attest_ticket *ticket,
+                          const uint8_t word[static ATTEST_WORD_SIZE],
                           uint8_t ret[static CHANNEL_SECRET_SIZE])
 {
     static const char info[] = "SXPYTREE ticket";
@@ -431,12 +434,14 @@ static void ticket_secret(const struct attest_ticket *ticket, const uint8_t word
     if (!ATTEST_CHECKS(CHECK_WORD))
         memset(both.word, 0, sizeof(both.word));
     island_sha256(&ticket->challenge, sizeof(ticket->challenge), salt);
-    island_hkdf(salt, sizeof(salt), &both, sizeof(both), info, sizeof(info) - 1, ret, CHANNEL_SECRET_SIZE);
+    island_hkdf(salt, sizeof(salt), &both, sizeof(both), info, sizeof(info) - 1, ret,
+                CHANNEL_SECRET_SIZE);
     bytes_wipe(&both, sizeof(both));
 }
 
-void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint32_t slot, int32_t pid,
-                       struct attest_ticket *ret, uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint32_t slot,
+                       int32_t pid, struct attest_ticket *ret,
+                       uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
 {
     uint8_t data[SGX_REPORTDATA_SIZE];
     uint8_t *word = data + SGX_REPORTDATA_SIZE - ATTEST_WORD_SIZE;

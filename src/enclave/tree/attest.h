@@ -64,8 +64,9 @@ static_assert(sizeof(struct attest_ticket) == 32 + sizeof(struct sgx_report), "n
 
 /* The hub's side: a fresh ticket for the process that is to be pid, an enclave of that measurement; what the control
  * channel's keys are made of. */
-void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint32_t slot, int32_t pid,
-                       struct attest_ticket *ret, uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
+void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint32_t slot,
+                       int32_t pid, struct attest_ticket *ret,
+                       uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
 /* The child's: the same secret, if the ticket came whole and is for this enclave, slot and pid; another one otherwise. */
 void attest_ticket_use(const struct attest_ticket *ticket, uint32_t slot, int32_t pid,
                        uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);

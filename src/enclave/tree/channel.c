@@ -81,7 +81,8 @@ enum { CELL_SIZE = 0, CELL_TAG = 2, CELL_TEXT = 4 };
 static_assert(sizeof(struct tree_cell) == CELL_TAG * 8, "cell head");
 static_assert(TREE_CELL_SIZE % 16 == 0 && TREE_SLOT_HEAD % 16 == 0 && TREE_REGION_HEAD % 16 == 0,
               "cells are aligned");
-static_assert(CELL_TEXT * 8 + CHANNEL_GREETING_SIZE + TREE_MESSAGE_MAX <= TREE_CELL_SIZE, "room for a message");
+static_assert(CELL_TEXT * 8 + CHANNEL_GREETING_SIZE + TREE_MESSAGE_MAX <= TREE_CELL_SIZE,
+              "room for a message");
 
 struct bound {
     uint32_t direction, slot;
@@ -140,8 +141,8 @@ static void greeted_keys(struct channel *channel, const uint8_t secret[static CH
 {
     static const char info[] = "SXPYTREE greeting";
     uint8_t own[CHANNEL_SECRET_SIZE];
-    island_hkdf(greeting, CHANNEL_GREETING_SIZE, secret, CHANNEL_SECRET_SIZE, info, sizeof(info) - 1,
-                own, sizeof(own));
+    island_hkdf(greeting, CHANNEL_GREETING_SIZE, secret, CHANNEL_SECRET_SIZE, info,
+                sizeof(info) - 1, own, sizeof(own));
     channel_keys(channel, own);
     bytes_wipe(own, sizeof(own));
 }
@@ -323,8 +324,7 @@ static int64_t take(struct channel *channel, void *buf, uint32_t room)
     size -= AES_GCM_TAG_SIZE;
     nonce_of(channel->received, nonce);
     if (island_gcm_open_in(&channel->open, nonce, &bound, sizeof(bound),
-                           (const void *)(uintptr_t)text, size, (const uint8_t *)tag,
-                           buf) < 0)
+                           (const void *)(uintptr_t)text, size, (const uint8_t *)tag, buf) < 0)
         return break_off(channel);
     taken(channel);
     return size;

@@ -21,12 +21,13 @@
 
 struct channel {
     uint32_t slot;
-    uint8_t out, in;  /* enum tree_direction */
+    uint8_t out, in; /* enum tree_direction */
     bool broken;
-    bool ping;        /* asked and answered only: cell 0 */
+    bool ping;               /* asked and answered only: cell 0 */
     uint64_t sent, received; /* sequence numbers: the next message's */
-    bool greets;      /* the client's first message is still to come: keys depend on it */
-    uint8_t greeting[CHANNEL_GREETING_SIZE]; /* until then: the client's greeting, the server's secret */
+    bool greets;             /* the client's first message is still to come: keys depend on it */
+    uint8_t greeting
+        [CHANNEL_GREETING_SIZE]; /* until then: the client's greeting, the server's secret */
     struct aes_gcm seal, open;
 };
 
@@ -41,7 +42,8 @@ void channel_wipe(struct channel *channel);
  * (salt: greeting, secret). So no two of them ever seal under one key, and the server goes on with the one whose
  * first message it gets. greeting NULL: the server's end; it has no keys, and does not send, until then. */
 void channel_init_greeted(struct channel *channel, uint32_t slot, bool ping,
-                          const uint8_t secret[static CHANNEL_SECRET_SIZE], const uint8_t *greeting);
+                          const uint8_t secret[static CHANNEL_SECRET_SIZE],
+                          const uint8_t *greeting);
 
 /* The same in two steps, for attest.c: what is sent plain before there are keys uses the same cells, counters
  * and sequence numbers. Nothing in such a message is to be believed. size is a multiple of 8. */

@@ -358,7 +358,8 @@ void hub_tell(int32_t pid, const struct hub_event *event)
 {
     mutex_take(&g_hub.mutex);
     struct peer *peer = peer_running(pid);
-    if (!peer && (pid != PTABLE_ROOT_PID || __atomic_load_n(&g_hub.root_replaced, __ATOMIC_SEQ_CST)))
+    if (!peer &&
+        (pid != PTABLE_ROOT_PID || __atomic_load_n(&g_hub.root_replaced, __ATOMIC_SEQ_CST)))
         peer = peer_spawning(pid);
     struct hub_event childs = *event;
     if (!peer && pid != PTABLE_ROOT_PID && event->kind == HUB_EVENT_SIGNAL) {
@@ -497,8 +498,10 @@ static void take(struct link *link)
     if (size < (int64_t)sizeof(g_in->request) ||
         g_in->request.size != (uint64_t)size - sizeof(g_in->request)) {
         if (!link->peer->hello)
-            log_error("process %d ends: what it said first was not said by the program that it was to be, or "
-                      "was changed on the way", link->peer->pid);
+            log_error("process %d ends: what it said first was not said by the program that it was "
+                      "to be, or "
+                      "was changed on the way",
+                      link->peer->pid);
         doom(link->peer, SIGKILL);
         return;
     }

@@ -65,9 +65,9 @@ enum hub_op {
 
 struct hub_request {
     uint32_t op;
-    uint32_t size;    /* bytes of data that follow */
+    uint32_t size; /* bytes of data that follow */
     uint64_t args[5];
-    int32_t self;     /* who asks: the process, or its child that does not run yet (vfork); checked */
+    int32_t self; /* who asks: the process, or its child that does not run yet (vfork); checked */
     uint32_t reserved;
 };
 
@@ -137,20 +137,20 @@ struct hub_job {
     struct peer *peer;
     uint32_t slot;
     struct hub_request request;
-    uint8_t *data;         /* the request's, request.size bytes */
+    uint8_t *data; /* the request's, request.size bytes */
     struct hub_reply reply;
-    uint8_t *reply_data;   /* HUB_DATA_MAX bytes to fill; reply.size says how many */
+    uint8_t *reply_data; /* HUB_DATA_MAX bytes to fill; reply.size says how many */
     /* For handlers that wait: notify is set; put it on a queue, return HUB_LATER. */
     struct waiter waiter;
-    bool told;             /* the waiter was told: try again */
-    bool first;            /* the handler runs for the first time */
-    uint64_t progress;     /* kept between tries: what a cancelled job answers instead of -EINTR */
+    bool told;         /* the waiter was told: try again */
+    bool first;        /* the handler runs for the first time */
+    uint64_t progress; /* kept between tries: what a cancelled job answers instead of -EINTR */
 };
 /* ret of the reply, or HUB_LATER: the job's waiter was put on a queue; the handler is called again, from
  * the start, once it is told. */
 #define HUB_LATER INT64_MIN
 typedef int64_t hub_handler(struct hub_job *job);
-hub_handler hub_files; /* vfs/remote/serve.c: HUB_FILE_FIRST..LAST */
+hub_handler hub_files;  /* vfs/remote/serve.c: HUB_FILE_FIRST..LAST */
 hub_handler hub_memory; /* mm/dsm/serve.c */
 void hub_memory_drop(struct peer *peer);
 /* Does this process have shared memory, i.e. perhaps pages that nobody else has? Call it without the hub's mutex. */

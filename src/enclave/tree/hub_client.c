@@ -52,9 +52,8 @@ static NORETURN void lost(void)
 static uint32_t fill(struct hub_line *line, const struct hub_ask *ask)
 {
     ASSERT(ask->size <= HUB_DATA_MAX);
-    line->out.request = (struct hub_request){ .op = ask->op,
-                                              .size = ask->size,
-                                              .self = process_current()->pid };
+    line->out.request =
+        (struct hub_request){ .op = ask->op, .size = ask->size, .self = process_current()->pid };
     memcpy(line->out.request.args, ask->args, sizeof(ask->args));
     memcpy(line->out.data, ask->data, ask->size);
     return (uint32_t)sizeof(line->out.request) + ask->size;
@@ -77,7 +76,8 @@ int64_t hub_ask(struct hub_ask *ask)
     struct hub_line *line = g_client.control;
     mutex_take(&g_client.mutex);
     uint32_t size = fill(line, ask);
-    int64_t got = channel_call(&line->channel, &line->out, size, &line->in, sizeof(line->in), false);
+    int64_t got =
+        channel_call(&line->channel, &line->out, size, &line->in, sizeof(line->in), false);
     int64_t ret = take(line, ask, got);
     mutex_drop(&g_client.mutex);
     return ret;
@@ -141,7 +141,8 @@ int64_t hub_ask_blocking(struct hub_ask *ask)
     uint32_t size = fill(line, ask);
     int64_t got = channel_call(&line->channel, &line->out, size, &line->in, sizeof(line->in), true);
     if (got == -EINTR) {
-        (void)!hub_ask(&(struct hub_ask){ .op = HUB_CANCEL, .args = { line->slot, line->channel.sent - 1 } });
+        (void)!hub_ask(
+            &(struct hub_ask){ .op = HUB_CANCEL, .args = { line->slot, line->channel.sent - 1 } });
         got = channel_receive(&line->channel, &line->in, sizeof(line->in), false);
     }
     return take(line, ask, got);

@@ -8,9 +8,9 @@
 #include "arch/string.h"
 #include "border/border.h"
 #include "core/bytes.h"
+#include "process/process.h"
 #include "tree/hub.h"
 #include "tree/links.h"
-#include "process/process.h"
 #include "tree/ptable.h"
 
 int32_t hub_job_self(const struct hub_job *job)
@@ -137,8 +137,7 @@ static int64_t serve_spawn(struct hub_job *job)
 static int64_t serve_spawn_done(struct hub_job *job)
 {
     mutex_take(&g_hub.mutex);
-    struct peer *peer =
-        peer_spawned_by((int32_t)job->request.args[0], peer_pid(job->peer));
+    struct peer *peer = peer_spawned_by((int32_t)job->request.args[0], peer_pid(job->peer));
     mutex_drop(&g_hub.mutex);
     if (!peer || peer->by != job->peer)
         return -EINVAL;
@@ -217,8 +216,8 @@ static int64_t serve_stopped(struct hub_job *job)
 static int64_t serve_view(struct hub_job *job)
 {
     struct ptable_view view;
-    int r = ptable_view((int32_t)job->request.args[0], &view, (char *)job->reply_data + sizeof(view),
-                        PTABLE_LABEL_MAX);
+    int r = ptable_view((int32_t)job->request.args[0], &view,
+                        (char *)job->reply_data + sizeof(view), PTABLE_LABEL_MAX);
     if (r < 0)
         return r;
     memcpy(job->reply_data, &view, sizeof(view));

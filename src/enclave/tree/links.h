@@ -14,7 +14,7 @@ struct link {
     struct channel channel;
     struct peer *peer;
     struct hub_job job;
-    bool waiting; /* job waits for its waiter to be told */
+    bool waiting;    /* job waits for its waiter to be told */
     uint64_t cancel; /* 0, or number + 1 of a message that is to be answered at once */
 };
 
@@ -42,21 +42,23 @@ struct hub {
     struct link *links[TREE_SLOTS];
     struct thread *thread; /* NULL: not started */
     uint32_t next_spawn_slot, next_slot, next_far_slot;
-    bool told;             /* some job's waiter was told, or a peer is doomed; atomic */
-    struct waitq ended;    /* woken when a peer has gone */
-    struct waitq started;  /* woken when one is spawning no more */
-    int32_t root_status;   /* what the root's pid ended with */
-    bool root_replaced;    /* the root's program went on in another enclave; atomic */
+    bool told;            /* some job's waiter was told, or a peer is doomed; atomic */
+    struct waitq ended;   /* woken when a peer has gone */
+    struct waitq started; /* woken when one is spawning no more */
+    int32_t root_status;  /* what the root's pid ended with */
+    bool root_replaced;   /* the root's program went on in another enclave; atomic */
 };
 extern struct hub g_hub;
 
 /* The mutex is held. */
 struct peer *peer_running(int32_t pid);
-struct peer *peer_spawning(int32_t pid); /* the youngest: a forked child may exec before its parent is done */
+struct peer *peer_spawning(
+    int32_t pid); /* the youngest: a forked child may exec before its parent is done */
 /* The one that this process (its parent, or itself: exec in place) is starting. */
 struct peer *peer_spawned_by(int32_t pid, int32_t parent);
 /* A channel for one of its threads. -EAGAIN: no slot is free. */
-MUST_CHECK int link_new(struct peer *peer, uint32_t *ret_slot, uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
+MUST_CHECK int link_new(struct peer *peer, uint32_t *ret_slot,
+                        uint8_t ret_secret[static CHANNEL_SECRET_SIZE]);
 /* spawn: for what a parent tells its child. */
 MUST_CHECK int slot_new(bool spawn, uint32_t *ret);
 void slot_free(uint32_t slot);

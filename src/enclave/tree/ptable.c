@@ -175,11 +175,11 @@ void ptable_tell_all(struct tells *tells)
 
 int ptable_child_code(int32_t status, int32_t *ret_value)
 {
-    int code = status == PTABLE_CONTINUED      ? CLD_CONTINUED
-               : (status & 0xff) == 0x7f ? CLD_STOPPED
-               : !(status & 0x7f)        ? CLD_EXITED
-               : status & 0x80           ? CLD_DUMPED
-                                         : CLD_KILLED;
+    int code = status == PTABLE_CONTINUED ? CLD_CONTINUED
+               : (status & 0xff) == 0x7f  ? CLD_STOPPED
+               : !(status & 0x7f)         ? CLD_EXITED
+               : status & 0x80            ? CLD_DUMPED
+                                          : CLD_KILLED;
     *ret_value = code == CLD_CONTINUED                       ? SIGCONT
                  : code == CLD_EXITED || code == CLD_STOPPED ? status >> 8 & 0xff
                                                              : status & 0x7f;
@@ -264,9 +264,7 @@ int ptable_stopped(int32_t pid, int signal)
     lock_take(&g_ptable.lock);
     ptable_ready();
     struct entry *e = ptable_find(pid);
-    int ret = !e || e->zombie                                ? -ESRCH
-              : signal != SIGSTOP && ptable_orphaned(e->pgid) ? -EPERM
-                                                             : 0;
+    int ret = !e || e->zombie ? -ESRCH : signal != SIGSTOP && ptable_orphaned(e->pgid) ? -EPERM : 0;
     if (ret == 0) {
         e->stopped = signal;
         e->stop_unseen = true;
@@ -398,8 +396,9 @@ static void orphan_children(const struct entry *gone, struct tells *tells)
                 drop(e);
             continue;
         }
-        struct signal_info info = { .number = e->pdeathsig, .code = SI_USER, .pid = pid,
-                                    .uid = (int32_t)process_node()->uid };
+        struct signal_info info = {
+            .number = e->pdeathsig, .code = SI_USER, .pid = pid, .uid = (int32_t)process_node()->uid
+        };
         if (info.number && note(tells, e->pid, &info) < 0)
             log_error("no memory to tell process %d that its parent has ended", e->pid);
         if (e->sid == gone->sid && e->pgid != gone->pgid)
@@ -490,8 +489,9 @@ static bool wanted(const struct entry *e, int32_t self, int idtype, int32_t id, 
 /* What there is to tell of a child now. */
 static bool has_news(const struct entry *e, int options)
 {
-    return e->zombie ? options & WEXITED
-                     : (e->stop_unseen && options & WSTOPPED) || (e->cont_unseen && options & WCONTINUED);
+    return e->zombie
+               ? options & WEXITED
+               : (e->stop_unseen && options & WSTOPPED) || (e->cont_unseen && options & WCONTINUED);
 }
 
 int ptable_wait(int32_t self, int idtype, int32_t id, int options, struct ptable_waited *ret)
@@ -597,8 +597,12 @@ int ptable_view(int32_t pid, struct ptable_view *ret, char *ret_label, uint32_t 
         .parent = e->parent,
         .pgid = e->pgid,
         .sid = e->sid,
-        .state = e->zombie ? 'Z' : e->stopped ? 'T' : 'S',
-        .label_size = !like ? 0 : like->label_size < room ? like->label_size : room,
+        .state = e->zombie    ? 'Z'
+                 : e->stopped ? 'T'
+                              : 'S',
+        .label_size = !like                     ? 0
+                      : like->label_size < room ? like->label_size
+                                                : room,
     };
     if (like)
         memcpy(ret_label, like->label, ret->label_size);
@@ -636,7 +640,8 @@ int ptable_kill(int32_t self, int32_t pid, const struct signal_info *info)
     lock_take(&g_ptable.lock);
     ptable_ready();
     const struct entry *me = ptable_find(self);
-    for (struct entry *e = me || self == PTABLE_OUTSIDE ? ptable_first() : NULL; e; e = ptable_after(e)) {
+    for (struct entry *e = me || self == PTABLE_OUTSIDE ? ptable_first() : NULL; e;
+         e = ptable_after(e)) {
         if (!is_target(e, me, pid))
             continue;
         if (ret == -ESRCH)

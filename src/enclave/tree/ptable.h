@@ -93,7 +93,7 @@ struct ptable_view {
 int ptable_set_label(int32_t pid, const char *bytes, uint32_t size);
 /* ret_label: as much as fits; that of its parent while it has none. -ESRCH. */
 int ptable_view(int32_t pid, struct ptable_view *ret, char *ret_label, uint32_t room);
-int32_t ptable_next(int32_t pid); /* the lowest from pid on, zombies included; 0: none */
+int32_t ptable_next(int32_t pid);     /* the lowest from pid on, zombies included; 0: none */
 int32_t ptable_getppid(int32_t self); /* the root's parent: 1 */
 int ptable_pdeathsig(int32_t self, int signal);
 /* PR_SET_CHILD_SUBREAPER and PR_GET_: not inherited. */
@@ -117,7 +117,8 @@ int ptable_tty_set(int32_t self, struct ptable_tty *tty, bool steal);
 int ptable_tty_leave(int32_t self, const struct ptable_tty *tty);
 /* May self read (SIGTTIN), or write or change it (SIGTTOU)? ignored: it ignores or blocks the signal. -ERESTARTSYS: its
  * group has been told; -EIO: it never may. */
-MUST_CHECK int ptable_tty_check(int32_t self, const struct ptable_tty *tty, int signal, bool ignored);
+MUST_CHECK int ptable_tty_check(int32_t self, const struct ptable_tty *tty, int signal,
+                                bool ignored);
 /* Which one is self's; PTABLE_TTY_. */
 int32_t ptable_tty_number(int32_t self);
 /* TIOCGPGRP; session: TIOCGSID. any: also where it is not self's. -ENOTTY. */

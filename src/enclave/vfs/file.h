@@ -34,7 +34,8 @@ struct file_ops {
     int64_t (*read)(struct file *file, void *user, uint64_t size, uint64_t *pos);
     int64_t (*write)(struct file *file, const void *user, uint64_t size, uint64_t *pos);
     /* readv, writev in one piece, size bytes in all; NULL: one read or write after the other. */
-    int64_t (*vector)(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size, bool write);
+    int64_t (*vector)(struct file *file, const struct iovec *iov, uint64_t count, uint64_t size,
+                      bool write);
     /* Into library OS memory, from any offset (ELF loading, mmap of non-trusted files). */
     int64_t (*pread_kernel)(struct file *file, void *buf, uint64_t size, uint64_t offset);
     /* From library OS memory, within the size the file has: shared mappings write back. NULL: the file
@@ -68,15 +69,16 @@ struct file_ops {
 
 struct file {
     const struct file_ops *ops;
-    uint32_t refs;      /* atomic */
-    uint32_t flags;     /* O_ACCMODE, O_APPEND, O_NONBLOCK, ...; F_SETFL changes some */
-    int32_t owner;      /* F_SETOWN, for F_GETOWN: nobody is signalled */
-    struct lock lock;   /* guards pos against concurrent read/write of one description */
+    uint32_t refs;    /* atomic */
+    uint32_t flags;   /* O_ACCMODE, O_APPEND, O_NONBLOCK, ...; F_SETFL changes some */
+    int32_t owner;    /* F_SETOWN, for F_GETOWN: nobody is signalled */
+    struct lock lock; /* guards pos against concurrent read/write of one description */
     uint64_t pos;
-    void *object;       /* the file system's */
+    void *object;                       /* the file system's */
     const struct manifest_file *record; /* manifest record, if it has one */
-    char *path;         /* absolute canonical path (heap), NULL for pipes etc. */
-    struct file *position; /* in place of pos, where other processes share it (vfs/remote/position.h); set
+    char *path;                         /* absolute canonical path (heap), NULL for pipes etc. */
+    struct file
+        *position; /* in place of pos, where other processes share it (vfs/remote/position.h); set
                               once, under lock */
     struct remote *remote; /* what the hub holds of it (vfs/remote/client.c); set once */
     /* What was a socket of the tree and has become one of the host (net/local.h); set once. */
@@ -106,8 +108,8 @@ MUST_CHECK int vfs_open_kernel(const char *path, uint64_t path_size, struct file
  * zero. On mismatch: no return (abort), or -EIO for deny. -ERANGE past the end.
  */
 struct chunk;
-MUST_CHECK int chunk_get(struct file *file, uint64_t index, struct chunk **ret, const void **ret_data,
-                         uint32_t *ret_size);
+MUST_CHECK int chunk_get(struct file *file, uint64_t index, struct chunk **ret,
+                         const void **ret_data, uint32_t *ret_size);
 void chunk_put(struct chunk *chunk);
 
 /* Boot: manifest view is open, heap works: root, cwd, tmpfs, stdio on 0-2. */

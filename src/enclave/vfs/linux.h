@@ -39,12 +39,12 @@
 /* DT_* are the type bits of st_mode. */
 #define MODE_DT(mode) ((uint8_t)(((mode)&S_IFMT) >> 12))
 
-#define NAME_MAX_SIZE         255u
-#define SYMLINKS_MAX          40
-#define UTIME_NOW             0x3fffffffu
-#define UTIME_OMIT            0x3ffffffeu
-#define NS_PER_S              1000000000ull
-#define FILE_SIZE_MAX         0x7fffffffffffffffull
+#define NAME_MAX_SIZE 255u
+#define SYMLINKS_MAX  40
+#define UTIME_NOW     0x3fffffffu
+#define UTIME_OMIT    0x3ffffffeu
+#define NS_PER_S      1000000000ull
+#define FILE_SIZE_MAX 0x7fffffffffffffffull
 #ifndef EPOLLIN /* linux/eventpoll.h has all of them */
 #define EPOLLIN  0x001u
 #define EPOLLOUT 0x004u

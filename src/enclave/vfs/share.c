@@ -25,8 +25,8 @@
 #include "vfs/remote/position.h"
 #include "vfs/trusted/trusted.h"
 
-#define ITEMS_MAX 131072u
-#define NOTHING   UINT32_MAX
+#define ITEMS_MAX    131072u
+#define NOTHING      UINT32_MAX
 #define MAJOR_MEMORY 1 /* /dev/null and its like */
 
 struct item {
@@ -88,9 +88,8 @@ static int64_t add_file(struct share *share, struct file *file)
         file_unref(file);
         return status < 0 ? status : (int64_t)have;
     }
-    share->items[share->item_count] = (struct item){
-        .file = file, .remote.handle = -1, .position.handle = -1
-    };
+    share->items[share->item_count] =
+        (struct item){ .file = file, .remote.handle = -1, .position.handle = -1 };
     return share->item_count++;
 }
 
@@ -111,8 +110,7 @@ static int add_descriptors(struct share *share, struct fd_table *table, bool all
                                   sizeof(*share->fds));
         if (status < 0)
             return status;
-        share->fds[share->fd_count++] =
-            (struct share_fd){ fd, (uint32_t)item, cloexec };
+        share->fds[share->fd_count++] = (struct share_fd){ fd, (uint32_t)item, cloexec };
     }
     return 0;
 }
@@ -250,8 +248,8 @@ static void send_anew(const struct share *share, struct file *file, struct tree_
     struct anew anew = { .kind = ANEW_NONE };
     struct anew_member *members = NULL;
     uint32_t count = 0;
-    if (!signalfd_describe(file, &anew) && !timerfd_describe(file, &anew) && !netlink_describe(file, &anew) &&
-        epoll_describe(file, &anew)) {
+    if (!signalfd_describe(file, &anew) && !timerfd_describe(file, &anew) &&
+        !netlink_describe(file, &anew) && epoll_describe(file, &anew)) {
         count = epoll_members(file, NULL, 0);
         members = heap_alloc(count * sizeof(*members) + 1);
         uint32_t now = members ? epoll_members(file, members, count) : 0;
@@ -406,7 +404,8 @@ static int open_again(const char *path, uint32_t flags, bool stranger, struct fi
     return status;
 }
 
-int share_open(const char *path, uint32_t flags, bool stranger, const struct kstat *st, struct file **ret)
+int share_open(const char *path, uint32_t flags, bool stranger, const struct kstat *st,
+               struct file **ret)
 {
     int status = path ? open_again(path, flags, stranger, ret) : -ENOENT;
     if (status < 0 && status != -ENOMEM)

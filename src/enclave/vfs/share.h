@@ -52,4 +52,5 @@ void share_received_done(void);
  * one whose reads are EACCES, and that says of itself what st says. stranger: not this process's parent, to whom it owes
  * nothing: trusted and host files, directories, /dev/null and its like only. -ENOMEM. */
 struct kstat;
-MUST_CHECK int share_open(const char *path, uint32_t flags, bool stranger, const struct kstat *st, struct file **ret);
+MUST_CHECK int share_open(const char *path, uint32_t flags, bool stranger, const struct kstat *st,
+                          struct file **ret);

@@ -59,7 +59,7 @@ MUST_CHECK int device_enclu_sites(struct device *device, const uint64_t *address
                                   struct err *err);
 
 enum device_exit {
-    DEVICE_EEXIT = 0,     /* the enclave left with EEXIT; target holds RBX as the enclave set it */
+    DEVICE_EEXIT = 0, /* the enclave left with EEXIT; target holds RBX as the enclave set it */
     /* AEX by an exception: vector, error_code, address. State is in the SSA */
     DEVICE_EXCEPTION = 1,
     DEVICE_INTERRUPT = 2, /* AEX by a signal whose callback returned true */
@@ -111,6 +111,7 @@ MUST_CHECK int device_remove(struct device *device, uint64_t offset, uint64_t pa
 /* Counters for --stats: enters, resumes, exits by jump and by trap, AEX by vector, page faults that
  * only filled page tables. */
 struct device_stats {
-    uint64_t enters, resumes, exits_jump, exits_trap, aex, faults_filled, enclu_traps, syscall_traps;
+    uint64_t enters, resumes, exits_jump, exits_trap, aex, faults_filled, enclu_traps,
+        syscall_traps;
 };
 void device_stats(const struct device *device, struct device_stats *ret);

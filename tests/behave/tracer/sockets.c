@@ -55,7 +55,9 @@ static int datagrams(void)
     struct sockaddr_un nobody = { .sun_family = AF_UNIX, .sun_path = "nobody" };
     struct iovec iov = { .iov_base = "x", .iov_len = 1 };
     struct mmsghdr many[2] = { 0 };
-    struct msghdr one = { .msg_name = &to[1], .msg_namelen = sizeof(to[1]), .msg_iov = &iov, .msg_iovlen = 1 };
+    struct msghdr one = {
+        .msg_name = &to[1], .msg_namelen = sizeof(to[1]), .msg_iov = &iov, .msg_iovlen = 1
+    };
     int udp = socket(AF_INET, SOCK_DGRAM, 0);
     int receiver = socket(AF_UNIX, SOCK_DGRAM, 0), sender = socket(AF_UNIX, SOCK_DGRAM, 0);
     for (int i = 0; i < 2; i++)

@@ -41,8 +41,9 @@ static void look(const char *what, pid_t pid, int options)
     else if (info.si_pid == 0)
         printf("%s: nothing, signo %d\n", what, info.si_signo);
     else
-        printf("%s: pid %d, signo %d, errno %d, uid %d, %s %d\n", what, info.si_pid == pid, info.si_signo == SIGCHLD,
-               info.si_errno, info.si_uid == getuid(), code_name(info.si_code), info.si_status);
+        printf("%s: pid %d, signo %d, errno %d, uid %d, %s %d\n", what, info.si_pid == pid,
+               info.si_signo == SIGCHLD, info.si_errno, info.si_uid == getuid(),
+               code_name(info.si_code), info.si_status);
 }
 
 static pid_t child(void)

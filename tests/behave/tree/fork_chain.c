@@ -87,14 +87,17 @@ int main(void)
     if (pid == 0) {
         asm volatile("" : "+x"(x));
         raise(SIGUSR1);
-        printf("child: local %d, rounding %d, register %d, memory %d, handler %d, on its stack %d\n", local,
-               fegetround() == FE_UPWARD, x == 1.5, memory[(5 << 20) - 1] == 'm', handled == SIGUSR1, here_byte);
+        printf(
+            "child: local %d, rounding %d, register %d, memory %d, handler %d, on its stack %d\n",
+            local, fegetround() == FE_UPWARD, x == 1.5, memory[(5 << 20) - 1] == 'm',
+            handled == SIGUSR1, here_byte);
         local = 8;
         memset(memory, 'c', 5 << 20);
         fflush(stdout);
         _exit(0);
     }
-    printf("ended %d; local %d, memory %d, handled %d\n", ended(pid), local, memory[0] == 'm', handled);
+    printf("ended %d; local %d, memory %d, handled %d\n", ended(pid), local, memory[0] == 'm',
+           handled);
 
     /* clone as fork and vfork are made of it; with a stack of its own; the child's tid in its memory. */
     static pid_t tid;

@@ -28,7 +28,10 @@ static inline __attribute__((always_inline)) long raw(long nr, long a, long b, l
 {
     long ret;
     register long d asm("r10") = 0, e asm("r8") = 0;
-    asm volatile("syscall" : "=a"(ret) : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(d), "r"(e) : "rcx", "r11", "memory");
+    asm volatile("syscall"
+                 : "=a"(ret)
+                 : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(d), "r"(e)
+                 : "rcx", "r11", "memory");
     if (ret < 0) {
         errno = (int)-ret;
         return -1;
@@ -36,12 +39,14 @@ static inline __attribute__((always_inline)) long raw(long nr, long a, long b, l
     return ret;
 }
 
-static inline __attribute__((always_inline)) long raw_clone(unsigned long flags, void *stack, int *parent_tid)
+static inline __attribute__((always_inline)) long raw_clone(unsigned long flags, void *stack,
+                                                            int *parent_tid)
 {
     return raw(SYS_clone, (long)flags, (long)stack, (long)parent_tid);
 }
 
-static inline __attribute__((always_inline)) long raw_clone3(uint64_t flags, int *pidfd, int *tid, int signal)
+static inline __attribute__((always_inline)) long raw_clone3(uint64_t flags, int *pidfd, int *tid,
+                                                             int signal)
 {
     struct clone_args args = {
         .flags = flags,
@@ -151,7 +156,8 @@ int main(void)
     with_pidfd();
     without_sigchld();
     limits_of_vfork();
-    int self = (int)syscall(SYS_pidfd_open, getpid(), 0), fd = (int)syscall(SYS_pidfd_getfd, self, 1, 0);
+    int self = (int)syscall(SYS_pidfd_open, getpid(), 0),
+        fd = (int)syscall(SYS_pidfd_getfd, self, 1, 0);
     printf("getfd: %d", fd >= 0 && fcntl(fd, F_GETFD) == FD_CLOEXEC && write(fd, "\n", 1) == 1);
     printf(" %s", error(syscall(SYS_pidfd_getfd, self, 77, 0)));
     printf(" %s", error(syscall(SYS_pidfd_getfd, 1, 1, 0)));

@@ -137,7 +137,8 @@ static void catches(void)
     sigprocmask(SIG_BLOCK, &set, &old);
     say("job waits\n");
     int n = ppoll(&p, 1, NULL, &old);
-    say("interrupted %d %s came %s\n", n, n < 0 ? strerrorname_np(errno) : "", sigabbrev_np(g_came));
+    say("interrupted %d %s came %s\n", n, n < 0 ? strerrorname_np(errno) : "",
+        sigabbrev_np(g_came));
 }
 
 static void run(const char *name, bool foreground, void (*fn)(void))
@@ -157,7 +158,8 @@ static void shell(void)
 {
     struct termios t;
     close(g_report[0]);
-    say("leader %d %d %d\n", getsid(0) == getpid(), tcgetpgrp(0) == getpid(), tcgetsid(0) == getpid());
+    say("leader %d %d %d\n", getsid(0) == getpid(), tcgetpgrp(0) == getpid(),
+        tcgetsid(0) == getpid());
     run("reads", false, reads);
     run("reads, ignoring", false, reads_ignoring);
     run("reads, blocking", false, reads_blocking);
@@ -264,7 +266,8 @@ int main(void)
     until("");
     if (waitpid(pid, &status, 0) != pid)
         abort();
-    printf("leader killed by %s\n", WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : "nothing");
+    printf("leader killed by %s\n",
+           WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : "nothing");
     pid_t session = 0;
     printf("session of nobody %d\n", ioctl(master, TIOCGSID, &session));
     close(master);

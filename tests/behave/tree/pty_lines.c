@@ -110,7 +110,8 @@ static const struct row {
     { "ISIG, NOFLSH", 0, 0, 0, 0, NOFLSH, 0, "kept\nalso\003Z\n", 0, 0 },
     { "PARMRK", PARMRK, 0, 0, 0, 0, 0, "a\377Z\n", 0, 0 },
     { "not canonical", 0, 0, 0, 0, 0, ICANON, "a\004\177\r\nZ", 0, 0 },
-    { "raw", 0, ICRNL | IXON, 0, OPOST, 0, ICANON | ISIG | ECHO | IEXTEN, "a\004\003\r\n\0Z", 7, 0 },
+    { "raw", 0, ICRNL | IXON, 0, OPOST, 0, ICANON | ISIG | ECHO | IEXTEN, "a\004\003\r\n\0Z", 7,
+      0 },
 };
 
 static void run(const struct row *row)

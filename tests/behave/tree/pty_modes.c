@@ -193,8 +193,9 @@ static void names(void)
     printf("names %d %d\n", strcmp(buf, ptsname(m)), strcmp(buf, ttyname(s)));
     stat(buf, &a);
     fstat(s, &b);
-    printf("stat %d major %u minor %d\n", a.st_ino == b.st_ino && a.st_dev == b.st_dev && a.st_rdev == b.st_rdev,
-           major(a.st_rdev), (int)minor(a.st_rdev) == n);
+    printf("stat %d major %u minor %d\n",
+           a.st_ino == b.st_ino && a.st_dev == b.st_dev && a.st_rdev == b.st_rdev, major(a.st_rdev),
+           (int)minor(a.st_rdev) == n);
     fstat(m, &a);
     stat("/dev/ptmx", &b);
     printf("ptmx %x %x %o\n", (unsigned)a.st_rdev, (unsigned)b.st_rdev, b.st_mode);

@@ -71,7 +71,8 @@ static void play(const char *what, unsigned char *memory)
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    unsigned char *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unsigned char *memory =
+        mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return 1;
     play("anonymous", memory);
@@ -101,7 +102,8 @@ int main(void)
     printf(" %d\n", wait(NULL) > 0);
 
     /* A grandchild sees it too; what was private before the fork is not shared. */
-    unsigned char *own = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *own =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memory[0] = own[0] = 1;
     pid_t pid = fork();
     if (pid == 0) {

@@ -47,7 +47,8 @@ int main(void)
             printf(" %s %d", code_name(info.si_code), info.si_status);
         kill(pid, SIGKILL);
         sigwaitinfo(&blocked, &info);
-        printf(", %s %d %d\n", code_name(info.si_code), info.si_status, waitpid(pid, NULL, 0) == pid);
+        printf(", %s %d %d\n", code_name(info.si_code), info.si_status,
+               waitpid(pid, NULL, 0) == pid);
     }
     return (int)came;
 }

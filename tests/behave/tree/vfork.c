@@ -53,8 +53,8 @@ int main(void)
     printf("shared %d, ended %d, ", shared, ended(pid));
     printf("cwd %d, stdin %d, fd 77 %d, ", getcwd(again, sizeof(again)) && strcmp(cwd, again) == 0,
            fcntl(0, F_GETFD) >= 0, fcntl(77, F_GETFD));
-    printf("handler %d, mask %d, umask %d\n", signal(SIGUSR1, SIG_DFL) == SIG_DFL, sigismember(&now, SIGUSR1),
-           mask_after == mask);
+    printf("handler %d, mask %d, umask %d\n", signal(SIGUSR1, SIG_DFL) == SIG_DFL,
+           sigismember(&now, SIGUSR1), mask_after == mask);
 
     static pid_t self, parent;
     pid = vfork();

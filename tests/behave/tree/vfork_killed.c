@@ -20,7 +20,8 @@ int main(void)
                     pause();
             }
             int status;
-            _exit(waitpid(child, &status, 0) == child && WIFSIGNALED(status) ? WTERMSIG(status) : 99);
+            _exit(waitpid(child, &status, 0) == child && WIFSIGNALED(status) ? WTERMSIG(status)
+                                                                             : 99);
         }
         pid_t child;
         if (read(ends[0], &child, sizeof(child)) != sizeof(child))

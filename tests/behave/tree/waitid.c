@@ -42,7 +42,8 @@ int main(void)
     sigaction(SIGALRM, &action, NULL);
     pid = child();
     /* Again and again: one may come before the wait. */
-    struct itimerval soon = { .it_value.tv_usec = 10000, .it_interval.tv_usec = 10000 }, never = { 0 };
+    struct itimerval soon = { .it_value.tv_usec = 10000, .it_interval.tv_usec = 10000 },
+                     never = { 0 };
     setitimer(ITIMER_REAL, &soon, NULL);
     int interrupted = waitpid(pid, &status, 0) == -1 && errno == EINTR;
     setitimer(ITIMER_REAL, &never, NULL);
@@ -87,6 +88,7 @@ int main(void)
         _exit(1);
     siginfo_t info;
     sigwaitinfo(&blocked, &info);
-    printf("told %d, no zombie: %d\n", info.si_pid == pid, waitpid(pid, NULL, 0) == -1 && errno == ECHILD);
+    printf("told %d, no zombie: %d\n", info.si_pid == pid,
+           waitpid(pid, NULL, 0) == -1 && errno == ECHILD);
     return 0;
 }

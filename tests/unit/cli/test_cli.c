@@ -148,8 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_size),         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_pretty),       cmocka_unit_test(test_xdg),
-        cmocka_unit_test(test_home_of_user),
-        cmocka_unit_test(test_find_program),
+        cmocka_unit_test(test_home_of_user), cmocka_unit_test(test_find_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

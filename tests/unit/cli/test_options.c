@@ -120,7 +120,12 @@ static const struct {
     { "odd heap", &in_order, { "--heap", "much" }, CLI_USAGE, 0, false },
     { "empty path", &in_order, { "--trust", "" }, CLI_USAGE, 0, false },
     { "nameless variable", &in_order, { "--env", "=x" }, CLI_USAGE, 0, false },
-    { "given", &in_order, { "--insecure_given", "PYTHONPATH", "--insecure_given=all" }, CLI_OK, 0, false },
+    { "given",
+      &in_order,
+      { "--insecure_given", "PYTHONPATH", "--insecure_given=all" },
+      CLI_OK,
+      0,
+      false },
     { "given nothing", &in_order, { "--insecure_given", "" }, CLI_USAGE, 0, false },
     { "given a value", &in_order, { "--insecure_given", "PATH=/bin" }, CLI_USAGE, 0, false },
     { "svn", &anywhere, { "--isv-svn", "65535" }, CLI_OK, 0, false },
@@ -173,26 +178,16 @@ static void test_fingerprint(void **state UNUSED)
         const char *args[ARGS_MAX];
         bool differs;
     } rows[] = {
-        { { "--quiet" }, false },
-        { { "--poison" }, false },
-        { { "--audit", "x" }, false },
-        { { "--device", "soft" }, false },
-        { { "--trust", "x" }, true },
-        { { "--allow", "x" }, true },
-        { { "--deny", "x" }, true },
-        { { "--package", "x" }, true },
-        { { "--exec", "deny" }, true },
-        { { "--heap", "1G" }, true },
-        { { "--threads", "2" }, true },
-        { { "--env", "A" }, true },
-        { { "--args", "host" }, true },
-        { { "--listen", "80" }, true },
-        { { "--connect", "*" }, true },
-        { { "--insecure_given", "PATH" }, true },
-        { { "--args", "pinned" }, false },
-        { { "--debug" }, true },
-        { { "--strace" }, true },
-        { { "--isv-prod-id", "1" }, true },
+        { { "--quiet" }, false },          { { "--poison" }, false },
+        { { "--audit", "x" }, false },     { { "--device", "soft" }, false },
+        { { "--trust", "x" }, true },      { { "--allow", "x" }, true },
+        { { "--deny", "x" }, true },       { { "--package", "x" }, true },
+        { { "--exec", "deny" }, true },    { { "--heap", "1G" }, true },
+        { { "--threads", "2" }, true },    { { "--env", "A" }, true },
+        { { "--args", "host" }, true },    { { "--listen", "80" }, true },
+        { { "--connect", "*" }, true },    { { "--insecure_given", "PATH" }, true },
+        { { "--args", "pinned" }, false }, { { "--debug" }, true },
+        { { "--strace" }, true },          { { "--isv-prod-id", "1" }, true },
         { { "--isv-svn", "1" }, true },
     };
     struct options none = { 0 };
@@ -224,10 +219,8 @@ static void test_fingerprint(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_times),
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_times),
+        cmocka_unit_test(test_lines),       cmocka_unit_test(test_values),
         cmocka_unit_test(test_fingerprint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

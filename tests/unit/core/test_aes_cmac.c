@@ -167,12 +167,9 @@ static int use_ni(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cipher),
-        cmocka_unit_test(test_key_expansion),
-        cmocka_unit_test(test_published),
-        cmocka_unit_test(test_openssl),
-        cmocka_unit_test(test_reverse),
-        cmocka_unit_test(test_last),
+        cmocka_unit_test(test_cipher),    cmocka_unit_test(test_key_expansion),
+        cmocka_unit_test(test_published), cmocka_unit_test(test_openssl),
+        cmocka_unit_test(test_reverse),   cmocka_unit_test(test_last),
     };
     if (aes_uses_ni() != cpu_has_aes_ni()) {
         fprintf(stderr, "the backend was not chosen by CPUID\n");

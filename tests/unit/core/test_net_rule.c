@@ -198,7 +198,7 @@ static void test_connect(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
-        { "0.0.0.0", "127.0.0.1" }, { "::", "::1" },           { "::ffff:0.0.0.0", "127.0.0.1" },
+        { "0.0.0.0", "127.0.0.1" }, { "::", "::1" },          { "::ffff:0.0.0.0", "127.0.0.1" },
         { "10.0.0.0", "10.0.0.0" }, { "fe80::1", "fe80::1" }, { "127.0.0.2", "127.0.0.2" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
@@ -240,10 +240,11 @@ static void test_order(void **state)
 {
     (void)state;
     static const struct given sorted[] = {
-        { L, 0, "::1", 128, 80, 80 },   { L, T, "::", 0, 80, 80 },      { L, T, "::", 0, 80, 81 },
-        { L, T, "::", 0, 81, 81 },      { L, T, "::", 1, 80, 80 },      { L, T, "0.0.0.0", 96, -1, 0 },
-        { L, T, "127.0.0.1", 128, 0, 0 }, { L, T, "127.0.0.1", 128, -1, 0 }, { L, U, "::", 0, 1, 1 },
-        { C, 0, "::", 0, 1, 1 },
+        { L, 0, "::1", 128, 80, 80 },     { L, T, "::", 0, 80, 80 },
+        { L, T, "::", 0, 80, 81 },        { L, T, "::", 0, 81, 81 },
+        { L, T, "::", 1, 80, 80 },        { L, T, "0.0.0.0", 96, -1, 0 },
+        { L, T, "127.0.0.1", 128, 0, 0 }, { L, T, "127.0.0.1", 128, -1, 0 },
+        { L, U, "::", 0, 1, 1 },          { C, 0, "::", 0, 1, 1 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(sorted); i++)
         for (size_t k = 0; k < ARRAY_SIZE(sorted); k++) {
@@ -257,8 +258,9 @@ static void test_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_covers),    cmocka_unit_test(test_contains), cmocka_unit_test(test_text),
-        cmocka_unit_test(test_ipv6_text), cmocka_unit_test(test_connect),  cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_covers),  cmocka_unit_test(test_contains),
+        cmocka_unit_test(test_text),    cmocka_unit_test(test_ipv6_text),
+        cmocka_unit_test(test_connect), cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,17 +126,50 @@ static void subtract_one(uint8_t number[RSA3072_SIZE])
         ;
 }
 
-static void q1_more(struct sample *x) { add_one(x->q1); }
-static void q1_less(struct sample *x) { subtract_one(x->q1); }
-static void q2_more(struct sample *x) { add_one(x->q2); }
-static void q2_less(struct sample *x) { subtract_one(x->q2); }
-static void q1_max(struct sample *x) { memset(x->q1, 0xff, RSA3072_SIZE); }
-static void q2_zero(struct sample *x) { memset(x->q2, 0, RSA3072_SIZE); }
-static void even(struct sample *x) { x->n[0] = (uint8_t)(x->n[0] & ~1u); }
-static void short_modulus(struct sample *x) { x->n[RSA3072_SIZE - 1] &= 0x7f; }
-static void no_modulus(struct sample *x) { memset(x->n, 0, RSA3072_SIZE); }
-static void signature_is_modulus(struct sample *x) { memcpy(x->s, x->n, RSA3072_SIZE); }
-static void signature_max(struct sample *x) { memset(x->s, 0xff, RSA3072_SIZE); }
+static void q1_more(struct sample *x)
+{
+    add_one(x->q1);
+}
+static void q1_less(struct sample *x)
+{
+    subtract_one(x->q1);
+}
+static void q2_more(struct sample *x)
+{
+    add_one(x->q2);
+}
+static void q2_less(struct sample *x)
+{
+    subtract_one(x->q2);
+}
+static void q1_max(struct sample *x)
+{
+    memset(x->q1, 0xff, RSA3072_SIZE);
+}
+static void q2_zero(struct sample *x)
+{
+    memset(x->q2, 0, RSA3072_SIZE);
+}
+static void even(struct sample *x)
+{
+    x->n[0] = (uint8_t)(x->n[0] & ~1u);
+}
+static void short_modulus(struct sample *x)
+{
+    x->n[RSA3072_SIZE - 1] &= 0x7f;
+}
+static void no_modulus(struct sample *x)
+{
+    memset(x->n, 0, RSA3072_SIZE);
+}
+static void signature_is_modulus(struct sample *x)
+{
+    memcpy(x->s, x->n, RSA3072_SIZE);
+}
+static void signature_max(struct sample *x)
+{
+    memset(x->s, 0xff, RSA3072_SIZE);
+}
 
 /* Powers of 0 and 1, and of n-1, with right quotients: numbers, but no signatures. */
 static void signature_zero(struct sample *x)

@@ -39,8 +39,8 @@ static void test_published(void **state UNUSED)
         { "5.2, second", "4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
           "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
           "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957" },
-        { "6.1, Bob's key", "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", NULL,
-          "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f" },
+        { "6.1, Bob's key", "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
+          NULL, "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f" },
         { "6.1, shared", "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
           "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
           "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742" },
@@ -216,9 +216,10 @@ static void test_stack(void **state UNUSED)
 #if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__)
     skip(); /* other frames, of other sizes */
 #endif
-    uint8_t *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *stack =
+        mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(stack != MAP_FAILED);
-    for (unsigned public = 0; public < 2; public++) {
+    for (unsigned public = 0; public < 2; public ++) {
         pthread_attr_t attr;
         pthread_t thread;
         fill(g_scalar);
@@ -241,8 +242,9 @@ static void test_stack(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_published), cmocka_unit_test(test_iterated), cmocka_unit_test(test_oracles),
-        cmocka_unit_test(test_small_order), cmocka_unit_test(test_stack),
+        cmocka_unit_test(test_published), cmocka_unit_test(test_iterated),
+        cmocka_unit_test(test_oracles),   cmocka_unit_test(test_small_order),
+        cmocka_unit_test(test_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

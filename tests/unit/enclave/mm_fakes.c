@@ -39,8 +39,12 @@ NORETURN void panic(const char *text, ...)
     (void)fprintf(stderr, "panic: %s\n", text);
     abort();
 }
-void log_error(const char *text UNUSED, ...) {}
-void log_note(const char *text UNUSED, ...) {}
+void log_error(const char *text UNUSED, ...)
+{
+}
+void log_note(const char *text UNUSED, ...)
+{
+}
 int format(char *buf, size_t size, const char *fmt, ...)
 {
     va_list args;
@@ -54,8 +58,8 @@ void audit(enum ocall_audit_event e UNUSED, int r UNUSED, uint64_t v UNUSED, con
 {
 }
 
-int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t at, uint64_t count, uint64_t what,
-                    uint64_t a3 UNUSED, uint64_t a4 UNUSED, uint64_t a5 UNUSED)
+int64_t border_call(enum ocall_nr nr, uint64_t max UNUSED, uint64_t at, uint64_t count,
+                    uint64_t what, uint64_t a3 UNUSED, uint64_t a4 UNUSED, uint64_t a5 UNUSED)
 {
     bool pages = nr == OCALL_RESTRICT || nr == OCALL_REMOVE;
     for (uint64_t i = at / PAGE; pages && i < at / PAGE + count; i++) {

@@ -25,7 +25,8 @@ int64_t net_socket(const struct sysargs *args UNUSED)
     return -EAFNOSUPPORT;
 }
 
-int64_t net_accept(struct file *file UNUSED, const struct sysargs *args UNUSED, uint32_t flags UNUSED)
+int64_t net_accept(struct file *file UNUSED, const struct sysargs *args UNUSED,
+                   uint32_t flags UNUSED)
 {
     return -ENOTSOCK;
 }
@@ -35,10 +36,10 @@ int64_t net_name(struct file *file UNUSED, const struct sysargs *args UNUSED, bo
     return -ENOTSOCK;
 }
 
-#define NONE(name)                                                      \
+#define NONE(name)                                                            \
     int64_t name(struct file *file UNUSED, const struct sysargs *args UNUSED) \
-    {                                                                   \
-        return -ENOTSOCK;                                               \
+    {                                                                         \
+        return -ENOTSOCK;                                                     \
     }
 NONE(net_bind)
 NONE(net_listen)
@@ -78,8 +79,8 @@ int net_local_connect(struct file *file UNUSED, const struct place *place UNUSED
     return -EIO;
 }
 
-int64_t net_local_send(struct file *file UNUSED, const struct place *place UNUSED, const struct iovec *iov UNUSED,
-                       uint64_t count UNUSED, uint32_t flags UNUSED)
+int64_t net_local_send(struct file *file UNUSED, const struct place *place UNUSED,
+                       const struct iovec *iov UNUSED, uint64_t count UNUSED, uint32_t flags UNUSED)
 {
     return -EIO;
 }
@@ -109,7 +110,8 @@ int net_set_flags(struct file *file UNUSED, uint32_t flags UNUSED)
     return -ENOTSOCK;
 }
 
-int net_arrive_stranger(const struct net_share *from UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+int net_arrive_stranger(const struct net_share *from UNUSED, uint32_t flags UNUSED,
+                        struct file **ret UNUSED)
 {
     return -ENOMEM;
 }

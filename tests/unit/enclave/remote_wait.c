@@ -1,5 +1,5 @@
 /* Queues and mutexes as they are, for remote_world.c, whose other fakes are those of vfs_fakes.c. Nobody sleeps. */
-#define thread_park    waiting_park
+#define thread_park waiting_park
 #include "../../../src/enclave/thread/wait.c"
 
 #include "../../../src/enclave/thread/mutex.c"

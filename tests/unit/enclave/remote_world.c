@@ -87,10 +87,9 @@ static int64_t ask(struct hub_ask *ask, bool may_wait)
 {
     static uint8_t reply[HUB_DATA_MAX];
     uint8_t *data = malloc(ask->size + 1);
-    struct hub_job job = { .peer = g_peer,
-                           .request = { .op = ask->op, .size = ask->size },
-                           .data = data,
-                           .first = true };
+    struct hub_job job = {
+        .peer = g_peer, .request = { .op = ask->op, .size = ask->size }, .data = data, .first = true
+    };
     int64_t ret;
     if (ask->size)
         memcpy(data, ask->data, ask->size);
@@ -224,8 +223,8 @@ void remote_start_b(int who, bool all)
 
 void remote_start(int who)
 {
-    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 01777, NULL, 0,
-                                    false });
+    fake_add(&(struct fake_record){ "/tmp", MANIFEST_SCRATCH, MANIFEST_SUBTREE, S_IFDIR | 01777,
+                                    NULL, 0, false });
     fake_add(&(struct fake_record){ "/lib/a", MANIFEST_TRUSTED, 0, S_IFREG | 0644, "0123456789", 0,
                                     false });
     fake_start("/");

@@ -14,9 +14,9 @@
 #include "tree/links.h"
 #include "vfs/fd.h"
 
-extern sys_fn sys_pipe2, sys_socketpair, sys_eventfd2, sys_epoll_create1, sys_epoll_ctl, sys_epoll_wait,
-    sys_sendto, sys_recvfrom, sys_shutdown,
-    sys_sendmsg, sys_recvmsg, sys_socket, sys_bind, sys_listen, sys_accept4, sys_connect, sys_getsockname;
+extern sys_fn sys_pipe2, sys_socketpair, sys_eventfd2, sys_epoll_create1, sys_epoll_ctl,
+    sys_epoll_wait, sys_sendto, sys_recvfrom, sys_shutdown, sys_sendmsg, sys_recvmsg, sys_socket,
+    sys_bind, sys_listen, sys_accept4, sys_connect, sys_getsockname;
 
 extern const uint8_t g_own[MANIFEST_HASH_SIZE], g_other[MANIFEST_HASH_SIZE];
 extern struct peer g_a, g_b;
@@ -47,11 +47,11 @@ static inline int64_t remote_attack(struct hub_ask a)
     return hub_ask(&a);
 }
 
-#define READ(fd, size)      SYS(read, U(fd), U(g_buf), size)
-#define WRITE(fd, text)     SYS(write, U(fd), U(text), strlen(text))
-#define SAYS(n, text)                                                       \
-    do {                                                                    \
-        CHECK_EQ(n, strlen(text), text);                                    \
+#define READ(fd, size)  SYS(read, U(fd), U(g_buf), size)
+#define WRITE(fd, text) SYS(write, U(fd), U(text), strlen(text))
+#define SAYS(n, text)                                                              \
+    do {                                                                           \
+        CHECK_EQ(n, strlen(text), text);                                           \
         CHECK(memcmp(g_buf, text, strlen(text)) == 0, "%s: '%.20s'", text, g_buf); \
     } while (0)
 #define BODY(name)                               \

@@ -795,7 +795,8 @@ static void ticket_make(uint32_t without, struct attest_ticket *ret, uint8_t *re
 }
 
 /* Does who has this ticket speak with the hub? */
-static bool ticket_works(const struct side *side, const struct attest_ticket *ticket, uint32_t slot, int32_t pid)
+static bool ticket_works(const struct side *side, const struct attest_ticket *ticket, uint32_t slot,
+                         int32_t pid)
 {
     uint8_t secret[CHANNEL_SECRET_SIZE];
     become(side, g_regions[1]);
@@ -898,10 +899,10 @@ static void test_ticket_bytes(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_honest),     cmocka_unit_test(test_children),
-        cmocka_unit_test(test_parents),    cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_same_again), cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_self),       cmocka_unit_test(test_tickets),
+        cmocka_unit_test(test_honest),       cmocka_unit_test(test_children),
+        cmocka_unit_test(test_parents),      cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_same_again),   cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_self),         cmocka_unit_test(test_tickets),
         cmocka_unit_test(test_ticket_bytes),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

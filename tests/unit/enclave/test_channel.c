@@ -397,7 +397,8 @@ static void test_greeting(void **state UNUSED)
     assert_true(g_server.greets);
     for (unsigned n = 0; n < 3; n++) { /* only the first has one in front */
         assert_int_equal(channel_send(&g_client, "request", 8), 0);
-        assert_int_equal(sent(0)->size, AES_GCM_TAG_SIZE + (n == 0 ? CHANNEL_GREETING_SIZE : 0) + 8);
+        assert_int_equal(sent(0)->size,
+                         AES_GCM_TAG_SIZE + (n == 0 ? CHANNEL_GREETING_SIZE : 0) + 8);
         assert_int_equal(channel_receive(&g_server, text, sizeof(text), false), 8);
         assert_string_equal(text, "request");
         assert_false(g_server.greets || g_client.greets);
@@ -710,7 +711,8 @@ int main(void)
         cmocka_unit_test(test_attacks_would_work),
         cmocka_unit_test(test_random_attacks),
         cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_keys_differ), cmocka_unit_test(test_greeting),
+        cmocka_unit_test(test_keys_differ),
+        cmocka_unit_test(test_greeting),
         cmocka_unit_test(test_nonces),
         cmocka_unit_test(test_call),
         cmocka_unit_test(test_interrupted_receive),

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 #include "abi/layout.h"
@@ -22,10 +23,10 @@
 #include "arch/cpu.h"
 #include "arch/exception.h"
 #include "border/border.h"
+#include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
 #include "mm/pages.h"
-#include "mm/dsm.h"
 #include "mm/vma.h"
 #include "mm_fakes.h"
 #include "thread/threads.h"
@@ -58,7 +59,9 @@ int chunk_get(struct file *file UNUSED, uint64_t index, struct chunk **ret UNUSE
     *ret_size = sizeof(g_chunk);
     return 0;
 }
-void chunk_put(struct chunk *chunk UNUSED) {}
+void chunk_put(struct chunk *chunk UNUSED)
+{
+}
 int vfs_open_kernel(const char *path, uint64_t size, struct file **ret)
 {
     if (size != strlen(g_path) || memcmp(path, g_path, size) != 0)
@@ -122,9 +125,15 @@ enum mm_fault dsm_fault(struct file *file UNUSED, uint64_t page UNUSED, uint64_t
 {
     return MM_FAULT_BUS;
 }
-void dsm_collect(const struct vma *v UNUSED, uint64_t start UNUSED, uint64_t end UNUSED) {}
-void dsm_give_collected(void) {}
-void dsm_recount(void) {}
+void dsm_collect(const struct vma *v UNUSED, uint64_t start UNUSED, uint64_t end UNUSED)
+{
+}
+void dsm_give_collected(void)
+{
+}
+void dsm_recount(void)
+{
+}
 int dsm_fork(void)
 {
     return 0;
@@ -133,7 +142,8 @@ bool dsm_describe(const struct file *file UNUSED, struct dsm_wire *ret UNUSED)
 {
     return false;
 }
-int dsm_adopt(const struct dsm_wire *wire UNUSED, struct file *backing UNUSED, struct file **ret UNUSED)
+int dsm_adopt(const struct dsm_wire *wire UNUSED, struct file *backing UNUSED,
+              struct file **ret UNUSED)
 {
     return -EACCES;
 }
@@ -194,7 +204,8 @@ int64_t channel_receive(struct channel *channel UNUSED, void *buf, uint32_t room
 
 /* --- the two processes ---------------------------------------------------------------------------- */
 
-static int64_t map(uint64_t at, uint64_t pages, int prot, int flags, struct file *file, uint64_t offset)
+static int64_t map(uint64_t at, uint64_t pages, int prot, int flags, struct file *file,
+                   uint64_t offset)
 {
     int64_t r = mm_map(at, pages * PAGE, prot, flags | MAP_FIXED | (file ? 0 : MAP_ANONYMOUS), file,
                        offset);
@@ -214,11 +225,11 @@ static void put(uint64_t at, uint8_t value)
     *(uint8_t *)at = value;
 }
 
-#define ANON   0xa0000000ull /* 64 pages RW */
-#define TEXT   0x30000000ull /* trusted, R X, never writable */
-#define DATA   0x30100000ull /* trusted, was writable, now R */
-#define HIDDEN 0xa1000000ull /* PROT_NONE with content */
-#define SHARED 0xa2000000ull /* shared anonymous */
+#define ANON   0xa0000000ull  /* 64 pages RW */
+#define TEXT   0x30000000ull  /* trusted, R X, never writable */
+#define DATA   0x30100000ull  /* trusted, was writable, now R */
+#define HIDDEN 0xa1000000ull  /* PROT_NONE with content */
+#define SHARED 0xa2000000ull  /* shared anonymous */
 #define EMPTY  0x140000000ull /* a gigabyte never touched */
 #define BIG    0xb0000000ull
 
@@ -251,8 +262,11 @@ static void fill_parent(uint64_t big_pages)
         }
     }
     /* Two can be sent. */
-    static const uint64_t hints[] = { TEXT + 5 * PAGE, UINT64_MAX, TEXT + 3 * PAGE, TEXT + 19 * PAGE, DATA, ANON + 3 * PAGE,
-                                      SHARED, TEXT + 3 * PAGE, TEXT + 7 * PAGE + 8, 0, EMPTY, HIDDEN + PAGE };
+    static const uint64_t hints[] = {
+        TEXT + 5 * PAGE, UINT64_MAX,   TEXT + 3 * PAGE, TEXT + 19 * PAGE,    DATA,
+        ANON + 3 * PAGE, SHARED,       TEXT + 3 * PAGE, TEXT + 7 * PAGE + 8, 0,
+        EMPTY,           HIDDEN + PAGE
+    };
     for (size_t i = 0; i < ARRAY_SIZE(hints); i++)
         g_hints[g_hint_count++] = hints[i];
     memcpy((void *)LAYOUT_STUBS, "stubs", 6);
@@ -274,7 +288,8 @@ static NORETURN void parent_main(uint64_t big_pages)
     (void)clock_gettime(CLOCK_MONOTONIC, &to);
     if (big_pages)
         print_message("%lu MiB sent in %.1f ms\n", (unsigned long)(big_pages >> 8),
-                      (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6);
+                      (double)(to.tv_sec - from.tv_sec) * 1e3 +
+                          (double)(to.tv_nsec - from.tv_nsec) / 1e6);
     /* The parent's own pages are as before. */
     uint8_t hidden = page_state(HIDDEN + PAGE);
     _exit(error || hidden != PAGE_ACCEPTED || g_epcm[(HIDDEN + PAGE) / PAGE] != 0x80);
@@ -444,7 +459,8 @@ static void test_large_alone(void **state UNUSED)
 
 static void test_mutations_of_a_record(void **state UNUSED)
 {
-    g_record_bytes = mmap(NULL, 64u << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    g_record_bytes =
+        mmap(NULL, 64u << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     uint64_t *size = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t pid = fork();
     if (pid == 0) {

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 #include "abi/layout.h"
@@ -174,13 +175,19 @@ int thread_park(uint64_t deadline)
     }
     return 0;
 }
-void threads_each(void (*fn)(struct thread *thread, void *arg) UNUSED, void *arg UNUSED) {}
+void threads_each(void (*fn)(struct thread *thread, void *arg) UNUSED, void *arg UNUSED)
+{
+}
 void thread_interrupt(struct thread *thread)
 {
     thread_unpark(thread);
 }
-void futex_robust_exit(uint64_t list UNUSED, uint32_t tid UNUSED) {}
-void futex_wake_range(uint64_t start UNUSED, uint64_t end UNUSED) {}
+void futex_robust_exit(uint64_t list UNUSED, uint32_t tid UNUSED)
+{
+}
+void futex_wake_range(uint64_t start UNUSED, uint64_t end UNUSED)
+{
+}
 
 /* --- files: one scratch file at the hub; in the others a handle ------------------------------------- */
 
@@ -205,12 +212,13 @@ static int disk_stat(struct file *file UNUSED, struct kstat *ret)
     *ret = (struct kstat){ .size = (int64_t)g_disk_size };
     return 0;
 }
-static const struct file_ops g_disk_ops = { .name = "tmpfs",
-                                            .pread_kernel = disk_read,
-                                            .pwrite_kernel = disk_write,
-                                            .fstat = disk_stat };
+static const struct file_ops g_disk_ops = {
+    .name = "tmpfs", .pread_kernel = disk_read, .pwrite_kernel = disk_write, .fstat = disk_stat
+};
 static char g_disk_path[] = "/dev/shm/it";
-static struct file g_disk_file = { .ops = &g_disk_ops, .refs = 1, .flags = O_RDWR, .path = g_disk_path };
+static struct file g_disk_file = {
+    .ops = &g_disk_ops, .refs = 1, .flags = O_RDWR, .path = g_disk_path
+};
 
 struct inode *tmpfs_inode_of(const struct file *file)
 {
@@ -262,7 +270,9 @@ int chunk_get(struct file *file UNUSED, uint64_t index UNUSED, struct chunk **re
 {
     return -EIO;
 }
-void chunk_put(struct chunk *chunk UNUSED) {}
+void chunk_put(struct chunk *chunk UNUSED)
+{
+}
 
 /* --- channels ------------------------------------------------------------------------------------- */
 
@@ -273,8 +283,9 @@ struct peer {
     struct lock lock;
 };
 static struct peer g_peers[CLIENTS];
-static int g_control[CLIENTS][2], g_slow[CLIENTS][2], g_nudge[CLIENTS][2]; /* [0] the client's end */
-static int g_me; /* a client's index */
+static int g_control[CLIENTS][2], g_slow[CLIENTS][2],
+    g_nudge[CLIENTS][2]; /* [0] the client's end */
+static int g_me;         /* a client's index */
 
 struct message {
     struct hub_request request;
@@ -335,7 +346,9 @@ int64_t hub_ask(struct hub_ask *ask)
 void hub_events_fetch(void)
 {
     struct hub_event events[16];
-    struct hub_ask ask = { .op = HUB_EVENTS, .args = { 16 }, .reply = events, .room = sizeof(events) };
+    struct hub_ask ask = {
+        .op = HUB_EVENTS, .args = { 16 }, .reply = events, .room = sizeof(events)
+    };
     int64_t count = hub_ask(&ask);
     for (int64_t i = 0; i < count; i++)
         dsm_revoke(&events[i]);
@@ -714,7 +727,8 @@ static void test_recall(void **state UNUSED)
         struct waiter waiter = { .notify = told };
         uint64_t first = recalls[i].first, count = recalls[i].count;
         b->count = 0;
-        if (count && dsm_serve_get(b, (uint32_t)id, first, count, &waiter, page, &zero) != (int64_t)count)
+        if (count &&
+            dsm_serve_get(b, (uint32_t)id, first, count, &waiter, page, &zero) != (int64_t)count)
             fail_msg("%s: not granted", recalls[i].name);
         job.told = false;
         int64_t got = dsm_serve_recall(&file, io, &job.waiter);
@@ -724,8 +738,7 @@ static void test_recall(void **state UNUSED)
             fail_msg("%s: b was not told", recalls[i].name);
         memset(page, (int)i, sizeof(page));
         if (count)
-            assert_int_equal(
-                dsm_serve_give(b, (uint32_t)id, first, count, DSM_CONTENT, page), 0);
+            assert_int_equal(dsm_serve_give(b, (uint32_t)id, first, count, DSM_CONTENT, page), 0);
         if (recalls[i].later) {
             if (!job.told)
                 fail_msg("%s: not told", recalls[i].name);
@@ -734,7 +747,8 @@ static void test_recall(void **state UNUSED)
         }
         /* Nobody gets a page until it is done. */
         struct hub_job other = { .waiter = { .notify = told } };
-        assert_int_equal(dsm_serve_get(b, (uint32_t)id, 3, 1, &other.waiter, page, &zero), HUB_LATER);
+        assert_int_equal(dsm_serve_get(b, (uint32_t)id, 3, 1, &other.waiter, page, &zero),
+                         HUB_LATER);
         dsm_serve_recalled((uint32_t)id, io);
         assert_true(other.told);
         assert_int_equal(dsm_serve_get(b, (uint32_t)id, 3, 1, &other.waiter, page, &zero), 1);

@@ -86,7 +86,9 @@ static void test_becomes_distributed(void **state UNUSED)
     int64_t got = FUTEX(PTR(&word), NUM(FUTEX_WAIT), NUM(0), PTR(&limit));
     g_thr_distributes = false;
     g_dsm_mappings = 0;
-    assert_int_equal(got, -ENOSYS); /* dsm_futex_wait() of thr_fakes.c; -ETIMEDOUT: it waited where nobody wakes it */
+    assert_int_equal(
+        got,
+        -ENOSYS); /* dsm_futex_wait() of thr_fakes.c; -ETIMEDOUT: it waited where nobody wakes it */
 }
 
 /* --- wake order, bitsets, requeue ------------------------------------------------------------- */
@@ -420,14 +422,21 @@ static void test_robust(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),          cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_becomes_distributed),
-        cmocka_unit_test(test_wakes_in_order),   cmocka_unit_test(test_bitset),
-        cmocka_unit_test(test_requeue),          cmocka_unit_test(test_wake_op),
-        cmocka_unit_test(test_stress),           cmocka_unit_test(test_mutex_stress),
-        cmocka_unit_test(test_pi_stress),        cmocka_unit_test(test_host_does_not_park),
-        cmocka_unit_test(test_areas_are_reused), cmocka_unit_test(test_no_more_areas),
-        cmocka_unit_test(test_area_states),      cmocka_unit_test(test_robust),
+        cmocka_unit_test(test_wakes_in_order),
+        cmocka_unit_test(test_bitset),
+        cmocka_unit_test(test_requeue),
+        cmocka_unit_test(test_wake_op),
+        cmocka_unit_test(test_stress),
+        cmocka_unit_test(test_mutex_stress),
+        cmocka_unit_test(test_pi_stress),
+        cmocka_unit_test(test_host_does_not_park),
+        cmocka_unit_test(test_areas_are_reused),
+        cmocka_unit_test(test_no_more_areas),
+        cmocka_unit_test(test_area_states),
+        cmocka_unit_test(test_robust),
     };
     return cmocka_run_group_tests(tests, thr_setup, NULL);
 }

@@ -74,8 +74,9 @@ static struct {
     int32_t pid;
 } g_ticket; /* the last one that was made */
 
-void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint32_t slot, int32_t pid,
-                       struct attest_ticket *ret, uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
+void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint32_t slot,
+                       int32_t pid, struct attest_ticket *ret,
+                       uint8_t ret_secret[static CHANNEL_SECRET_SIZE])
 {
     memcpy(g_ticket.mrenclave, mrenclave, sizeof(g_ticket.mrenclave));
     g_ticket.slot = slot;
@@ -84,7 +85,9 @@ void attest_ticket_new(const uint8_t mrenclave[static MANIFEST_HASH_SIZE], uint3
     memset(ret_secret, 0x5e, CHANNEL_SECRET_SIZE);
 }
 
-void channel_wipe(struct channel *channel UNUSED) {}
+void channel_wipe(struct channel *channel UNUSED)
+{
+}
 
 uint64_t tree_region(void)
 {
@@ -113,7 +116,9 @@ bool process_ending(void)
 }
 struct process g_process;
 struct thread *current(void);
-void fd_table_clear(struct fd_table *table UNUSED) {}
+void fd_table_clear(struct fd_table *table UNUSED)
+{
+}
 uint32_t proc_label(char *buf UNUSED, uint32_t room UNUSED)
 {
     return 0;
@@ -128,8 +133,9 @@ void signal_send_process(const struct signal_info *info)
     assert_in_range(info->number, 1, 64); /* it is an index there */
     g_signals |= 1ull << (info->number - 1);
 }
-int64_t border_call(enum ocall_nr nr UNUSED, uint64_t max UNUSED, uint64_t a0 UNUSED, uint64_t a1 UNUSED,
-                    uint64_t a2 UNUSED, uint64_t a3 UNUSED, uint64_t a4 UNUSED, uint64_t a5 UNUSED)
+int64_t border_call(enum ocall_nr nr UNUSED, uint64_t max UNUSED, uint64_t a0 UNUSED,
+                    uint64_t a1 UNUSED, uint64_t a2 UNUSED, uint64_t a3 UNUSED, uint64_t a4 UNUSED,
+                    uint64_t a5 UNUSED)
 {
     return 0;
 }
@@ -196,13 +202,27 @@ void *heap_realloc(void *p, size_t size)
     link_in(b);
     return b + 1;
 }
-void lock_take(struct lock *lock UNUSED) {}
-void lock_drop(struct lock *lock UNUSED) {}
-void mutex_take(struct mutex *mutex UNUSED) {}
-void mutex_drop(struct mutex *mutex UNUSED) {}
-void thread_unpark(struct thread *thread UNUSED) {}
-void thread_park_serve(void) {}
-void thread_park_ended(void) {}
+void lock_take(struct lock *lock UNUSED)
+{
+}
+void lock_drop(struct lock *lock UNUSED)
+{
+}
+void mutex_take(struct mutex *mutex UNUSED)
+{
+}
+void mutex_drop(struct mutex *mutex UNUSED)
+{
+}
+void thread_unpark(struct thread *thread UNUSED)
+{
+}
+void thread_park_serve(void)
+{
+}
+void thread_park_ended(void)
+{
+}
 int thread_start_service(void (*service)(void) UNUSED, struct thread **ret UNUSED)
 {
     return 0;
@@ -215,9 +235,15 @@ int64_t hub_memory(struct hub_job *job UNUSED)
 {
     return -EBADF;
 }
-void hub_files_told(void) {}
-void hub_files_drop(struct peer *peer UNUSED) {}
-void hub_memory_drop(struct peer *peer UNUSED) {}
+void hub_files_told(void)
+{
+}
+void hub_files_drop(struct peer *peer UNUSED)
+{
+}
+void hub_memory_drop(struct peer *peer UNUSED)
+{
+}
 bool hub_memory_has(int32_t pid UNUSED)
 {
     return false;
@@ -340,7 +366,8 @@ static void test_signals(void **state UNUSED)
     (void)process(&slot);
     static const int64_t numbers[] = { -1, 65, 64000, INT32_MIN, INT64_MAX, 1ll << 32 | 9 };
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
-        assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { ROOT, (uint64_t)numbers[i] }), -EINVAL);
+        assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { ROOT, (uint64_t)numbers[i] }),
+                         -EINVAL);
     assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { ROOT, SIGCHLD, SI_KERNEL }), -EPERM);
     assert_int_equal(SAY(slot, .op = HUB_STOPPED, .args = { 0xff }), -EINVAL);
     assert_int_equal(SAY(slot, .op = HUB_STOPPED, .args = { 0 }), -EINVAL);
@@ -384,7 +411,8 @@ static void test_others(void **state UNUSED)
     int32_t pid = process(&slot), stranger = process(&other);
     uint64_t birth = ptable_born(stranger);
     assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { (uint64_t)stranger, 0, 0, 0, birth }), 0);
-    assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { (uint64_t)stranger, 0, 0, 0, birth + 1 }), -ESRCH);
+    assert_int_equal(SAY(slot, .op = HUB_KILL, .args = { (uint64_t)stranger, 0, 0, 0, birth + 1 }),
+                     -ESRCH);
     assert_int_equal(SAY(slot, .op = HUB_NEW_PID, .args = { 65 }), -EINVAL);
     assert_int_equal(SAY(slot, .op = HUB_NEW_PID, .args = { (uint64_t)-1 }), -EINVAL);
 
@@ -393,7 +421,8 @@ static void test_others(void **state UNUSED)
     uint64_t id = (uint64_t)child, options = WEXITED | WNOHANG;
     assert_int_equal(SAY(slot, .op = HUB_WAIT, .args = { P_PID, id, options, childs }), 0);
     assert_int_equal(SAY(slot, .op = HUB_CHILD_EXIT, .args = { id, 3 << 8 }), 0);
-    assert_int_equal(SAY(slot, .op = HUB_WAIT, .args = { P_PID, id, options, childs + 1 }), -ECHILD);
+    assert_int_equal(SAY(slot, .op = HUB_WAIT, .args = { P_PID, id, options, childs + 1 }),
+                     -ECHILD);
     assert_int_equal(SAY(slot, .op = HUB_WAIT, .args = { P_PID, id, options, childs }), child);
 
     assert_int_equal(SAY(slot, .op = HUB_SUBREAPER, .args = { 0 }), 0);
@@ -418,8 +447,10 @@ static void test_proof(void **state UNUSED)
     uint32_t slot, child;
     (void)process(&slot);
     for (int own = 0; own < 2; own++) { /* exec in place as well */
-        int32_t pid = own ? peer_pid(g_hub.links[slot]->peer) : (int32_t)SAY(slot, .op = HUB_NEW_PID);
-        post(slot, (struct hub_request){ .op = HUB_SPAWN, .size = MANIFEST_HASH_SIZE, .args = { (uint64_t)pid } });
+        int32_t pid =
+            own ? peer_pid(g_hub.links[slot]->peer) : (int32_t)SAY(slot, .op = HUB_NEW_PID);
+        post(slot, (struct hub_request){
+                       .op = HUB_SPAWN, .size = MANIFEST_HASH_SIZE, .args = { (uint64_t)pid } });
         memset(g_slots[slot].in.data, 0xbb, MANIFEST_HASH_SIZE);
         round_of_hub();
         assert_int_equal(g_slots[slot].out.reply.ret, 0);
@@ -432,7 +463,8 @@ static void test_proof(void **state UNUSED)
         assert_int_equal(g_ticket.slot, child);
         assert_int_equal(g_ticket.pid, pid);
         assert_int_equal(g_ticket.mrenclave[31], 0xbb);
-        assert_memory_equal(peer_mrenclave(g_hub.links[child]->peer), g_ticket.mrenclave, MANIFEST_HASH_SIZE);
+        assert_memory_equal(peer_mrenclave(g_hub.links[child]->peer), g_ticket.mrenclave,
+                            MANIFEST_HASH_SIZE);
         /* The key's secret is not what went to the parent. */
         assert_true(g_hub.links[child]->channel.greets);
         assert_int_equal(g_hub.links[child]->channel.greeting[0], 0x5e);
@@ -456,7 +488,8 @@ static void test_proof(void **state UNUSED)
     g_slots[child].broken = false;
     assert_int_equal(SAY(child, .op = HUB_HELLO), LATER);
     assert_false(peer_spawning(pid)->hello);
-    assert_int_equal(SAY(slot, .op = HUB_SPAWN_DONE, .args = { (uint64_t)pid, (uint64_t)EAGAIN }), 0);
+    assert_int_equal(SAY(slot, .op = HUB_SPAWN_DONE, .args = { (uint64_t)pid, (uint64_t)EAGAIN }),
+                     0);
 }
 
 /* Nothing of the program runs before its parent has said that it started. */
@@ -470,7 +503,8 @@ static void test_started(void **state UNUSED)
         assert_int_equal(SAY(child, .op = HUB_HELLO), 0);
         uint32_t answers = g_slots[child].answers;
         assert_int_equal(SAY(child, .op = HUB_EVENTS, .args = { 16, 1 }), LATER);
-        assert_int_equal(SAY(slot, .op = HUB_SPAWN_DONE, .args = { (uint64_t)pid, (uint64_t)fails }), 0);
+        assert_int_equal(
+            SAY(slot, .op = HUB_SPAWN_DONE, .args = { (uint64_t)pid, (uint64_t)fails }), 0);
         round_of_hub();
         assert_int_equal(g_slots[child].answers, answers + !fails);
         if (fails) /* its parent is told, and gives the pid back */
@@ -484,7 +518,8 @@ static void test_ends_while_starting(void **state UNUSED)
     for (int killed = 0; killed < 2; killed++) {
         uint32_t slot, child;
         int32_t pid = process(&slot);
-        int32_t a = (int32_t)SAY(slot, .op = HUB_NEW_PID), b = (int32_t)SAY(slot, .op = HUB_NEW_PID);
+        int32_t a = (int32_t)SAY(slot, .op = HUB_NEW_PID),
+                b = (int32_t)SAY(slot, .op = HUB_NEW_PID);
         assert_int_equal(spawn(slot, a, &child), 0);
         assert_int_equal(SAY(child, .op = HUB_HELLO), 0);
         if (killed) {
@@ -505,11 +540,13 @@ static void test_lost(void **state UNUSED)
 {
     uint32_t slot;
     int32_t pid = process(&slot);
-    ((volatile struct tree_slot *)(g_region + TREE_REGION_HEAD + (uint64_t)slot * TREE_SLOT_SIZE))->dead = 1;
+    ((volatile struct tree_slot *)(g_region + TREE_REGION_HEAD + (uint64_t)slot * TREE_SLOT_SIZE))
+        ->dead = 1;
     ((struct tree_region *)g_region)->ready[0] |= 1ull << slot;
     round_of_hub();
     assert_int_equal(status_of(pid), SIGKILL);
-    ((volatile struct tree_slot *)(g_region + TREE_REGION_HEAD + (uint64_t)slot * TREE_SLOT_SIZE))->dead = 0;
+    ((volatile struct tree_slot *)(g_region + TREE_REGION_HEAD + (uint64_t)slot * TREE_SLOT_SIZE))
+        ->dead = 0;
 }
 
 /* The request that is taken back may be looked at after that. */
@@ -543,7 +580,9 @@ int main(void)
     ptable_init(64);
 #define T(name) cmocka_unit_test_setup_teardown(name, start, finish)
     const struct CMUnitTest tests[] = {
-        T(test_signals), T(test_pids), T(test_others), T(test_proof), T(test_started), T(test_ends_while_starting), T(test_lost), T(test_cancel),
+        T(test_signals), T(test_pids),    T(test_others),
+        T(test_proof),   T(test_started), T(test_ends_while_starting),
+        T(test_lost),    T(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,8 @@ static struct {
     char text[NET_TEXT_MAX], note[256];
 } g_told;
 
-void audit(enum ocall_audit_event event, int error, uint64_t value, const char *path, uint64_t path_size)
+void audit(enum ocall_audit_event event, int error, uint64_t value, const char *path,
+           uint64_t path_size)
 {
     assert_int_equal(event, OCALL_AUDIT_NET);
     assert_true(path_size < sizeof(g_told.text));
@@ -62,7 +63,9 @@ void log_note(const char *format, ...)
 static size_t make_address(const char *text, uint16_t port, struct sockaddr_storage *ret)
 {
     struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
-    struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_flowinfo = 7 };
+    struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+                                .sin6_port = htons(port),
+                                .sin6_flowinfo = 7 };
     memset(ret, 0, sizeof(*ret));
     if (inet_pton(AF_INET, text, &in.sin_addr) == 1) {
         memcpy(ret, &in, sizeof(in));
@@ -99,8 +102,9 @@ static const struct manifest_net rules[] = {
 
 static int setup(void **state UNUSED)
 {
-    g_manifest = (struct manifest_view){ .strings = "node", .node = &node, .net = rules,
-                                         .net_count = ARRAY_SIZE(rules) };
+    g_manifest = (struct manifest_view){
+        .strings = "node", .node = &node, .net = rules, .net_count = ARRAY_SIZE(rules)
+    };
     memset(&g_told, 0, sizeof(g_told));
     return 0;
 }
@@ -174,7 +178,8 @@ static void test_odd_addresses(void **state UNUSED)
     size = make_address("fe80::1", 5, &a);
     for (size_t n = 0; n < 24; n++)
         assert_int_equal(net_rule_check(NET_CONNECT, &a, n, SOCK_DGRAM), -EINVAL);
-    assert_int_equal(net_rule_check(NET_CONNECT, &a, 24, SOCK_DGRAM), 0); /* without the scope, as Linux */
+    assert_int_equal(net_rule_check(NET_CONNECT, &a, 24, SOCK_DGRAM),
+                     0); /* without the scope, as Linux */
     assert_int_equal(net_rule_check(NET_CONNECT, &a, size, SOCK_DGRAM), 0);
     a.ss_family = AF_NETLINK;
     assert_int_equal(net_rule_check(NET_CONNECT, &a, size, SOCK_DGRAM), -EAFNOSUPPORT);
@@ -209,7 +214,8 @@ static void test_answers(void **state UNUSED)
         assert_false(net_rule_answers(&a, 4));
     }
     /* All ports have numbers, but who asks for any is a client. */
-    static const struct manifest_net all = { .action = MANIFEST_NET_LISTEN, .port_high = UINT16_MAX };
+    static const struct manifest_net all = { .action = MANIFEST_NET_LISTEN,
+                                             .port_high = UINT16_MAX };
     struct sockaddr_storage a;
     g_manifest.net = &all;
     g_manifest.net_count = 1;
@@ -262,9 +268,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_remark, setup), /* first: remarks are counted */
-        cmocka_unit_test_setup(test_cases, setup),         cmocka_unit_test_setup(test_no_rules, setup),
-        cmocka_unit_test_setup(test_odd_addresses, setup), cmocka_unit_test_setup(test_answers, setup),
-        cmocka_unit_test_setup(test_given, setup),         cmocka_unit_test_setup(test_remarks, setup),
+        cmocka_unit_test_setup(test_cases, setup),
+        cmocka_unit_test_setup(test_no_rules, setup),
+        cmocka_unit_test_setup(test_odd_addresses, setup),
+        cmocka_unit_test_setup(test_answers, setup),
+        cmocka_unit_test_setup(test_given, setup),
+        cmocka_unit_test_setup(test_remarks, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -953,10 +952,14 @@ static void local_names(int fd)
         uint32_t size, want;
         uint16_t family;
     } rows[] = {
-        { "no name", 2, 2, AF_UNIX },           { "a path", 20, 20, AF_UNIX },
-        { "the longest", 111, 111, AF_UNIX },   { "longer", 112, 0, AF_UNIX },
-        { "half a family", 1, 0, AF_UNIX },     { "another family", 16, 0, AF_INET },
-        { "beyond its field", 129, 0, AF_UNIX }, { "huge", UINT32_MAX, 0, AF_UNIX },
+        { "no name", 2, 2, AF_UNIX },
+        { "a path", 20, 20, AF_UNIX },
+        { "the longest", 111, 111, AF_UNIX },
+        { "longer", 112, 0, AF_UNIX },
+        { "half a family", 1, 0, AF_UNIX },
+        { "another family", 16, 0, AF_INET },
+        { "beyond its field", 129, 0, AF_UNIX },
+        { "huge", UINT32_MAX, 0, AF_UNIX },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         uint8_t buf[8], name[128];
@@ -965,8 +968,9 @@ static void local_names(int fd)
         host_says(OCALL_NET_RECV, 3);
         g_host.net.address_size = rows[i].size;
         memcpy(g_host.net.address, &rows[i].family, 2);
-        CHECK_EQ(CALL(net_recvfrom, fd, ADDRESS(buf), sizeof(buf), 0, ADDRESS(name), ADDRESS(&size)), 3, "%s",
-                 rows[i].name);
+        CHECK_EQ(
+            CALL(net_recvfrom, fd, ADDRESS(buf), sizeof(buf), 0, ADDRESS(name), ADDRESS(&size)), 3,
+            "%s", rows[i].name);
         CHECK_EQ(size, rows[i].want, "%s", rows[i].name);
         CHECK(name[rows[i].want] == 0xee, "%s: written beyond", rows[i].name);
     }
@@ -980,7 +984,9 @@ static void local(void)
     uint8_t buf[8];
     struct place place = { .path = path, .path_size = 108 };
     struct iovec iov = { buf, sizeof(buf) };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
     make(AF_INET, SOCK_STREAM);
     memset(path, 'x', sizeof(path));
     struct file *file = file_new(&tree_ops, O_RDWR, NULL);

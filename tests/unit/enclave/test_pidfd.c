@@ -161,8 +161,8 @@ static void test_signal(void **state UNUSED)
         { "a look at ourselves", own, 0, NULL, 0, 0 },
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        int64_t got = CALL(sys_pidfd_send_signal, NUM(rows[i].fd), NUM(rows[i].number), PTR(rows[i].info),
-                           NUM(rows[i].flags));
+        int64_t got = CALL(sys_pidfd_send_signal, NUM(rows[i].fd), NUM(rows[i].number),
+                           PTR(rows[i].info), NUM(rows[i].flags));
         if (got != rows[i].want)
             fail_msg("%s: got %ld", rows[i].name, got);
     }
@@ -193,8 +193,10 @@ static void test_proc(void **state UNUSED)
     const struct {
         const char *format;
         int64_t want;
-    } rows[] = { { "/proc/%d", 0 }, { "/proc/%d/fd", -EBADF }, { "/proc", -EBADF }, { "/proc/x", -EBADF },
-                 { "/prox/%d", -EBADF }, { "/proc/999999999999", -EBADF }, { "/proc/30001", -ESRCH } };
+    } rows[] = { { "/proc/%d", 0 },        { "/proc/%d/fd", -EBADF },
+                 { "/proc", -EBADF },      { "/proc/x", -EBADF },
+                 { "/prox/%d", -EBADF },   { "/proc/999999999999", -EBADF },
+                 { "/proc/30001", -ESRCH } };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int size = snprintf(path, sizeof(path), rows[i].format, pid);
         struct place place = { .path = path, .path_size = (uint32_t)size };
@@ -214,8 +216,9 @@ static void test_proc(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open),     cmocka_unit_test(test_ready),  cmocka_unit_test(test_nonblock),
-        cmocka_unit_test(test_same_pid), cmocka_unit_test(test_signal), cmocka_unit_test(test_proc),
+        cmocka_unit_test(test_open),     cmocka_unit_test(test_ready),
+        cmocka_unit_test(test_nonblock), cmocka_unit_test(test_same_pid),
+        cmocka_unit_test(test_signal),   cmocka_unit_test(test_proc),
     };
     return cmocka_run_group_tests(tests, thr_setup, NULL);
 }

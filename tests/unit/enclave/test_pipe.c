@@ -11,7 +11,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/un.h>
 
 #include <cmocka.h>
 
@@ -22,7 +21,8 @@
 
 sys_fn sys_pipe2, sys_eventfd2, sys_socket, sys_socketpair, sys_sendto, sys_recvfrom, sys_sendmsg,
     sys_recvmsg, sys_shutdown, sys_getsockopt, sys_rt_sigprocmask, sys_rt_sigpending,
-    sys_rt_sigaction, sys_connect, sys_listen, sys_bind, sys_accept4, sys_getpeername, sys_getsockname;
+    sys_rt_sigaction, sys_connect, sys_listen, sys_bind, sys_accept4, sys_getpeername,
+    sys_getsockname;
 
 static int64_t do_read(int fd, void *buf, uint64_t size)
 {
@@ -419,8 +419,9 @@ static void test_packets(void **state UNUSED)
         uint32_t size = sizeof(type);
         char buf[32];
         make_sockets(fds, types[i] | SOCK_NONBLOCK);
-        assert_int_equal(
-            CALL(sys_getsockopt, NUM(fds[0]), NUM(SOL_SOCKET), NUM(SO_TYPE), PTR(&type), PTR(&size)), 0);
+        assert_int_equal(CALL(sys_getsockopt, NUM(fds[0]), NUM(SOL_SOCKET), NUM(SO_TYPE),
+                              PTR(&type), PTR(&size)),
+                         0);
         assert_int_equal(type, types[i]);
         assert_int_equal(do_write(fds[0], "one", 3), 3);
         assert_int_equal(do_write(fds[0], "second", 6), 6);
@@ -493,7 +494,8 @@ static void test_datagrams(void **state UNUSED)
     thr_join(&s.thr);
     assert_int_equal(s.sent, 4);
     size = sizeof(got);
-    assert_int_equal(CALL(sys_recvfrom, NUM(to), PTR(buf), NUM(8), NUM(0), PTR(&got), PTR(&size)), 4);
+    assert_int_equal(CALL(sys_recvfrom, NUM(to), PTR(buf), NUM(8), NUM(0), PTR(&got), PTR(&size)),
+                     4);
     assert_int_equal(size, 0); /* who sent has no name */
     /* The other way it waits for one that goes. */
     for (uint32_t i = 0; i < count; i++)
@@ -512,7 +514,9 @@ static void test_rights(void **state UNUSED)
     int32_t fds[2], pipes[2], *sent, got;
     char buf[32], control[CMSG_SPACE(2 * sizeof(int32_t))];
     struct iovec iov = { "abc", 3 };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+    struct msghdr message = { .msg_iov = &iov,
+                              .msg_iovlen = 1,
+                              .msg_control = control,
                               .msg_controllen = CMSG_SPACE(sizeof(int32_t)) };
     make_sockets(fds, SOCK_STREAM | SOCK_NONBLOCK);
     assert_int_equal(CALL(sys_pipe2, PTR(pipes), NUM(0)), 0);
@@ -530,8 +534,9 @@ static void test_rights(void **state UNUSED)
     fd_close(pipes[1]);
 
     struct iovec in = { buf, sizeof(buf) };
-    message = (struct msghdr){ .msg_iov = &in, .msg_iovlen = 1, .msg_control = control,
-                               .msg_controllen = sizeof(control) };
+    message = (struct msghdr){
+        .msg_iov = &in, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
     assert_int_equal(CALL(sys_recvmsg, NUM(fds[1]), PTR(&message), NUM(0)), 2);
     assert_int_equal(message.msg_controllen, 0);
     message.msg_controllen = sizeof(control);
@@ -548,7 +553,9 @@ static void test_rights(void **state UNUSED)
     assert_int_equal(do_read(fds[1], buf, 9), 3);
     /* Never received: they go with the socket. */
     *sent = fds[0];
-    message = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+    message = (struct msghdr){ .msg_iov = &iov,
+                               .msg_iovlen = 1,
+                               .msg_control = control,
                                .msg_controllen = CMSG_SPACE(sizeof(int32_t)) };
     head->cmsg_len = 3;
     assert_int_equal(CALL(sys_sendmsg, NUM(fds[0]), PTR(&message), NUM(0)), -EINVAL);
@@ -570,8 +577,9 @@ static void send_fd(int socket, int32_t fd)
 {
     char control[CMSG_SPACE(sizeof(int32_t))] = { 0 };
     struct iovec iov = { "x", 1 };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-                              .msg_controllen = sizeof(control) };
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     *head = (struct cmsghdr){ CMSG_LEN(sizeof(int32_t)), SOL_SOCKET, SCM_RIGHTS };
     *(int32_t *)(void *)CMSG_DATA(head) = fd;

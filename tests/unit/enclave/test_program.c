@@ -29,11 +29,15 @@ void cpu_state_load(const struct cpu_state *state)
     CHECK_EQ(state->xsave[9], 1, "what was saved");
 }
 
-#define REGULAR(path_, mode_, content_)                                                          \
-    { .path = path_, .class = MANIFEST_TRUSTED, .flags = MANIFEST_EXEC, .mode = S_IFREG | mode_, \
-      .content = content_ }
-#define LINK(path_, to)                                                                        \
-    { .path = path_, .class = MANIFEST_TRUSTED, .mode = S_IFLNK | 0777, .content = to }
+#define REGULAR(path_, mode_, content_)                                                            \
+    {                                                                                              \
+        .path = path_, .class = MANIFEST_TRUSTED, .flags = MANIFEST_EXEC, .mode = S_IFREG | mode_, \
+        .content = content_                                                                        \
+    }
+#define LINK(path_, to)                                                                 \
+    {                                                                                   \
+        .path = path_, .class = MANIFEST_TRUSTED, .mode = S_IFLNK | 0777, .content = to \
+    }
 
 static const struct fake_record g_records[] = {
     /* clang-format off */
@@ -100,8 +104,8 @@ static void start(void)
     for (size_t i = 0; i < ARRAY_SIZE(g_edges); i++) {
         const char *path = g_edges[i].executable, *text = g_edges[i].text;
         struct program_key key;
-        program_key((struct program_start){ .kind = g_edges[i].kind }, text, text ? strlen(text) : 0,
-                    &key);
+        program_key((struct program_start){ .kind = g_edges[i].kind }, text,
+                    text ? strlen(text) : 0, &key);
         g_children[i].executable =
             g_manifest.files[manifest_find(&g_manifest, path, strlen(path))].path;
         g_children[i].kind = g_edges[i].kind;
@@ -206,8 +210,9 @@ static void body_rows(void)
         CHECK(strcmp(joined, row->want_argv) == 0, "%s: '%s'", row->path, joined);
         CHECK(strcmp(p.execfn, row->path) == 0, "%s: execfn %s", row->path, p.execfn);
         CHECK_EQ(p.envc, 2, "%s: environment", row->path);
-        CHECK(p.child && strcmp(manifest_str_ptr(&g_manifest, p.child->executable),
-                                row->executable) == 0, "%s: edge", row->path);
+        CHECK(p.child &&
+                  strcmp(manifest_str_ptr(&g_manifest, p.child->executable), row->executable) == 0,
+              "%s: edge", row->path);
         program_done(&p);
     }
     uint64_t used = g_fake_heap_used;

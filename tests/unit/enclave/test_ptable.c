@@ -282,7 +282,8 @@ static unsigned told_code(int32_t pid, int code)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < g_told_count; i++)
-        count += g_told[i].pid == pid && g_told[i].info.number == SIGCHLD && g_told[i].info.code == code;
+        count +=
+            g_told[i].pid == pid && g_told[i].info.number == SIGCHLD && g_told[i].info.code == code;
     return count;
 }
 
@@ -334,7 +335,8 @@ static void test_orphaned_group(void **state UNUSED)
     assert_int_equal(ptable_stopped(mate, SIGTTIN), 0);
     g_told_count = 0;
     ptable_exit(shell, 0, 0, 0);
-    assert_true(told(job, SIGHUP) && told(job, SIGCONT) && told(mate, SIGHUP) && told(mate, SIGCONT));
+    assert_true(told(job, SIGHUP) && told(job, SIGCONT) && told(mate, SIGHUP) &&
+                told(mate, SIGCONT));
     assert_int_equal(ptable_stopped(mate, SIGTSTP), -EPERM);
 }
 
@@ -361,8 +363,10 @@ static void test_exit_signal(void **state UNUSED)
 {
     assert_int_equal(ptable_new(ROOT, -1), -EINVAL);
     assert_int_equal(ptable_new(ROOT, 65), -EINVAL);
-    int32_t quiet = ptable_new(ROOT, 0), other = ptable_new(ROOT, SIGUSR1), third = ptable_new(ROOT, 0);
-    assert_true(quiet > 0 && other > 0 && ptable_started(quiet) && ptable_started(other) && ptable_started(third));
+    int32_t quiet = ptable_new(ROOT, 0), other = ptable_new(ROOT, SIGUSR1),
+            third = ptable_new(ROOT, 0);
+    assert_true(quiet > 0 && other > 0 && ptable_started(quiet) && ptable_started(other) &&
+                ptable_started(third));
     ptable_set_nowait(ROOT, true);
     g_told_count = 0;
     g_woken = NULL;
@@ -385,7 +389,8 @@ static void test_exit_signal(void **state UNUSED)
 
 static void test_subreaper(void **state UNUSED)
 {
-    int32_t top = born(ROOT), between = born(top), middle = born(between), child = born(middle), dead = born(middle);
+    int32_t top = born(ROOT), between = born(top), middle = born(between), child = born(middle),
+            dead = born(middle);
     assert_int_equal(ptable_get_subreaper(top), 0);
     assert_int_equal(ptable_set_subreaper(top, true), 0);
     assert_int_equal(ptable_get_subreaper(top), 1);
@@ -438,7 +443,8 @@ static void test_view(void **state UNUSED)
     assert_int_equal(ptable_view(a, &view, label, sizeof(label)), 0);
     assert_int_equal(view.label_size, 0);
     assert_int_equal(ptable_set_label(a, "/bin/a\0a\0a\0-x", 14), 0);
-    assert_int_equal(ptable_view(b, &view, label, sizeof(label)), 0); /* not started: as its parent */
+    assert_int_equal(ptable_view(b, &view, label, sizeof(label)),
+                     0); /* not started: as its parent */
     assert_memory_equal(label, "/bin/a\0a\0a\0-x", 14);
     assert_int_equal(view.parent, a);
     assert_int_equal(view.state, 'S');
@@ -544,7 +550,9 @@ static void test_kill(void **state UNUSED)
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         g_told_count = 0;
-        struct signal_info info = { .number = rows[i].number, .code = SI_USER, .pid = rows[i].self };
+        struct signal_info info = { .number = rows[i].number,
+                                    .code = SI_USER,
+                                    .pid = rows[i].self };
         int got = ptable_kill(rows[i].self, rows[i].pid, &info);
         unsigned count = 0;
         while (rows[i].told[count]) {
@@ -761,7 +769,8 @@ static void test_tty_background(void **state UNUSED)
         int got = ptable_tty_check(rows[i].self, &g_session.tty, rows[i].signal, rows[i].ignored);
         if (got != rows[i].want)
             fail_msg("%s: got %d, want %d", rows[i].name, got, rows[i].want);
-        if (g_told_count != (rows[i].told != 0) || (rows[i].told && !told(rows[i].told, rows[i].signal)))
+        if (g_told_count != (rows[i].told != 0) ||
+            (rows[i].told && !told(rows[i].told, rows[i].signal)))
             fail_msg("%s: %u signals", rows[i].name, g_told_count);
     }
     ptable_exit(g_session.back, 0, 0, 0);
@@ -808,12 +817,13 @@ int main(void)
 #define S(name) cmocka_unit_test_setup_teardown(name, session, no_session)
 #define T(name) cmocka_unit_test_setup(name, clear)
     const struct CMUnitTest tests[] = {
-        T(test_unborn),
-        T(test_life),  T(test_child_info), T(test_wait_which), T(test_times), T(test_orphans),
-        T(test_exit_signal), T(test_subreaper), T(test_births), T(test_view), T(test_nowait), T(test_forget),    T(test_limit),      T(test_pids),  T(test_kill),
-        T(test_kill_many), T(test_kill_alone), T(test_groups), T(test_terminal),
-        S(test_tty_taken), S(test_tty_groups), S(test_tty_background), S(test_tty_lost), S(test_tty_leader_ends),
-        T(test_stopped), T(test_orphaned_group),
+        T(test_unborn),     T(test_life),           T(test_child_info),  T(test_wait_which),
+        T(test_times),      T(test_orphans),        T(test_exit_signal), T(test_subreaper),
+        T(test_births),     T(test_view),           T(test_nowait),      T(test_forget),
+        T(test_limit),      T(test_pids),           T(test_kill),        T(test_kill_many),
+        T(test_kill_alone), T(test_groups),         T(test_terminal),    S(test_tty_taken),
+        S(test_tty_groups), S(test_tty_background), S(test_tty_lost),    S(test_tty_leader_ends),
+        T(test_stopped),    T(test_orphaned_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -251,7 +251,9 @@ static int64_t open_terminal(void)
     CHECK(strcmp(path, name) == 0, "%s", path);
     CHECK_EQ(SYS(stat, U(name), U(&at)), 0, "stat");
     CHECK_EQ(SYS(fstat, U(g_program), U(&here)), 0, "fstat");
-    CHECK(at.st_ino == here.st_ino && at.st_dev == here.st_dev && at.st_rdev == (136u << 8 | number), "stat");
+    CHECK(at.st_ino == here.st_ino && at.st_dev == here.st_dev &&
+              at.st_rdev == (136u << 8 | number),
+          "stat");
     return number;
 }
 
@@ -332,7 +334,9 @@ static void hostile_terminal_body(void)
     struct file *file = fd_get((int)g_program);
     uint64_t handle = (uint64_t)remote_handle(file);
     file_unref(file);
-    static const uint64_t odd[] = { 0, 1, 255, 256, UINT32_MAX, 1ull << 32, UINT64_MAX, 1ull << 63 };
+    static const uint64_t odd[] = {
+        0, 1, 255, 256, UINT32_MAX, 1ull << 32, UINT64_MAX, 1ull << 63
+    };
     uint8_t reply[HUB_DATA_MAX];
     for (uint64_t what = 0; what < 16; what++) {
         for (size_t i = 0; i < ARRAY_SIZE(odd) * ARRAY_SIZE(odd); i++) {
@@ -344,7 +348,8 @@ static void hostile_terminal_body(void)
                                  .reply = reply,
                                  .room = sizeof(reply) };
             int64_t ret = hub_ask_blocking(&a);
-            CHECK(what < TTY_STAT || ret <= (int64_t)odd[5], "%lu: %lld", (unsigned long)what, (long long)ret);
+            CHECK(what < TTY_STAT || ret <= (int64_t)odd[5], "%lu: %lld", (unsigned long)what,
+                  (long long)ret);
         }
     }
     CHECK_EQ(SYS(pipe2, U(g_fds), 0), 0, "pipe");
@@ -363,9 +368,9 @@ static void hostile_terminal_body(void)
 /* Requests that no library OS of ours would make. */
 static void hostile_body(void)
 {
-    static const char *const paths[] = { "",       "tmp",    "/tmp/",     "/tmp/../lib/a", "/tmp/./x",
-                                         "//tmp",  "/tmp//x", "/tmp/..",  "/..",           "/lib/a",
-                                         "/proc/1", "/" };
+    static const char *const paths[] = { "",         "tmp",    "/tmp/",   "/tmp/../lib/a",
+                                         "/tmp/./x", "//tmp",  "/tmp//x", "/tmp/..",
+                                         "/..",      "/lib/a", "/proc/1", "/" };
     remote_start(2);
     memcpy(g_b.mrenclave, g_other, sizeof(g_other));
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
@@ -389,13 +394,15 @@ static void hostile_body(void)
 static void sizes_body(void)
 {
     remote_start(2);
-    static const uint64_t sizes[] = { 1, 4095, 4097, 8191, 12288, 1ull << 21, 1ull << 31, UINT32_MAX };
+    static const uint64_t sizes[] = {
+        1, 4095, 4097, 8191, 12288, 1ull << 21, 1ull << 31, UINT32_MAX
+    };
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
         CHECK_EQ(remote_attack((struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
-                                          .args = { ADOPT_PIPE, sizes[i] } }),
+                                                 .args = { ADOPT_PIPE, sizes[i] } }),
                  -EINVAL, "a pipe of %llu bytes", (unsigned long long)sizes[i]);
     CHECK_EQ(remote_attack((struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
-                                      .args = { ADOPT_PAIR, 0, 0, 3 } }),
+                                             .args = { ADOPT_PAIR, 0, 0, 3 } }),
              -EINVAL, "a pair of no type");
 }
 
@@ -425,7 +432,7 @@ static void close_body(void)
     CHECK(link.job.waiter.queue, "on the pipe's queue");
     for (int i = 0; i < 2; i++)
         CHECK_EQ(remote_attack((struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE,
-                                          .args = { i ? (uint64_t)out : (uint64_t)in } }),
+                                                 .args = { i ? (uint64_t)out : (uint64_t)in } }),
                  0, "close");
     CHECK(!link.job.waiter.queue, "it waits on a queue that is gone");
     CHECK_EQ(g_cancelled, 1, "it was answered");

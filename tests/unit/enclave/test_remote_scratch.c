@@ -80,8 +80,8 @@ static void scratch_body(void)
     remote_as(2);
     SAYS(SYS(pread64, U(fd2), U(g_buf), 10, 0), "he");
     SAYS(SYS(getxattr, U("/tmp/h"), U("user.a"), U(g_buf), 10), "value");
-    CHECK_EQ(SYS(write, U(SYS(open, U("/tmp/big"), O_WRONLY | O_CREAT, 0600)), U(g_much), 200000), 200000,
-             "more than one message");
+    CHECK_EQ(SYS(write, U(SYS(open, U("/tmp/big"), O_WRONLY | O_CREAT, 0600)), U(g_much), 200000),
+             200000, "more than one message");
     remote_as(1);
     CHECK_EQ(SYS(stat, U("/tmp/big"), U(&st)), 0, "stat");
     CHECK_EQ(st.st_size, 200000, "size");
@@ -239,11 +239,11 @@ static void locks_body(void)
         int64_t start, size;
         int want;
     } steps[] = {
-        { 1, F_WRLCK, 0, 10, 0 },        { 2, F_RDLCK, 5, 1, -EAGAIN }, { 2, F_RDLCK, 10, 5, 0 },
-        { 0, F_RDLCK, 12, 1, 0 },        { 1, F_WRLCK, 12, 1, -EAGAIN }, { 1, F_UNLCK, 3, 2, 0 },
-        { 2, F_WRLCK, 3, 2, 0 },         { 2, F_WRLCK, 2, 1, -EAGAIN }, { 0, F_WRLCK, 5, 1, -EAGAIN },
-        { 1, F_RDLCK, 5, 5, 0 },         { 0, F_RDLCK, 5, 5, 0 },       { 0, F_RDLCK, 0, 1, -EAGAIN },
-        { 0, F_RDLCK, 100, 0, 0 },       { 2, F_WRLCK, 5000, 1, -EAGAIN },
+        { 1, F_WRLCK, 0, 10, 0 },  { 2, F_RDLCK, 5, 1, -EAGAIN },    { 2, F_RDLCK, 10, 5, 0 },
+        { 0, F_RDLCK, 12, 1, 0 },  { 1, F_WRLCK, 12, 1, -EAGAIN },   { 1, F_UNLCK, 3, 2, 0 },
+        { 2, F_WRLCK, 3, 2, 0 },   { 2, F_WRLCK, 2, 1, -EAGAIN },    { 0, F_WRLCK, 5, 1, -EAGAIN },
+        { 1, F_RDLCK, 5, 5, 0 },   { 0, F_RDLCK, 5, 5, 0 },          { 0, F_RDLCK, 0, 1, -EAGAIN },
+        { 0, F_RDLCK, 100, 0, 0 }, { 2, F_WRLCK, 5000, 1, -EAGAIN },
     };
     remote_start(0);
     make("/tmp/lock", "x");
@@ -254,7 +254,8 @@ static void locks_body(void)
     for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
         struct flock l = range(steps[i].type, steps[i].start, steps[i].size);
         remote_as(steps[i].who);
-        CHECK_EQ(SYS(fcntl, U(g_lock_fds[steps[i].who]), F_SETLK, U(&l)), steps[i].want, "step %zu", i);
+        CHECK_EQ(SYS(fcntl, U(g_lock_fds[steps[i].who]), F_SETLK, U(&l)), steps[i].want, "step %zu",
+                 i);
     }
     struct flock l = range(F_WRLCK, 0, 1);
     remote_as(2);
@@ -326,9 +327,10 @@ static void modes_body(void)
             look.reply = &st;
             look.room = sizeof(st);
             CHECK_EQ(hub_ask(&look), 0, "stat");
-            bool fine = what == SCRATCH_CREATE  ? S_ISREG(st.mode)
-                        : what == SCRATCH_MKDIR ? S_ISDIR(st.mode)
-                                                : S_ISREG(st.mode) || S_ISFIFO(st.mode) || S_ISSOCK(st.mode);
+            bool fine = what == SCRATCH_CREATE ? S_ISREG(st.mode)
+                        : what == SCRATCH_MKDIR
+                            ? S_ISDIR(st.mode)
+                            : S_ISREG(st.mode) || S_ISFIFO(st.mode) || S_ISSOCK(st.mode);
             CHECK(fine, "request %llu with mode %llo made %o", (unsigned long long)what,
                   (unsigned long long)mode, st.mode);
             look = make;
@@ -362,7 +364,9 @@ static void readonly_body(void)
         { "punch", REMOTE_FALLOCATE, { 3, 0, 7 } },
     };
     for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
-        struct hub_ask a = { .op = HUB_FILE_FIRST + tries[i].op, .args = { handle }, .data = "forged", .size = 6 };
+        struct hub_ask a = {
+            .op = HUB_FILE_FIRST + tries[i].op, .args = { handle }, .data = "forged", .size = 6
+        };
         memcpy(a.args + 1, tries[i].args, sizeof(tries[i].args));
         CHECK(hub_ask(&a) < 0, "%s", tries[i].name);
     }
@@ -377,7 +381,7 @@ static void readonly_body(void)
         CHECK(hub_ask(&a) < 0, "scratch %zu", i);
     }
     CHECK(remote_attack((struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SCRATCH,
-                                   .args = { SCRATCH_OPEN, O_RDONLY, 0, 0, handle } }) >= 0,
+                                          .args = { SCRATCH_OPEN, O_RDONLY, 0, 0, handle } }) >= 0,
           "as it was opened");
     SAYS(READ(fd, 100), "content");
 }
@@ -414,14 +418,10 @@ BODY(sparse)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scratch),
-        cmocka_unit_test(test_fifo),
-        cmocka_unit_test(test_sendfile),
-        cmocka_unit_test(test_shm),
-        cmocka_unit_test(test_locks),
-        cmocka_unit_test(test_grant),
-        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_readonly),
+        cmocka_unit_test(test_scratch),  cmocka_unit_test(test_fifo),
+        cmocka_unit_test(test_sendfile), cmocka_unit_test(test_shm),
+        cmocka_unit_test(test_locks),    cmocka_unit_test(test_grant),
+        cmocka_unit_test(test_modes),    cmocka_unit_test(test_readonly),
         cmocka_unit_test(test_sparse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,8 +41,9 @@ static void rights_body(void)
     int32_t pipes[2], *at;
     char control[CMSG_SPACE(sizeof(int32_t))] = { 0 };
     struct iovec iov = { "abc", 3 };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-                              .msg_controllen = sizeof(control) };
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     at = (int32_t *)(void *)CMSG_DATA(head);
     remote_start(1);
@@ -85,8 +86,9 @@ static int64_t send_fd(int64_t socket, const char *text, int64_t fd)
 {
     char control[CMSG_SPACE(sizeof(int32_t))] = { 0 };
     struct iovec iov = { (char *)(uintptr_t)text, strlen(text) };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-                              .msg_controllen = sizeof(control) };
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     *head = (struct cmsghdr){ CMSG_LEN(sizeof(int32_t)), SOL_SOCKET, SCM_RIGHTS };
     *(int32_t *)(void *)CMSG_DATA(head) = (int32_t)fd;
@@ -98,8 +100,9 @@ static int64_t receive_fd(int64_t socket, const char *text)
 {
     char control[CMSG_SPACE(sizeof(int32_t))] = { 0 };
     struct iovec iov = { g_buf, 100 };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-                              .msg_controllen = sizeof(control) };
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+    };
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     SAYS(SYS(recvmsg, U(socket), U(&message), 0), text);
     return message.msg_controllen ? *(int32_t *)(void *)CMSG_DATA(head) : -1;
@@ -125,7 +128,8 @@ static void flight_body(int type)
     SAYS(READ(g_fds[1], type == SOCK_STREAM ? 5 : 100), "first");
     int64_t writer = receive_fd(g_fds[1], "pipe"), self = receive_fd(g_fds[1], "self"),
             file = receive_fd(g_fds[1], "file");
-    CHECK(writer >= 0 && self >= 0 && file >= 0, "%lld %lld %lld", (long long)writer, (long long)self, (long long)file);
+    CHECK(writer >= 0 && self >= 0 && file >= 0, "%lld %lld %lld", (long long)writer,
+          (long long)self, (long long)file);
     SAYS(READ(g_fds[1], 100), "last");
     CHECK_EQ(WRITE(self, "by itself"), 9, "write");
     SAYS(READ(g_fds[1], 100), "by itself");
@@ -161,7 +165,8 @@ static void carry_body(void)
     CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
     remote_start_b(0, true);
     remote_as(2);
-    int64_t trusted = SYS(open, U("/lib/a"), O_RDONLY, 0), dir = SYS(open, U("/tmp"), O_RDONLY | O_DIRECTORY, 0);
+    int64_t trusted = SYS(open, U("/lib/a"), O_RDONLY, 0),
+            dir = SYS(open, U("/tmp"), O_RDONLY | O_DIRECTORY, 0);
     CHECK_EQ(READ(trusted, 2), 2, "read");
     CHECK_EQ(send_fd(g_fds[1], "file", trusted), 4, "send");
     CHECK_EQ(send_fd(g_fds[1], "dir", dir), 3, "send");
@@ -183,7 +188,9 @@ static void carry_body(void)
         uint64_t handle;
         uint32_t size;
         int64_t want;
-    } bad[] = { { 9999, 300, -EBADF }, { UINT64_MAX, 10, -EINVAL }, { UINT64_MAX, sizeof(data), -EINVAL } };
+    } bad[] = { { 9999, 300, -EBADF },
+                { UINT64_MAX, 10, -EINVAL },
+                { UINT64_MAX, sizeof(data), -EINVAL } };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
                                             .args = { ADOPT_CARRIED, bad[i].handle },
@@ -207,20 +214,22 @@ static void send_path(const char *path, uint32_t flags)
     } wire = { .flags = flags };
     uint32_t handle;
     strcpy(wire.path, path);
-    int64_t carried = hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
-                                                 .args = { ADOPT_CARRIED, UINT64_MAX },
-                                                 .data = &wire,
-                                                 .size = (uint32_t)(offsetof(__typeof__(wire), path) + strlen(path)) });
+    int64_t carried = hub_ask(
+        &(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+                           .args = { ADOPT_CARRIED, UINT64_MAX },
+                           .data = &wire,
+                           .size = (uint32_t)(offsetof(__typeof__(wire), path) + strlen(path)) });
     CHECK(carried >= 0, "carried: %lld", (long long)carried);
     handle = (uint32_t)carried;
     uint8_t data[sizeof(handle) + 1];
     memcpy(data, &handle, sizeof(handle));
     data[sizeof(handle)] = 'x';
     struct file *file = fd_get(g_fds[1]);
-    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SOCKET,
-                                        .args = { (uint64_t)(int64_t)remote_handle(file), SOCKET_SEND, 1 },
-                                        .data = data,
-                                        .size = sizeof(data) }),
+    CHECK_EQ(hub_ask(&(struct hub_ask){
+                 .op = HUB_FILE_FIRST + REMOTE_SOCKET,
+                 .args = { (uint64_t)(int64_t)remote_handle(file), SOCKET_SEND, 1 },
+                 .data = data,
+                 .size = sizeof(data) }),
              1, "send");
     file_unref(file);
 }
@@ -233,9 +242,10 @@ static void deputy_body(void)
         const char *path;
         uint32_t flags;
     } rows[] = {
-        { "/tmp/private", O_RDONLY },       { "/tmp/private", O_RDWR },      { "/tmp/link", O_RDONLY },
-        { "/proc/self/cmdline", O_RDONLY }, { "/tmp/self/cmdline", O_RDONLY }, { "/dev/fd", O_RDONLY | O_DIRECTORY },
-        { "/dev/ptmx", O_RDWR },            { "/dev/tty", O_RDWR },
+        { "/tmp/private", O_RDONLY },      { "/tmp/private", O_RDWR },
+        { "/tmp/link", O_RDONLY },         { "/proc/self/cmdline", O_RDONLY },
+        { "/tmp/self/cmdline", O_RDONLY }, { "/dev/fd", O_RDONLY | O_DIRECTORY },
+        { "/dev/ptmx", O_RDWR },           { "/dev/tty", O_RDWR },
     };
     remote_start(0);
     CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
@@ -249,8 +259,8 @@ static void deputy_body(void)
         send_path(rows[i].path, rows[i].flags);
         remote_as(0);
         int64_t got = receive_fd(g_fds[0], "x"), n = READ(got, 3);
-        CHECK(got >= 0 && n < 0, "%s, flags %o: fd %lld, read %lld", rows[i].path, rows[i].flags, (long long)got,
-              (long long)n);
+        CHECK(got >= 0 && n < 0, "%s, flags %o: fd %lld, read %lld", rows[i].path, rows[i].flags,
+              (long long)got, (long long)n);
         CHECK(WRITE(got, "mine") < 0, "%s: written", rows[i].path);
     }
     remote_as(2);
@@ -310,8 +320,10 @@ static void passed_body(void)
         uint64_t key;
         int64_t want;
     } bad[] = {
-        { "no such kind", 3, 0, 1, -EINVAL },         { "a socket with a path", 1, 4, 1, -EINVAL },
-        { "a path that is none", 0, 0, 1, -EINVAL },  { "a socket that was not given", 1, 0, 1, -EIO },
+        { "no such kind", 3, 0, 1, -EINVAL },
+        { "a socket with a path", 1, 4, 1, -EINVAL },
+        { "a path that is none", 0, 0, 1, -EINVAL },
+        { "a socket that was not given", 1, 0, 1, -EIO },
         { "a stream that was not given", 2, 0, 1, -EIO },
     };
     struct {
@@ -346,23 +358,29 @@ static void passed_body(void)
         CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
                                             .args = { ADOPT_CARRIED, UINT64_MAX, bad[i].key },
                                             .data = &wire,
-                                            .size = (uint32_t)offsetof(__typeof__(wire), path) + bad[i].size }),
+                                            .size = (uint32_t)offsetof(__typeof__(wire), path) +
+                                                    bad[i].size }),
                  bad[i].want, bad[i].name);
     }
     /* One that nobody receives; and unpacked by who did not ask the host. */
     CHECK_EQ(send_fd(g_fds[1], "lost", again), 4, "send");
     wire.kind = 2;
     *passed(0) = (struct passed){ .key = 77, .fd = dup(host[1]) };
-    int64_t handle = hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
-                                                .args = { ADOPT_CARRIED, UINT64_MAX, 77 },
-                                                .data = &wire,
-                                                .size = (uint32_t)offsetof(__typeof__(wire), path) });
+    int64_t handle =
+        hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_ADOPT,
+                                   .args = { ADOPT_CARRIED, UINT64_MAX, 77 },
+                                   .data = &wire,
+                                   .size = (uint32_t)offsetof(__typeof__(wire), path) });
     CHECK(handle >= 0, "adopt: %lld", (long long)handle);
-    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_UNPACK, .args = { (uint64_t)handle, 78 } }), -EIO,
-             "not asked");
-    CHECK(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_READ, .args = { (uint64_t)handle, 1, UINT64_MAX } }) < 0,
+    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_UNPACK,
+                                        .args = { (uint64_t)handle, 78 } }),
+             -EIO, "not asked");
+    CHECK(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_READ,
+                                     .args = { (uint64_t)handle, 1, UINT64_MAX } }) < 0,
           "read by the hub");
-    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE, .args = { (uint64_t)handle } }), 0, "close");
+    CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE,
+                                        .args = { (uint64_t)handle } }),
+             0, "close");
     CHECK_EQ(SYS(close, U(again)), 0, "close");
     CHECK_EQ(SYS(close, U(g_fds[0])), 0, "close");
     CHECK_EQ(SYS(close, U(g_fds[1])), 0, "close");
@@ -411,8 +429,8 @@ static void listen_body(int who)
     remote_start(who);
     g_server = SYS(socket, AF_UNIX, SOCK_STREAM | (who ? 0 : SOCK_NONBLOCK), 0);
     CHECK_EQ(SYS(bind, U(g_server), U(&g_name), sizeof(g_name)), 0, "bind");
-    CHECK_EQ(SYS(bind, U(SYS(socket, AF_UNIX, SOCK_STREAM, 0)), U(&g_name), sizeof(g_name)), -EADDRINUSE,
-             "bind again");
+    CHECK_EQ(SYS(bind, U(SYS(socket, AF_UNIX, SOCK_STREAM, 0)), U(&g_name), sizeof(g_name)),
+             -EADDRINUSE, "bind again");
     CHECK_EQ(SYS(stat, U(g_name.sun_path), U(&st)), 0, "stat");
     CHECK(S_ISSOCK(st.st_mode), "mode");
     CHECK_EQ(SYS(listen, U(g_server), 1), 0, "listen");
@@ -432,8 +450,8 @@ static void listen_body(int who)
     CHECK(strcmp(got.sun_path, g_name.sun_path) == 0, "name '%s'", got.sun_path);
     CHECK_EQ(SYS(unlink, U(g_name.sun_path)), 0, "unlink");
     remote_as(2);
-    CHECK_EQ(SYS(connect, U(SYS(socket, AF_UNIX, SOCK_STREAM, 0)), U(&g_name), sizeof(g_name)), -ENOENT,
-             "unlinked");
+    CHECK_EQ(SYS(connect, U(SYS(socket, AF_UNIX, SOCK_STREAM, 0)), U(&g_name), sizeof(g_name)),
+             -ENOENT, "unlinked");
 }
 
 static int64_t g_datagrams;
@@ -494,7 +512,8 @@ static void datagrams_body(void)
 static void hostile_datagrams_body(void)
 {
     static uint8_t data[8192];
-    struct unix_name none = { .size = 0 }, bad = { .dev = UINT64_MAX }, path = { .size = 5, .bytes = "/tmp/" }, large = { .size = 109 };
+    struct unix_name none = { .size = 0 }, bad = { .dev = UINT64_MAX },
+                     path = { .size = 5, .bytes = "/tmp/" }, large = { .size = 109 };
     remote_start(1);
     int64_t fd = SYS(socket, AF_UNIX, SOCK_DGRAM, 0);
     struct file *file = fd_get((int)fd);
@@ -521,17 +540,19 @@ static void hostile_datagrams_body(void)
         { "accept", &none, SOCKET_ACCEPT, 0, REMOTE_NONBLOCK, 0, 0, -EOPNOTSUPP },
         { "an option that is none", &none, SOCKET_SET_OPTION, 4711, 0, 0, 0, -ENOPROTOOPT },
         { "an option to read that is none", &none, SOCKET_GET_OPTION, 4711, 0, 0, 0, -ENOPROTOOPT },
-        { "nothing to receive", &none, SOCKET_RECEIVE, UINT64_MAX, REMOTE_NONBLOCK, UINT64_MAX, 0, -EAGAIN },
+        { "nothing to receive", &none, SOCKET_RECEIVE, UINT64_MAX, REMOTE_NONBLOCK, UINT64_MAX, 0,
+          -EAGAIN },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         memset(data, 0, sizeof(data));
         memcpy(data, rows[i].to, sizeof(*rows[i].to));
         if (rows[i].want == -ENOENT)
             memcpy(data + sizeof(none), "/tmp/not", 8);
-        CHECK_EQ(hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SOCKET,
-                                            .args = { handle, rows[i].what, rows[i].a, rows[i].b, rows[i].c },
-                                            .data = data,
-                                            .size = rows[i].size }),
+        CHECK_EQ(hub_ask(&(struct hub_ask){
+                     .op = HUB_FILE_FIRST + REMOTE_SOCKET,
+                     .args = { handle, rows[i].what, rows[i].a, rows[i].b, rows[i].c },
+                     .data = data,
+                     .size = rows[i].size }),
                  rows[i].want, rows[i].name);
     }
 }

@@ -21,8 +21,8 @@
 
 #include "border/border.h"
 #include "signal/signal.h"
-#include "thread/clock.h"
 #include "thr_fakes.h"
+#include "thread/clock.h"
 #include "thread/threads.h"
 #include "thread/timer.h"
 #include "vfs/file.h"

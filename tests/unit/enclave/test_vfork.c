@@ -27,7 +27,7 @@ sys_fn sys_clone, sys_clone3, sys_fork, sys_vfork, sys_execve, sys_exit, sys_exi
 struct child {
     const char *name;
     void (*run)(void);
-    int32_t status;  /* what it ends with; -1: it does not */
+    int32_t status; /* what it ends with; -1: it does not */
     uint32_t ended;
 };
 
@@ -385,13 +385,16 @@ static void expect_wish(const struct fork_wish *want)
 
 static void test_fork(void **state UNUSED)
 {
-    struct fork_wish want = { .child_settid = 0x5000, .child_cleartid = 0x5000, .exit_signal = SIGCHLD };
-    assert_int_equal(CALL(sys_clone, NUM(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD), NUM(0),
-                          NUM(0), NUM(0x5000), NUM(0)),
+    struct fork_wish want = { .child_settid = 0x5000,
+                              .child_cleartid = 0x5000,
+                              .exit_signal = SIGCHLD };
+    assert_int_equal(CALL(sys_clone, NUM(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD),
+                          NUM(0), NUM(0), NUM(0x5000), NUM(0)),
                      300);
     expect_wish(&want);
     want = (struct fork_wish){ .pidfd = 0x6000, .exit_signal = SIGUSR1 };
-    assert_int_equal(CALL(sys_clone, NUM(CLONE_PIDFD | SIGUSR1), NUM(0), NUM(0x6000), NUM(0), NUM(0)), 300);
+    assert_int_equal(
+        CALL(sys_clone, NUM(CLONE_PIDFD | SIGUSR1), NUM(0), NUM(0x6000), NUM(0), NUM(0)), 300);
     expect_wish(&want);
     assert_int_equal(CALL(sys_clone, NUM(0), NUM(0), NUM(0), NUM(0), NUM(0)), 300);
     assert_int_equal(g_thr_spawns.fork_wish.exit_signal, 0);
@@ -432,14 +435,10 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_own_state),
-        cmocka_unit_test(test_others_signals),
-        cmocka_unit_test(test_waits_for_parent),
-        cmocka_unit_test(test_clone3),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_exec_in_place),
+        cmocka_unit_test(test_ends),           cmocka_unit_test(test_own_state),
+        cmocka_unit_test(test_others_signals), cmocka_unit_test(test_waits_for_parent),
+        cmocka_unit_test(test_clone3),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_fork),           cmocka_unit_test(test_exec_in_place),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

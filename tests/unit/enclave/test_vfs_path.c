@@ -265,10 +265,13 @@ static void test_cwd(void **state UNUSED)
 
 int process_view(int32_t pid, struct ptable_view *ret, char *ret_label)
 {
-    static const char label[] = "/bin/evil\0x) R 1\nUid:\t0\t0 and much more than a name may be\0evil\0-f";
+    static const char label[] =
+        "/bin/evil\0x) R 1\nUid:\t0\t0 and much more than a name may be\0evil\0-f";
     if (pid != OTHER)
         return -ESRCH;
-    *ret = (struct ptable_view){ .parent = 1, .pgid = OTHER, .sid = OTHER, .label_size = sizeof(label), .state = 'S' };
+    *ret = (struct ptable_view){
+        .parent = 1, .pgid = OTHER, .sid = OTHER, .label_size = sizeof(label), .state = 'S'
+    };
     memcpy(ret_label, label, sizeof(label));
     return 0;
 }
@@ -296,7 +299,8 @@ static void other_body(void)
         int64_t n = SYS(read, U(fd), U(buf), sizeof(buf) - 1);
         CHECK(n > 0, "%s: %lld", rows[i].path, (long long)n);
         buf[n] = '\0';
-        CHECK(strncmp(buf, rows[i].start, strlen(rows[i].start)) == 0, "%s: '%s'", rows[i].path, buf);
+        CHECK(strncmp(buf, rows[i].start, strlen(rows[i].start)) == 0, "%s: '%s'", rows[i].path,
+              buf);
     }
 }
 

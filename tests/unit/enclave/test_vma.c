@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #include "core/attr.h"
@@ -108,7 +109,8 @@ static void test_against_model(void **state UNUSED)
                              model_covers(first, count));
             if (!model_covers(first, count))
                 break;
-            assert_int_equal(vma_protect(BASE + first * PAGE, BASE + (first + count) * PAGE, prot), 0);
+            assert_int_equal(vma_protect(BASE + first * PAGE, BASE + (first + count) * PAGE, prot),
+                             0);
             for (uint32_t i = 0; i < count; i++)
                 g_model[first + i].prot = prot;
         }
@@ -187,10 +189,8 @@ static void test_cut_counts_references(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_model),
-        cmocka_unit_test(test_equal_neighbours_join),
-        cmocka_unit_test(test_was_writable_sticks),
-        cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_against_model),         cmocka_unit_test(test_equal_neighbours_join),
+        cmocka_unit_test(test_was_writable_sticks),   cmocka_unit_test(test_holes),
         cmocka_unit_test(test_cut_counts_references),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

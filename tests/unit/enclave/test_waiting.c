@@ -274,9 +274,9 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wait4),     cmocka_unit_test(test_waitid),
+        cmocka_unit_test(test_wait4),       cmocka_unit_test(test_waitid),
         cmocka_unit_test(test_wait_blocks), cmocka_unit_test(test_sigchld),
-        cmocka_unit_test(test_kill),      cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_kill),        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_vfork_child),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

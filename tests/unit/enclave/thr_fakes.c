@@ -235,11 +235,13 @@ static int64_t wait_epoll(uint64_t index, int epoll, uint64_t max, uint64_t dead
     int n;
     do {
         n = epoll_wait(epoll, events, max < 64 ? (int)max : 64, deadline == 0 ? 0 : 1);
-    } while (n == 0 && deadline != 0 && !__atomic_exchange_n(event_of(index), 0, __ATOMIC_SEQ_CST) &&
+    } while (n == 0 && deadline != 0 &&
+             !__atomic_exchange_n(event_of(index), 0, __ATOMIC_SEQ_CST) &&
              (deadline == OCALL_NEVER || now(CLOCK_MONOTONIC) < deadline));
     int times = g_thr_epoll_twice && (uint64_t)n * 2 <= max ? 2 : 1;
     for (int i = 0; i < n * times; i++)
-        out[i] = (struct ocall_epoll_event){ events[i / times].data.u64, events[i / times].events, 0 };
+        out[i] =
+            (struct ocall_epoll_event){ events[i / times].data.u64, events[i / times].events, 0 };
     return n * times;
 }
 
@@ -301,8 +303,8 @@ static int64_t start_thread(uint64_t index)
     return r ? -EAGAIN : 0;
 }
 
-int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1,
-                    uint64_t a2 UNUSED, uint64_t a3 UNUSED, uint64_t a4 UNUSED, uint64_t a5 UNUSED)
+int64_t border_call(enum ocall_nr nr, uint64_t max, uint64_t a0, uint64_t a1, uint64_t a2 UNUSED,
+                    uint64_t a3 UNUSED, uint64_t a4 UNUSED, uint64_t a5 UNUSED)
 {
     struct thread *thread = current();
     switch (nr) {
@@ -558,8 +560,9 @@ void remote_info_of(const struct hub_ask *ask UNUSED, int64_t handle UNUSED,
 {
 }
 
-int64_t remote_push_rights(const struct remote *remote UNUSED, const void *data UNUSED, uint32_t size UNUSED,
-                           const struct stream_rights *rights UNUSED, const struct remote_pair *own UNUSED)
+int64_t remote_push_rights(const struct remote *remote UNUSED, const void *data UNUSED,
+                           uint32_t size UNUSED, const struct stream_rights *rights UNUSED,
+                           const struct remote_pair *own UNUSED)
 {
     return -EOPNOTSUPP;
 }
@@ -808,7 +811,8 @@ void remote_info(const struct file *file UNUSED, struct remote_info *ret UNUSED)
 {
 }
 
-int remote_file(const struct remote_info *info UNUSED, const char *path UNUSED, struct file **ret UNUSED)
+int remote_file(const struct remote_info *info UNUSED, const char *path UNUSED,
+                struct file **ret UNUSED)
 {
     return -ENOMEM;
 }
@@ -978,13 +982,14 @@ bool dsm_word(const uint32_t *user UNUSED, struct dsm_word *ret UNUSED)
     return g_dsm_mappings != 0;
 }
 
-int dsm_futex_wait(const struct dsm_word *word UNUSED, const uint32_t *user UNUSED, uint32_t value UNUSED,
-                   uint32_t bitset UNUSED, uint64_t deadline UNUSED)
+int dsm_futex_wait(const struct dsm_word *word UNUSED, const uint32_t *user UNUSED,
+                   uint32_t value UNUSED, uint32_t bitset UNUSED, uint64_t deadline UNUSED)
 {
     return -ENOSYS;
 }
 
-uint32_t dsm_futex_wake(const struct dsm_word *word UNUSED, uint32_t max UNUSED, uint32_t bitset UNUSED)
+uint32_t dsm_futex_wake(const struct dsm_word *word UNUSED, uint32_t max UNUSED,
+                        uint32_t bitset UNUSED)
 {
     return 0;
 }

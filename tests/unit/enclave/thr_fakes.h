@@ -47,9 +47,9 @@ extern int64_t g_thr_clock_skew;        /* ns added to the host's monotonic cloc
 extern bool g_thr_park_returns_at_once; /* a host that never sleeps */
 extern bool g_thr_distributes; /* all memory becomes distributed when a futex word is looked at */
 extern uint64_t g_thr_clock_calls;
-extern bool g_thr_clock_lies;  /* OCALL_CLOCK answers anything */
-extern int64_t g_thr_poll_lie; /* not 0: what OCALL_POLL returns, all events set */
-extern bool g_thr_epoll_twice; /* OCALL_EPOLL_WAIT gives each event twice */
+extern bool g_thr_clock_lies;   /* OCALL_CLOCK answers anything */
+extern int64_t g_thr_poll_lie;  /* not 0: what OCALL_POLL returns, all events set */
+extern bool g_thr_epoll_twice;  /* OCALL_EPOLL_WAIT gives each event twice */
 extern int g_thr_epoll_refused; /* so many OCALL_EPOLL_CREATE fail */
 
 /* The last audit line. */
@@ -68,10 +68,10 @@ extern struct thr_spawns {
     int exit_signal;
     int32_t forgot_pid;
     int32_t told_pid, told; /* the last signal for another process */
-    int copies;           /* tables alive */
-    unsigned state_loads; /* of what had been saved */
-    jmp_buf back;         /* where full_restore goes, */
-    struct regs regs;     /* with these */
+    int copies;             /* tables alive */
+    unsigned state_loads;   /* of what had been saved */
+    jmp_buf back;           /* where full_restore goes, */
+    struct regs regs;       /* with these */
 } g_thr_spawns;
 extern struct manifest_node g_thr_node;
 

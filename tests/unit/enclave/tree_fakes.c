@@ -106,8 +106,8 @@ void island_cmac(const uint8_t key[static 16], const void *data, uint64_t size,
     aes_cmac(key, data, size, ret_mac);
 }
 
-void island_cmac_last(const uint8_t key[static 16], const void *data, uint64_t size, const uint8_t mac[static 16],
-                      uint8_t ret_last[static 16])
+void island_cmac_last(const uint8_t key[static 16], const void *data, uint64_t size,
+                      const uint8_t mac[static 16], uint8_t ret_last[static 16])
 {
     aes_cmac_last(key, data, size, mac, ret_last);
 }

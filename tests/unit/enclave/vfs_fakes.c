@@ -22,6 +22,9 @@
 #include "border/border.h"
 #include "core/manifest_view.h"
 #include "core/sha256.h"
+#include "ipc/fifo.h"
+#include "ipc/pidfd.h"
+#include "ipc/pipe.h"
 #include "mm/dsm.h"
 #include "mm/heap.h"
 #include "mm/mm.h"
@@ -30,12 +33,9 @@
 #include "process/process.h"
 #include "process/stats.h"
 #include "signal/signal.h"
+#include "sys/process.h"
 #include "thread/threads.h"
 #include "thread/wait.h"
-#include "ipc/pipe.h"
-#include "ipc/fifo.h"
-#include "ipc/pidfd.h"
-#include "sys/process.h"
 #include "tree/hub.h"
 #include "tree/ptable.h"
 #include "vfs/file.h"
@@ -684,7 +684,8 @@ __attribute__((weak)) int64_t hub_ask_blocking(struct hub_ask *ask UNUSED)
     return -ENOSYS;
 }
 
-__attribute__((weak)) bool pidfd_target(const struct file *file UNUSED, struct pidfd_target *ret UNUSED)
+__attribute__((weak)) bool pidfd_target(const struct file *file UNUSED,
+                                        struct pidfd_target *ret UNUSED)
 {
     return false;
 }
@@ -700,8 +701,8 @@ __attribute__((weak)) void fifo_free(struct fifo *fifo UNUSED)
 {
 }
 
-__attribute__((weak)) int fifo_open(struct fifo *fifo UNUSED, struct inode *inode UNUSED, uint32_t flags UNUSED,
-                                    struct file **ret UNUSED)
+__attribute__((weak)) int fifo_open(struct fifo *fifo UNUSED, struct inode *inode UNUSED,
+                                    uint32_t flags UNUSED, struct file **ret UNUSED)
 {
     return -ENXIO;
 }
@@ -719,7 +720,8 @@ __attribute__((weak)) uint32_t groups_get(uint32_t *ret, uint32_t room UNUSED)
     return 1;
 }
 
-__attribute__((weak)) int process_view(int32_t pid UNUSED, struct ptable_view *ret UNUSED, char *ret_label UNUSED)
+__attribute__((weak)) int process_view(int32_t pid UNUSED, struct ptable_view *ret UNUSED,
+                                       char *ret_label UNUSED)
 {
     return -ESRCH;
 }
@@ -734,7 +736,8 @@ __attribute__((weak)) bool process_exists(int32_t pid UNUSED)
     return false;
 }
 
-__attribute__((weak)) int pidfd_new(int32_t pid UNUSED, uint32_t flags UNUSED, struct file **ret UNUSED)
+__attribute__((weak)) int pidfd_new(int32_t pid UNUSED, uint32_t flags UNUSED,
+                                    struct file **ret UNUSED)
 {
     return -ESRCH;
 }
@@ -779,14 +782,16 @@ __attribute__((weak)) int64_t channel_receive(struct channel *channel UNUSED, vo
     return -EPIPE;
 }
 
-__attribute__((weak)) int64_t remote_receive(struct file *file UNUSED, void *user UNUSED, uint64_t size UNUSED,
-                                             uint32_t flags UNUSED, struct unix_message *message UNUSED)
+__attribute__((weak)) int64_t remote_receive(struct file *file UNUSED, void *user UNUSED,
+                                             uint64_t size UNUSED, uint32_t flags UNUSED,
+                                             struct unix_message *message UNUSED)
 {
     return -EIO;
 }
 
-__attribute__((weak)) int64_t remote_send(struct file *file UNUSED, const void *user UNUSED, uint64_t size UNUSED,
-                                          uint32_t flags UNUSED, struct unix_message *message UNUSED)
+__attribute__((weak)) int64_t remote_send(struct file *file UNUSED, const void *user UNUSED,
+                                          uint64_t size UNUSED, uint32_t flags UNUSED,
+                                          struct unix_message *message UNUSED)
 {
     return -EIO;
 }

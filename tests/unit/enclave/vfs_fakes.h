@@ -54,8 +54,8 @@ extern uint32_t g_fake_audit_event;
 extern char g_fake_audit_path[8192];
 extern jmp_buf g_fake_abort; /* refuse_abort goes here if armed, panics otherwise */
 extern bool g_fake_abort_armed;
-extern bool g_fake_no_tags;  /* AES-GCM opens whatever it is given */
-extern unsigned g_fake_errors; /* lines of log_error() */
+extern bool g_fake_no_tags;                          /* AES-GCM opens whatever it is given */
+extern unsigned g_fake_errors;                       /* lines of log_error() */
 extern uint64_t g_fake_heap_limit, g_fake_heap_used; /* bytes */
 /* Program memory at [0, 4096) is always bad; this range is too. */
 extern uint64_t g_fake_bad_start, g_fake_bad_end;

@@ -327,7 +327,11 @@ static void test_strange_paths(void **state UNUSED)
     } cases[] = {
         { "/a\nb", "path", "/a\nb" },
         { "/\x1b[2J\r\t\"\\", "path", "/\x1b[2J\r\t\"\\" },
-        { "/\xc2\x9b""31m", "path", "/\xc2\x9b""31m" },
+        { "/\xc2\x9b"
+          "31m",
+          "path",
+          "/\xc2\x9b"
+          "31m" },
         { "/\xe2\x80\xae", "path", "/\xe2\x80\xae" },
         { "/\xf0\x9f\x90\x8d", "path", "/\xf0\x9f\x90\x8d" },
         { "/\xff", "path_hex", "2fff" },

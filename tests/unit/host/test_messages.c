@@ -222,7 +222,9 @@ static void test_audit(void **state UNUSED)
     for (int i = 0; i < count; i++)
         json_decref(lines[i]);
 
-    assert_int_equal(audit_new(&(const struct audit_options){ .path = "/dev/null", .node = "n" }, &audit, &err), -EINVAL);
+    assert_int_equal(
+        audit_new(&(const struct audit_options){ .path = "/dev/null", .node = "n" }, &audit, &err),
+        -EINVAL);
     snprintf(path, sizeof(path), "%s/no/such", g_dir);
     assert_int_equal(audit_new(&options, &audit, &err), -ENOENT);
     assert_non_null(strstr(err.text, path));
@@ -238,7 +240,8 @@ static int message_of(uint32_t nr, const void *data, size_t size, uint64_t a, ui
         struct host_options options = { .bundle_given = true };
         struct host host = { .device = fake_device_new(NULL), .quiet = quiet, .options = &options };
         struct err err;
-        if (audit_new(&(const struct audit_options){ .node = "n" }, &host.audit, &err) < 0 || thread_pool_init(&host, 1, &err) < 0)
+        if (audit_new(&(const struct audit_options){ .node = "n" }, &host.audit, &err) < 0 ||
+            thread_pool_init(&host, 1, &err) < 0)
             _exit(101);
         log_redirect(fileno(sink));
         struct ocall_audit absent = { .event = OCALL_AUDIT_ABSENT, .path_size = 2 };
@@ -274,7 +277,9 @@ static void test_messages(void **state UNUSED)
                     .error = ENOENT,
                     .path_size = 2 },
                   "/q" };
-#define HINT "sgxpy: 1 path not in the manifest; --audit FILE lists them for `sgxpy manifest --from-audit`\n"
+#define HINT                                                                          \
+    "sgxpy: 1 path not in the manifest; --audit FILE lists them for `sgxpy manifest " \
+    "--from-audit`\n"
     assert_int_equal(message_of(OCALL_REFUSE, &refused, sizeof(refused),
                                 sizeof(struct ocall_refusal) + 2, 0, false, text, sizeof(text)),
                      3);

@@ -409,12 +409,17 @@ static void test_clocks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read_write), cmocka_unit_test(test_spill_open),
+        cmocka_unit_test(test_read_write),
+        cmocka_unit_test(test_spill_open),
         cmocka_unit_test(test_bad_arguments),
-        cmocka_unit_test(test_pipes),      cmocka_unit_test(test_poll),
-        cmocka_unit_test(test_getdents),   cmocka_unit_test(test_locks),
-        cmocka_unit_test(test_terminal),   cmocka_unit_test(test_standard_streams),
-        cmocka_unit_test(test_pages),      cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_pipes),
+        cmocka_unit_test(test_poll),
+        cmocka_unit_test(test_getdents),
+        cmocka_unit_test(test_locks),
+        cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_standard_streams),
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_clocks),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -47,7 +47,8 @@ static NORETURN void child(fake_body *body)
     if (g_messages >= 0)
         log_redirect(g_messages);
     if (pipe(g_pipe) < 0 || handle_init() < 0 || handle_add(g_pipe[0]) < 0 ||
-        handle_add(g_pipe[1]) < 0 || audit_new(&(const struct audit_options){ .node = "node" }, &host.audit, &err) < 0 ||
+        handle_add(g_pipe[1]) < 0 ||
+        audit_new(&(const struct audit_options){ .node = "node" }, &host.audit, &err) < 0 ||
         thread_pool_init(&host, 4, &err) < 0 || thread_run_main(&host, &err) < 0)
         fprintf(stderr, "%s\n", err.text);
     _exit(99);
@@ -253,7 +254,8 @@ static enum device_exit taken_signals(uint32_t index UNUSED, enum fake_way way,
     switch (g_count++) {
     case 0:
         if (timer_create(CLOCK_MONOTONIC,
-                         &(struct sigevent){ .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 }, &timer) < 0)
+                         &(struct sigevent){ .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 },
+                         &timer) < 0)
             return EXIT(block, 1);
         timer_settime(timer, 0, &soon, NULL);
         return fake_call(block, OCALL_PARK, OCALL_NEVER, 0, 0);

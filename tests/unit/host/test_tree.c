@@ -468,12 +468,14 @@ static bool my_turn(const int turn[2])
 static int passing_child(void)
 {
     uint64_t handle = pass_out();
-    if (handle >= HANDLE_MAX || CALL(GIVE, HANDLE_MAX, 5) != -EBADF || CALL(GIVE, 700, 5) != -EBADF || CALL(GIVE, handle, 5) != 0)
+    if (handle >= HANDLE_MAX || CALL(GIVE, HANDLE_MAX, 5) != -EBADF ||
+        CALL(GIVE, 700, 5) != -EBADF || CALL(GIVE, handle, 5) != 0)
         return 40;
     if (CALL(TAKE, 5) != -ENOENT || CALL(ASK, 9) != 0 || !next(g_turn) || !my_turn(g_turn_back))
         return 41;
     int64_t got = CALL(TAKE, 9);
-    if (got < 0 || CALL(TAKE, 9) != -ENOENT || CALL(GIVE, handle, 11) != 0 || CALL(ASK, 12) != 0 || CALL(ASK, 13) != 0)
+    if (got < 0 || CALL(TAKE, 9) != -ENOENT || CALL(GIVE, handle, 11) != 0 || CALL(ASK, 12) != 0 ||
+        CALL(ASK, 13) != 0)
         return 42;
     if (CALL(TAKE, 13) != -ENOENT) /* nobody gave it; it is forgotten */
         return 43;
@@ -489,10 +491,11 @@ static int passing(void)
     if (!my_turn(g_turn) || CALL(TAKE, 6) != -ENOENT || CALL(ASK, 6) != -EPERM)
         return 46;
     uint64_t handle = (uint64_t)CALL(TAKE, 5);
-    if (handle >= HANDLE_MAX || CALL(TAKE, 5) != -ENOENT || write((int)handle, "root", 4) != 4 || read(g_pass_pipe[0], text, 16) != 4)
+    if (handle >= HANDLE_MAX || CALL(TAKE, 5) != -ENOENT || write((int)handle, "root", 4) != 4 ||
+        read(g_pass_pipe[0], text, 16) != 4)
         return 47;
-    if (CALL(GIVE, handle, 10) != -ENOENT || CALL(GIVE, handle, 9) != 0 || CALL(GIVE, handle, 9) != -ENOENT ||
-        !next(g_turn_back))
+    if (CALL(GIVE, handle, 10) != -ENOENT || CALL(GIVE, handle, 9) != 0 ||
+        CALL(GIVE, handle, 9) != -ENOENT || !next(g_turn_back))
         return 48;
     int r = result_of(pid);
     if (r != 0 || read(g_pass_pipe[0], text, 16) != 5)
@@ -531,15 +534,18 @@ static int closing_aside(void)
     socklen_t size = sizeof(at);
     static char much[1 << 16];
     int server = socket(AF_INET, SOCK_STREAM, 0), one = socket(AF_INET, SOCK_STREAM, 0);
-    if (server < 0 || one < 0 || listen(server, 1) < 0 || getsockname(server, (struct sockaddr *)&at, &size) < 0)
+    if (server < 0 || one < 0 || listen(server, 1) < 0 ||
+        getsockname(server, (struct sockaddr *)&at, &size) < 0)
         return 60;
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(one, (struct sockaddr *)&at, size) < 0 || setsockopt(one, SOL_SOCKET, SO_LINGER, &minute, sizeof(minute)) < 0)
+    if (connect(one, (struct sockaddr *)&at, size) < 0 ||
+        setsockopt(one, SOL_SOCKET, SO_LINGER, &minute, sizeof(minute)) < 0)
         return 61;
     while (send(one, much, sizeof(much), MSG_DONTWAIT) > 0)
         ;
     uint64_t handle = (uint64_t)(int64_t)handle_add(one);
-    if (SERVE(main_thread(), OCALL_CLOSE, handle, 1) != 0 || SERVE(main_thread(), OCALL_CLOSE, handle, 1) != -EBADF)
+    if (SERVE(main_thread(), OCALL_CLOSE, handle, 1) != 0 ||
+        SERVE(main_thread(), OCALL_CLOSE, handle, 1) != -EBADF)
         return 62;
     return close(server) < 0 ? 63 : 0;
 }
@@ -612,9 +618,9 @@ static void test_command_line(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arguments),    cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_death),        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_passing),      cmocka_unit_test(test_command_line),
+        cmocka_unit_test(test_arguments), cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_death),     cmocka_unit_test(test_events),
+        cmocka_unit_test(test_passing),   cmocka_unit_test(test_command_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

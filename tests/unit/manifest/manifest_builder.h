@@ -32,7 +32,7 @@ struct built_node {
     const char *const *net; /* NULL-terminated network rules, sorted. 0: none */
     const struct cascade_given *given; /* sorted; not of roots */
     size_t given_count;
-    const char *executable; /* 0: "/bin/program", made if the table has no such path */
+    const char *executable;  /* 0: "/bin/program", made if the table has no such path */
     const char *interpreter; /* 0: static */
     const char *cwd;         /* 0: "/" */
     uint32_t flags;          /* 0: MANIFEST_ROOT */

@@ -73,7 +73,8 @@ static void test_fates(void **state UNUSED)
         if (fates[i].before)
             world_put(&w, fates[i].name, fates[i].before);
     for (size_t i = 0; i < ARRAY_SIZE(fates); i++)
-        w.paths[world_touch(&w, fates[i].name, fates[i].bits)].read_before_written = fates[i].read_first;
+        w.paths[world_touch(&w, fates[i].name, fates[i].bits)].read_before_written =
+            fates[i].read_first;
     for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
         if (fates[i].after && (!fates[i].before || strcmp(fates[i].before, fates[i].after) != 0))
             world_put(&w, fates[i].name, fates[i].after);
@@ -145,7 +146,8 @@ static void test_refused(void **state UNUSED)
         world_run_ends(&w);
         struct err err = { 0 };
         struct cascade *c = world_build(&w, NULL, NULL, &err);
-        if (c || !strstr(err.text, refused[i].want) || !strstr(err.text, world_at(&w, refused[i].name)))
+        if (c || !strstr(err.text, refused[i].want) ||
+            !strstr(err.text, world_at(&w, refused[i].name)))
             fail_msg("%s: got '%s'", refused[i].name, err.text);
 
         /* The way out that it names is one; it never is for what can be imported. */
@@ -385,7 +387,7 @@ static void test_rules(void **state UNUSED)
     world_put(&w, "src/m.py", "x");
     world_put(&w, "src/sub/data", "x");
     world_put(&w, "site-packages/Foo_bar-1.dist-info/RECORD",
-        "foo/__init__.py,sha256=x,1\nfoo/gone.py,,\n");
+              "foo/__init__.py,sha256=x,1\nfoo/gone.py,,\n");
     world_put(&w, "site-packages/foo/__init__.py", "x");
     world_put(&w, "site-packages/foo/other.py", "x");
     world_touch(&w, "site-packages", TRACE_STAT);
@@ -529,7 +531,8 @@ static void test_environment(void **state UNUSED)
     assert_string_equal(report.dropped[0], "PYTHON_KEY");
     assert_string_equal(report.dropped[1], "SHELL");
 
-    static const char *const bad[] = { "LD_PRELOAD", "PYTHONPATH", "PYTHONUNBUFFERED", "BASH_ENV", "=x", "" };
+    static const char *const bad[] = { "LD_PRELOAD", "PYTHONPATH", "PYTHONUNBUFFERED",
+                                       "BASH_ENV",   "=x",         "" };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         const char *one[] = { bad[i] };
         struct err err = { 0 };
@@ -642,18 +645,12 @@ static void test_programs(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fates),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_changed_since),
-        cmocka_unit_test(test_changed_before_sign),
-        cmocka_unit_test(test_unreadable),
-        cmocka_unit_test(test_listing),
-        cmocka_unit_test(test_closure),
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_script),
-        cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_fates),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_changed_since), cmocka_unit_test(test_changed_before_sign),
+        cmocka_unit_test(test_unreadable),    cmocka_unit_test(test_listing),
+        cmocka_unit_test(test_closure),       cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_environment),   cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_script),        cmocka_unit_test(test_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

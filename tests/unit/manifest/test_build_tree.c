@@ -38,7 +38,8 @@ static const struct {
     { "child makes, parent looked before", NULL, "new", TRACE_ABSENT, C, MANIFEST_ABSENT, 0,
       MANIFEST_ALLOWED, OUT },
     { "child overwrites", "old", "new", TRACE_STAT, T, MANIFEST_ALLOWED, 0, MANIFEST_ALLOWED, OUT },
-    { "parent makes, child appends", NULL, "new", C, W, MANIFEST_ALLOWED, OUT, MANIFEST_ALLOWED, 0 },
+    { "parent makes, child appends", NULL, "new", C, W, MANIFEST_ALLOWED, OUT, MANIFEST_ALLOWED,
+      0 },
     { "parent's temporary", NULL, NULL, C | TRACE_REMOVED, R, MANIFEST_SCRATCH, 0, MANIFEST_SCRATCH,
       0 },
     { "child's temporary", NULL, NULL, 0, C | TRACE_REMOVED, 0, 0, MANIFEST_SCRATCH, 0 },
@@ -47,8 +48,8 @@ static const struct {
     { "temporary, only looked for", NULL, NULL, TRACE_ABSENT, C | TRACE_REMOVED, MANIFEST_ABSENT, 0,
       MANIFEST_SCRATCH, 0 },
     { "m/__pycache__/a.cpython-311.pyc", NULL, "pyc", R, C, 0, 0, 0, 0 },
-    { "script", "#!/bin/sh\n", "#!/bin/sh\n", TRACE_EXECUTED, R | TRACE_EXECUTED,
-      MANIFEST_NAMED, 0, MANIFEST_TRUSTED, MANIFEST_EXEC },
+    { "script", "#!/bin/sh\n", "#!/bin/sh\n", TRACE_EXECUTED, R | TRACE_EXECUTED, MANIFEST_NAMED, 0,
+      MANIFEST_TRUSTED, MANIFEST_EXEC },
 };
 
 struct pair {
@@ -99,7 +100,8 @@ static void test_shares(void **state UNUSED)
     /* world_touch() takes the root to have touched each path. */
     for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
         size_t kept = w->process.access_count;
-        uint32_t index = world_touch(w, shares[i].name, shares[i].parent_bits | shares[i].child_bits);
+        uint32_t index =
+            world_touch(w, shares[i].name, shares[i].parent_bits | shares[i].child_bits);
         w->process.access_count = kept;
         if (shares[i].parent_bits)
             w->accesses[w->process.access_count++] =
@@ -109,7 +111,8 @@ static void test_shares(void **state UNUSED)
                 (struct trace_access){ .path = index, .bits = shares[i].child_bits };
     }
     for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
-        if (shares[i].after && (!shares[i].before || strcmp(shares[i].after, shares[i].before) != 0))
+        if (shares[i].after &&
+            (!shares[i].before || strcmp(shares[i].after, shares[i].before) != 0))
             world_put(w, shares[i].name, shares[i].after);
         else if (!shares[i].after && shares[i].before)
             assert_int_equal(unlink(world_at(w, shares[i].name)), 0);
@@ -257,7 +260,8 @@ static void test_trust_is_told(void **state UNUSED)
     world_put(w, "both", "x");
     world_touch(w, "mine", R);
     uint32_t both = world_touch(w, "both", R);
-    p.accesses[p.processes[2].access_count++] = (struct trace_access){ .path = both, .bits = TRACE_STAT };
+    p.accesses[p.processes[2].access_count++] =
+        (struct trace_access){ .path = both, .bits = TRACE_STAT };
     world_run_ends(w);
     for (size_t alone = 0; alone < 2; alone++) {
         if (!alone)
@@ -279,7 +283,8 @@ static void test_trust_is_told(void **state UNUSED)
                     told += strcmp(report.notes[k], want) == 0 ? 1 : 100;
             /* One program alone needs no telling. */
             if (told != !alone)
-                fail_msg("'%s', %zu programs: the note is not '%s'", rows[i].trust, c->node_count, want);
+                fail_msg("'%s', %zu programs: the note is not '%s'", rows[i].trust, c->node_count,
+                         want);
             if (!alone)
                 expect_in(c, 1, world_at(w, "both"), rows[i].trust,
                           rows[i].in_child ? MANIFEST_TRUSTED : MANIFEST_NAMED, 0);
@@ -339,12 +344,9 @@ static void test_several_traces(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_started),
-        cmocka_unit_test(test_fork_reads),
-        cmocka_unit_test(test_written_elsewhere),
-        cmocka_unit_test(test_trust_is_told),
-        cmocka_unit_test(test_several_traces),
+        cmocka_unit_test(test_shares),        cmocka_unit_test(test_started),
+        cmocka_unit_test(test_fork_reads),    cmocka_unit_test(test_written_elsewhere),
+        cmocka_unit_test(test_trust_is_told), cmocka_unit_test(test_several_traces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,9 @@ static const struct built_file table[] = {
 static const char *const args[] = { "program", "a b", "\xff", "", NULL };
 static const char *const env[] = { "A=1", "B", "C=\xff", "D=", NULL };
 static const char *const net[] = { "connect 10.0.0.0/8:443", "listen tcp *:80", NULL };
-static const struct built_node node = { .args = args, .env = env, .net = net, .cwd = "/data", .uid = 1000 };
+static const struct built_node node = {
+    .args = args, .env = env, .net = net, .cwd = "/data", .uid = 1000
+};
 
 static struct cascade *build(void)
 {
@@ -152,8 +154,10 @@ static const struct {
     { "too many threads", "\"threads\": 4", "\"threads\": 1025", "threads: 1025", -EBADMSG },
     { "net rule of nothing", "listen tcp *:80", "listen sctp *:80",
       "nodes[0].net: 'listen sctp *:80' is no network rule", -EBADMSG },
-    { "net rule otherwise", "listen tcp *:80", "listen tcp *:080", "'listen tcp *:080' is no network", -EBADMSG },
-    { "net rules' order", "listen tcp *:80", "connect *:1", "'connect *:1' is out of order", -EBADMSG },
+    { "net rule otherwise", "listen tcp *:80", "listen tcp *:080",
+      "'listen tcp *:080' is no network", -EBADMSG },
+    { "net rules' order", "listen tcp *:80", "connect *:1", "'connect *:1' is out of order",
+      -EBADMSG },
     { "net rule twice", "listen tcp *:80", "connect 10.0.0.0/8:443", "repeated", -EBADMSG },
     { "bytes behind", "\"version\": 4\n}", "\"version\": 4\n}x", "line", -EBADMSG },
     { "mtime_nsec", "\"mtime\": -5", "\"mtime\": -5, \"mtime_nsec\": 1000000000", "mtime_nsec",
@@ -338,9 +342,9 @@ static void test_strict_trees(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_id),
-        cmocka_unit_test(test_strict),     cmocka_unit_test(test_torn),
-        cmocka_unit_test(test_path_valid), cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_id),
+        cmocka_unit_test(test_strict),       cmocka_unit_test(test_torn),
+        cmocka_unit_test(test_path_valid),   cmocka_unit_test(test_tree),
         cmocka_unit_test(test_strict_trees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

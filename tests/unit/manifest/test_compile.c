@@ -210,8 +210,7 @@ static bool is_child(const struct manifest_view *v, uint32_t i, const struct cas
     cascade_start_key(&c->start, key);
     return strcmp(manifest_str_ptr(v, m->executable), c->start.executable) == 0 &&
            m->kind == c->start.kind && memcmp(m->key, key, sizeof(key)) == 0 &&
-           m->mrenclave[0] == first_byte &&
-           !(m->flags & MANIFEST_CHILD_SELF) == (first_byte != 0);
+           m->mrenclave[0] == first_byte && !(m->flags & MANIFEST_CHILD_SELF) == (first_byte != 0);
 }
 
 static void test_tree(void **state UNUSED)
@@ -271,10 +270,8 @@ static void test_unmeasured_child(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hashes),
-        cmocka_unit_test(test_contradictions),
-        cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_hashes),           cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_identity),         cmocka_unit_test(test_tree),
         cmocka_unit_test(test_unmeasured_child),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,7 +162,9 @@ struct given {
 static size_t make_address(const char *text, uint16_t port, struct sockaddr_storage *ret)
 {
     struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
-    struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_scope_id = 3 };
+    struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+                                .sin6_port = htons(port),
+                                .sin6_scope_id = 3 };
     memset(ret, 0, sizeof(*ret));
     if (inet_pton(AF_INET, text, &in.sin_addr) == 1) {
         memcpy(ret, &in, sizeof(in));
@@ -210,9 +212,12 @@ static void make(struct world *w, const struct given *given)
         struct trace_process *p = &w->processes[given->process];
         size_t i = p->socket_count++;
         struct trace_socket *s = &p->sockets[i];
-        *s = (struct trace_socket){ .bits = given->bits, .type = given->type, .path = TRACE_NO_PATH };
+        *s = (struct trace_socket){ .bits = given->bits,
+                                    .type = given->type,
+                                    .path = TRACE_NO_PATH };
         s->address = &w->addresses[given->process][i];
-        s->address_size = make_address(given->address, given->port, &w->addresses[given->process][i]);
+        s->address_size =
+            make_address(given->address, given->port, &w->addresses[given->process][i]);
         if (given->own) {
             s->local = &w->own[given->process][i];
             s->local_size = make_address(given->own, given->own_port, &w->own[given->process][i]);
@@ -234,7 +239,8 @@ static char *fill(const struct trace *const *traces, size_t count, size_t node,
     struct cascade_node *n = &c->nodes[node];
     n->entries = entry;
     n->entry_count = 1;
-    assert_true(cascade_start_copy(&tree.programs[tree.nodes[node].programs[0]].start, &entry->start));
+    assert_true(
+        cascade_start_copy(&tree.programs[tree.nodes[node].programs[0]].start, &entry->start));
     if (net_fill(n, &tree, node, traces, rules, NULL, &err) < 0)
         fail_msg("%s", err.text);
     char *text = NULL;
@@ -369,8 +375,9 @@ static void test_widened(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options), cmocka_unit_test(test_host),   cmocka_unit_test(test_strict_text),
-        cmocka_unit_test(test_traced),  cmocka_unit_test(test_merged), cmocka_unit_test(test_widened),
+        cmocka_unit_test(test_options),     cmocka_unit_test(test_host),
+        cmocka_unit_test(test_strict_text), cmocka_unit_test(test_traced),
+        cmocka_unit_test(test_merged),      cmocka_unit_test(test_widened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

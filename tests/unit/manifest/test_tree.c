@@ -37,10 +37,9 @@ static void make(struct world *w, const struct given *given, size_t count)
     memset(w, 0, sizeof(*w));
     w->paths[0] = (struct trace_path){ .path = "/usr/bin/x", .before.mode = 0100755 };
     w->paths[1] = (struct trace_path){ .path = "/srv/made", .bits = TRACE_CREATED };
-    w->trace = (struct trace){ .processes = w->processes,
-                               .process_count = count,
-                               .paths = w->paths,
-                               .path_count = 2 };
+    w->trace = (struct trace){
+        .processes = w->processes, .process_count = count, .paths = w->paths, .path_count = 2
+    };
     for (size_t i = 0; i < count; i++) {
         struct trace_process *p = &w->processes[i];
         *p = (struct trace_process){
@@ -87,10 +86,34 @@ static char *describe(const struct tree *t)
     return text;
 }
 
-#define ROOT(e, ...)        { TRACE_HOW_ROOT, 0, e, { __VA_ARGS__ } }
-#define FORK(p)             { TRACE_HOW_FORK, p, NULL, { NULL } }
-#define VFORK(p)            { TRACE_HOW_VFORK, p, NULL, { NULL } }
-#define EXEC(p, e, ...)     { TRACE_HOW_EXEC, p, e, { __VA_ARGS__ } }
+#define ROOT(e, ...)          \
+    {                         \
+        TRACE_HOW_ROOT, 0, e, \
+        {                     \
+            __VA_ARGS__       \
+        }                     \
+    }
+#define FORK(p)                  \
+    {                            \
+        TRACE_HOW_FORK, p, NULL, \
+        {                        \
+            NULL                 \
+        }                        \
+    }
+#define VFORK(p)                  \
+    {                             \
+        TRACE_HOW_VFORK, p, NULL, \
+        {                         \
+            NULL                  \
+        }                         \
+    }
+#define EXEC(p, e, ...)       \
+    {                         \
+        TRACE_HOW_EXEC, p, e, \
+        {                     \
+            __VA_ARGS__       \
+        }                     \
+    }
 
 static const struct {
     const char *name;
@@ -154,13 +177,9 @@ static const struct {
       { ROOT(PYTHON, "python3", "a.py"), VFORK(0), EXEC(1, PYTHON, "python3", "b.py") },
       .merge = PYTHON,
       .want = "python3.11>python3.11" },
-    { "--merge of none",
-      { ROOT(PYTHON, "python3", "a.py") },
-      .merge = "python3",
-      .want = NULL },
+    { "--merge of none", { ROOT(PYTHON, "python3", "a.py") }, .merge = "python3", .want = NULL },
     { "--exec deny",
-      { ROOT(PYTHON, "python3", "a.py"), VFORK(0), EXEC(1, SH, "sh", "-c", "x"), FORK(2),
-        FORK(0) },
+      { ROOT(PYTHON, "python3", "a.py"), VFORK(0), EXEC(1, SH, "sh", "-c", "x"), FORK(2), FORK(0) },
       .exec_deny = true,
       .want = "python3.11 a.py*" },
     { "a script that the run made",
@@ -287,10 +306,9 @@ static void test_script_path(void **state UNUSED)
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         const char *argv[] = { "python3", rows[i].name, NULL };
-        const struct trace_process p = { .executable = PYTHON,
-                                         .argv = (char **)(uintptr_t)argv,
-                                         .argc = 2,
-                                         .cwd = rows[i].cwd };
+        const struct trace_process p = {
+            .executable = PYTHON, .argv = (char **)(uintptr_t)argv, .argc = 2, .cwd = rows[i].cwd
+        };
         struct cascade_start start;
         assert_int_equal(tree_start(&p, &start), 0);
         if (start.kind != PROGRAM_SCRIPT || strcmp(start.text, rows[i].want) != 0)

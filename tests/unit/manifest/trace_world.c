@@ -146,7 +146,7 @@ void world_end(struct world *w)
 }
 
 struct cascade *world_build(struct world *w, const struct manifest_rules *rules,
-                             struct manifest_report *report, struct err *err)
+                            struct manifest_report *report, struct err *err)
 {
     static const struct manifest_rules none;
     const struct trace *traces[] = { &w->trace };
@@ -166,13 +166,13 @@ struct cascade *world_must_build(struct world *w, const struct manifest_rules *r
 }
 
 const struct cascade_file *world_find(const struct world *w, const struct cascade *c,
-                                       const char *name)
+                                      const char *name)
 {
     return cascade_find(&c->nodes[0], world_at(w, name));
 }
 
 void world_expect(const struct world *w, const struct cascade *c, const char *name, uint32_t class,
-                   uint32_t flags)
+                  uint32_t flags)
 {
     const struct cascade_file *f = world_find(w, c, name);
     if (!f && class == 0)

@@ -477,11 +477,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages),         cmocka_unit_test(test_content),
-        cmocka_unit_test(test_measure),
-        cmocka_unit_test(test_mapped_image),       cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_measure_binds), cmocka_unit_test(test_image_refused),
-        cmocka_unit_test(test_spec_refused),  cmocka_unit_test(test_most_threads),
-        cmocka_unit_test(test_enclave_size),  cmocka_unit_test(test_secs),
+        cmocka_unit_test(test_measure),       cmocka_unit_test(test_mapped_image),
+        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_measure_binds),
+        cmocka_unit_test(test_image_refused), cmocka_unit_test(test_spec_refused),
+        cmocka_unit_test(test_most_threads),  cmocka_unit_test(test_enclave_size),
+        cmocka_unit_test(test_secs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

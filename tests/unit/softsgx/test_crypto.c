@@ -246,10 +246,8 @@ static void test_first_key(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_report),
-        cmocka_unit_test(test_report_across),
-        cmocka_unit_test(test_operands),
-        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_report),    cmocka_unit_test(test_report_across),
+        cmocka_unit_test(test_operands),  cmocka_unit_test(test_keys),
         cmocka_unit_test(test_first_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,7 +82,8 @@ static void storm_at_borders(uint32_t interrupt_every, bool jumps)
     double start = now();
     uint64_t rounds = 0, interrupts = 0;
     /* Long enough; longer where other work leaves it no time. */
-    while (now() < start + 0.3 || ((rounds <= 50 || atomic_load(&g_seen) <= 20) && now() < start + 20)) {
+    while (now() < start + 0.3 ||
+           ((rounds <= 50 || atomic_load(&g_seen) <= 20) && now() < start + 20)) {
         for (int i = 0; i < 20; i++, rounds++) {
             struct softsgx_run run = te_run(0, C_FSGS, 0, 0, 0, 0);
             interrupts += through(&f, &run);

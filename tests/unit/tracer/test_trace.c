@@ -591,13 +591,12 @@ static void test_print(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_moved_folders),
-        cmocka_unit_test(test_whole),         cmocka_unit_test(test_cut_everywhere),
-        cmocka_unit_test(test_zeros_behind),  cmocka_unit_test(test_bytes_changed),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_head),
-        cmocka_unit_test(test_incomplete),    cmocka_unit_test(test_large),
-        cmocka_unit_test(test_file_mode),     cmocka_unit_test(test_print),
-        cmocka_unit_test(test_not_published),
+        cmocka_unit_test(test_moved_folders),  cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_cut_everywhere), cmocka_unit_test(test_zeros_behind),
+        cmocka_unit_test(test_bytes_changed),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_head),           cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_large),          cmocka_unit_test(test_file_mode),
+        cmocka_unit_test(test_print),          cmocka_unit_test(test_not_published),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

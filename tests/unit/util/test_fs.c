@@ -83,6 +83,7 @@ static void test_streams(void **state UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_store), cmocka_unit_test(test_streams) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_store),
+                                        cmocka_unit_test(test_streams) };
     return cmocka_run_group_tests(tests, start, finish);
 }

@@ -80,8 +80,8 @@ static bool is_woken(const struct sleeper *sleeper)
     return __atomic_load_n(&sleeper->woken, __ATOMIC_ACQUIRE);
 }
 
-int dsm_futex_wait(const struct dsm_word *word, const uint32_t *user, uint32_t value, uint32_t bitset,
-                   uint64_t deadline)
+int dsm_futex_wait(const struct dsm_word *word, const uint32_t *user, uint32_t value,
+                   uint32_t bitset, uint64_t deadline)
 {
     uint32_t seen;
     int ret = user_load32(user, &seen);

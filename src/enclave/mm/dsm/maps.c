@@ -109,8 +109,9 @@ static struct file *map_get(uint32_t object, uint64_t key, uint64_t size, uint32
 {
     lock_take(&g_maps.lock);
     struct map *map = g_maps.first;
-    while (map && !(map->object == object &&
-                    (map->file->flags & O_ACCMODE) == (flags & O_ACCMODE) && ref_if_alive(map->file)))
+    while (map &&
+           !(map->object == object && (map->file->flags & O_ACCMODE) == (flags & O_ACCMODE) &&
+             ref_if_alive(map->file)))
         map = map->next;
     if (map)
         map->attached++;
@@ -125,12 +126,9 @@ static struct file *map_get(uint32_t object, uint64_t key, uint64_t size, uint32
         heap_free(map);
         return NULL;
     }
-    *map = (struct map){ .file = file,
-                         .backing = backing,
-                         .object = object,
-                         .key = key,
-                         .size = size,
-                         .attached = 1 };
+    *map = (struct map){
+        .file = file, .backing = backing, .object = object, .key = key, .size = size, .attached = 1
+    };
     if (backing && backing->path)
         (void)!file_set_path(file, backing->path, (uint32_t)strlen(backing->path));
     lock_take(&g_maps.lock);
@@ -210,9 +208,10 @@ static uint32_t convert(uint64_t start, uint64_t end, struct file *file, const s
     lock_take(mm_lock());
     for (uint32_t i = vma_lower(start); i < vma_count() && vma_at(i)->start < end; i++) {
         const struct vma *v = vma_at(i);
-        bool is = wanted ? (v->flags & VMA_COHERENT) && !(v->flags & VMA_DSM) && v->file &&
-                               tmpfs_inode_of(v->file) == tmpfs_inode_of(wanted)
-                         : (v->flags & VMA_SHARED) && !v->file && v->start == start && v->end == end;
+        bool is = wanted
+                      ? (v->flags & VMA_COHERENT) && !(v->flags & VMA_DSM) && v->file &&
+                            tmpfs_inode_of(v->file) == tmpfs_inode_of(wanted)
+                      : (v->flags & VMA_SHARED) && !v->file && v->start == start && v->end == end;
         if (!is)
             continue;
         if (vma_set_file(i, file_ref(file), VMA_DSM) == 0)
@@ -314,18 +313,18 @@ bool dsm_describe(const struct file *file, struct dsm_wire *ret)
 {
     struct map *map = map_of(file);
     if (map)
-        *ret = (struct dsm_wire){ .key = map->key,
-                                  .size = map->size,
-                                  .object = map->object,
-                                  .file_flags = file->flags };
+        *ret = (struct dsm_wire){
+            .key = map->key, .size = map->size, .object = map->object, .file_flags = file->flags
+        };
     return map != NULL;
 }
 
 int dsm_adopt(const struct dsm_wire *wire, struct file *backing, struct file **ret)
 {
     int64_t r = ask_attach(wire->object, wire->key);
-    *ret = r < 0 ? NULL
-                 : map_get(wire->object, wire->key, wire->size, wire->file_flags & O_ACCMODE, backing);
+    *ret =
+        r < 0 ? NULL
+              : map_get(wire->object, wire->key, wire->size, wire->file_flags & O_ACCMODE, backing);
     if (*ret)
         return 0;
     file_unref(backing);

@@ -76,10 +76,11 @@ static void ask_give(uint32_t object, uint64_t page, uint64_t count, enum dsm_gi
     if (hub_is_here())
         r = dsm_serve_give(NULL, object, page, count, given, data);
     else
-        r = hub_ask(&(struct hub_ask){ .op = (enum hub_op)DSM_GIVE,
-                                       .args = { object, page, count, (uint64_t)given },
-                                       .data = given == DSM_CONTENT ? data : NULL,
-                                       .size = given == DSM_CONTENT ? (uint32_t)(count * PAGE) : 0 });
+        r = hub_ask(
+            &(struct hub_ask){ .op = (enum hub_op)DSM_GIVE,
+                               .args = { object, page, count, (uint64_t)given },
+                               .data = given == DSM_CONTENT ? data : NULL,
+                               .size = given == DSM_CONTENT ? (uint32_t)(count * PAGE) : 0 });
     if (r < 0 && given != DSM_NOTHING)
         log_error("a page of shared memory could not be given back: error %ld", -r);
 }
@@ -89,7 +90,8 @@ static int64_t get_here(struct busy *busy, uint8_t *buf, bool *ret_zero)
 {
     struct waiter waiter = { .thread = current() };
     for (;;) {
-        int64_t r = dsm_serve_get(NULL, busy->object, busy->first, busy->count, &waiter, buf, ret_zero);
+        int64_t r =
+            dsm_serve_get(NULL, busy->object, busy->first, busy->count, &waiter, buf, ret_zero);
         if (r != HUB_LATER)
             return r;
         /* The hub's thread may want the others meanwhile (dsm_take_here), but not this one: we have it not. */
@@ -114,7 +116,8 @@ static int64_t ask_get(struct busy *busy, uint8_t *buf, bool *ret_zero)
                            .room = (uint32_t)(max * PAGE) };
     int64_t ret = hub_ask_blocking(&ask);
     *ret_zero = ask.reply_size == 0;
-    if (ret > 0 && ((uint64_t)ret > max || (ask.reply_size && ask.reply_size != (uint64_t)ret * PAGE)))
+    if (ret > 0 &&
+        ((uint64_t)ret > max || (ask.reply_size && ask.reply_size != (uint64_t)ret * PAGE)))
         return -EIO;
     return ret;
 }
@@ -125,7 +128,8 @@ static int64_t ask_get(struct busy *busy, uint8_t *buf, bool *ret_zero)
 static struct busy *clash(uint32_t object, uint64_t first, uint64_t count, const struct busy *but)
 {
     for (struct busy *b = g_dsm.busy; b; b = b->next)
-        if (b != but && b->object == object && b->first < first + count && first < b->first + b->count)
+        if (b != but && b->object == object && b->first < first + count &&
+            first < b->first + b->count)
             return b;
     return NULL;
 }
@@ -479,7 +483,8 @@ static enum mm_fault move_here(const struct vma *v, uint64_t page, uint64_t from
 }
 
 /* The lock is held. How many pages from this one on, at most, are nowhere in this process. */
-static uint64_t absent(const struct vma *v, uint32_t object, uint64_t page, uint64_t index, uint64_t max)
+static uint64_t absent(const struct vma *v, uint32_t object, uint64_t page, uint64_t index,
+                       uint64_t max)
 {
     uint64_t count = 1;
     while (count < max && page + count * PAGE < v->end && !page_state(page + count * PAGE) &&
@@ -562,7 +567,9 @@ enum mm_fault dsm_fault(struct file *file, uint64_t page, uint64_t offset)
 {
     if (current()->holds_stream)
         return MM_FAULT_BUS;
-    struct busy busy = { .object = dsm_number(file), .first = offset / PAGE, .count = DSM_PAGES_MAX };
+    struct busy busy = { .object = dsm_number(file),
+                         .first = offset / PAGE,
+                         .count = DSM_PAGES_MAX };
     if (busy_take(&busy) < 0)
         return MM_FAULT_DONE;
     uint8_t *buf = heap_pages(DSM_PAGES_MAX);

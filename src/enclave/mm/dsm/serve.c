@@ -60,13 +60,15 @@ struct object {
     struct page **buckets;
     uint32_t bucket_count, page_count; /* a power of two */
     struct ticket *first, **last;
-    uint32_t reading[2]; /* system calls on the file under way: on the hub's thread, in the root's program */
+    uint32_t reading
+        [2]; /* system calls on the file under way: on the hub's thread, in the root's program */
 };
 
 uint32_t g_dsm_objects;
 
 static struct mutex g_mutex;
-static struct waitq g_moved; /* who waits for pages to come home for a system call, or for its end */
+static struct waitq
+    g_moved; /* who waits for pages to come home for a system call, or for its end */
 static struct object *g_objects;
 static uint32_t g_next = 1;
 
@@ -553,7 +555,8 @@ int64_t dsm_serve_give(struct peer *gives, uint32_t id, uint64_t index, uint64_t
 
 /* The range's pages that are away and must not be: who holds them is told, the root's are taken. How many are still
  * away; -EAGAIN: the mutex was let go, look again. */
-static int64_t call_home(struct object *object, const struct dsm_io *io, uint64_t first, uint64_t end)
+static int64_t call_home(struct object *object, const struct dsm_io *io, uint64_t first,
+                         uint64_t end)
 {
     int64_t away = 0;
     for (uint64_t i = first; i < end; i++) {
@@ -587,7 +590,9 @@ static void pages_of_range(struct file *file, const struct dsm_io *io, uint64_t 
     if (offset >= size && size % PAGE == 0)
         return;
     uint64_t pages = (size + PAGE - 1) / PAGE;
-    uint64_t last = io->size > OBJECT_MAX || offset > OBJECT_MAX ? pages : (offset + io->size + PAGE - 1) / PAGE;
+    uint64_t last = io->size > OBJECT_MAX || offset > OBJECT_MAX
+                        ? pages
+                        : (offset + io->size + PAGE - 1) / PAGE;
     *ret_first = offset / PAGE;
     *ret_end = last < pages ? last : pages;
 }
@@ -702,7 +707,8 @@ static void tell_woken(struct peer *who, uint64_t number)
         hub_tell(peer_pid(who), &event);
 }
 
-int64_t dsm_serve_wake(struct peer *asks, uint32_t id, uint64_t offset, uint32_t max, uint32_t bitset)
+int64_t dsm_serve_wake(struct peer *asks, uint32_t id, uint64_t offset, uint32_t max,
+                       uint32_t bitset)
 {
     int64_t woken = 0;
     mutex_take(&g_mutex);
@@ -769,8 +775,7 @@ int64_t hub_memory(struct hub_job *job)
     case DSM_DETACH: dsm_serve_detach(job->peer, id, args[1]); return 0;
     case DSM_GET: return serve_get(job);
     case DSM_GIVE: return serve_give(job);
-    case DSM_PREPARE:
-        return dsm_serve_prepare(job->peer, id, args[1], (uint32_t)args[2], args[3]);
+    case DSM_PREPARE: return dsm_serve_prepare(job->peer, id, args[1], (uint32_t)args[2], args[3]);
     case DSM_CANCEL: return dsm_serve_cancel(job->peer, id, args[1]);
     case DSM_WAKE_UP:
         return dsm_serve_wake(job->peer, id, args[1], (uint32_t)args[2], (uint32_t)args[3]);

@@ -534,9 +534,8 @@ int host_arrive(const struct host_share *from, uint32_t flags, const char *path,
 {
     struct file *file;
     uint32_t record = path ? manifest_find(&g_manifest, path, path_size) : MANIFEST_NONE;
-    int status =
-        wrap(from->handle, from->stdio, from->stream ? &g_host_stream_ops : &g_host_file_ops, flags,
-             record, &file);
+    int status = wrap(from->handle, from->stdio,
+                      from->stream ? &g_host_stream_ops : &g_host_file_ops, flags, record, &file);
     if (status < 0)
         return status;
     host_of(file)->append = from->append;

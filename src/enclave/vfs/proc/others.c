@@ -92,9 +92,12 @@ void text_other_status(struct text *t, int pid)
             name[n++] = *c == '\n' ? 'n' : *c;
         }
         name[n] = '\0';
-        const char *state = ended(o) ? "Z (zombie)" : o->view.state == 'T' ? "T (stopped)" : "S (sleeping)";
-        text_add(t, "Name:\t%s\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", name,
-                 state, pid, pid, o->view.parent);
+        const char *state = ended(o)               ? "Z (zombie)"
+                            : o->view.state == 'T' ? "T (stopped)"
+                                                   : "S (sleeping)";
+        text_add(t,
+                 "Name:\t%s\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
+                 name, state, pid, pid, o->view.parent);
         text_add(t, "Uid:\t%u\t%u\t%u\t%u\n", node->uid, node->uid, node->uid, node->uid);
         text_add(t, "Gid:\t%u\t%u\t%u\t%u\n", node->gid, node->gid, node->gid, node->gid);
     }

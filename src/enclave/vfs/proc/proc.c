@@ -12,11 +12,11 @@
 #include "sys/limits.h"
 #include "sys/process.h"
 #include "thread/threads.h"
+#include "tree/stream.h"
 #include "vfs/dev/dev.h"
 #include "vfs/fd.h"
 #include "vfs/linux.h"
 #include "vfs/proc/text.h"
-#include "tree/stream.h"
 #include "vfs/tmpfs/tmpfs.h"
 
 #define BLOB_MAX (16u << 20)
@@ -193,8 +193,9 @@ static void text_status(struct text *t, int tid)
              node->stack_size / 1024, threads_used());
     struct signal_sets sets;
     signal_sets_get(&sets);
-    text_add(t, "SigQ:\t0/1024\nSigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\n"
-                "SigIgn:\t%016lx\nSigCgt:\t%016lx\n",
+    text_add(t,
+             "SigQ:\t0/1024\nSigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\n"
+             "SigIgn:\t%016lx\nSigCgt:\t%016lx\n",
              sets.thread_pending, sets.process_pending, sets.blocked, sets.ignored, sets.caught);
     text_add(t, "CapInh:\t0000000000000000\nCapEff:\t0000000000000000\n"
                 "NoNewPrivs:\t1\nSeccomp:\t0\n");
@@ -207,8 +208,9 @@ static void text_status(struct text *t, int tid)
 /* The times are zero. */
 void text_stat_line(struct text *t, const struct stat_line *line)
 {
-    text_add(t, "%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 %u 0 0 %lu %lu %lu", line->pid, line->comm,
-             line->state, line->parent, line->pgid, line->sid, line->threads, line->size, line->pages, UINT64_MAX);
+    text_add(t, "%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 %u 0 0 %lu %lu %lu",
+             line->pid, line->comm, line->state, line->parent, line->pgid, line->sid, line->threads,
+             line->size, line->pages, UINT64_MAX);
     for (int i = 0; i < 27; i++)
         text_add(t, " 0");
     text_add(t, "\n");
@@ -233,7 +235,8 @@ static void text_stat(struct text *t, int tid)
 
 uint32_t proc_label(char *buf, uint32_t room)
 {
-    const struct blob comm_of = { (char *)(uintptr_t)comm(process_pid()), strlen(comm(process_pid())) };
+    const struct blob comm_of = { (char *)(uintptr_t)comm(process_pid()),
+                                  strlen(comm(process_pid())) };
     const struct blob *const parts[] = { &g_exe, &comm_of, &g_cmdline };
     uint32_t size = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
@@ -592,7 +595,8 @@ static uint32_t other_prefix(const char *path, uint32_t size, int32_t *ret_pid)
     if (size < 7 || memcmp(path, "/proc/", 6) != 0)
         return 0;
     uint32_t n = number_at(path + 6, size - 6, ret_pid);
-    return n && (size == n + 6 || path[n + 6] == '/') && *ret_pid != process_pid() && process_exists(*ret_pid)
+    return n && (size == n + 6 || path[n + 6] == '/') && *ret_pid != process_pid() &&
+                   process_exists(*ret_pid)
                ? n + 6
                : 0;
 }
@@ -854,7 +858,8 @@ static int fs_list(const struct place *dir, struct listing *listing)
 {
     int32_t tid = 0;
     struct part part = part_of(dir->path, dir->path_size, &tid);
-    int status = list_entries(part.entries, part.count, dir->path + part.head, dir->path_size - part.head, listing);
+    int status = list_entries(part.entries, part.count, dir->path + part.head,
+                              dir->path_size - part.head, listing);
     if (status == 0 && part.own)
         status = list_numbers(dir, listing);
     if (status == 0 && dir->path_size == 5 && dir->path[1] == 'p')

@@ -74,7 +74,9 @@ bool remote_is_socket(const struct file *file)
 uint32_t remote_socket_type(const struct file *file)
 {
     uint32_t kind = remote_of(file)->info.kind;
-    return kind == REMOTE_UNIX ? UNIX_STREAM : kind == REMOTE_UNIX_PACKETS ? UNIX_PACKETS : UNIX_DATAGRAMS;
+    return kind == REMOTE_UNIX           ? UNIX_STREAM
+           : kind == REMOTE_UNIX_PACKETS ? UNIX_PACKETS
+                                         : UNIX_DATAGRAMS;
 }
 
 void remote_info_of(const struct hub_ask *ask, int64_t handle, struct remote_info *ret)
@@ -90,16 +92,16 @@ void remote_info_of(const struct hub_ask *ask, int64_t handle, struct remote_inf
 
 static int64_t simple(const struct file *file, enum remote_op op, uint64_t a, uint64_t b)
 {
-    return hub_ask(&(struct hub_ask){
-        .op = HUB_FILE_FIRST + op, .args = { (uint64_t)remote_handle(file), a, b } });
+    return hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + op,
+                                      .args = { (uint64_t)remote_handle(file), a, b } });
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
 
 static void close_handle(int32_t handle)
 {
-    (void)!hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE,
-                                      .args = { (uint64_t)handle } });
+    (void)!hub_ask(
+        &(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE, .args = { (uint64_t)handle } });
 }
 
 struct remote *remote_new(const struct remote_info *info)
@@ -315,7 +317,8 @@ int64_t remote_read(struct file *file, void *user, uint64_t size, uint64_t *pos,
     return done ? (int64_t)done : n;
 }
 
-int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_t *pos, uint32_t flags)
+int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_t *pos,
+                     uint32_t flags)
 {
     uint8_t few[BUFFER_STACK], *buf = buffer(size, few);
     bool own = !pos || pos == &file->pos;
@@ -507,7 +510,8 @@ int remote_set_flags(struct file *file, uint32_t flags)
     return now < 0 ? (int)now : 0;
 }
 
-static struct hub_ask lock_request(const struct file *file, const struct file_lock *want, uint32_t flags)
+static struct hub_ask lock_request(const struct file *file, const struct file_lock *want,
+                                   uint32_t flags)
 {
     return (struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_LOCK,
                              .args = { (uint64_t)remote_handle(file), want->kind | flags,
@@ -527,17 +531,16 @@ int remote_lock_get(struct file *file, const struct file_lock *want, struct file
     int64_t status = hub_ask(&ask);
     if (status < 0)
         return (int)status;
-    *ret = (struct file_lock){ .type = (int16_t)ask.out[0],
-                               .start = ask.out[1],
-                               .last = ask.out[2],
-                               .owner = ask.out[3] };
+    *ret = (struct file_lock){
+        .type = (int16_t)ask.out[0], .start = ask.out[1], .last = ask.out[2], .owner = ask.out[3]
+    };
     return 0;
 }
 
 void remote_lock_closed(struct file *file)
 {
-    struct hub_ask ask = lock_request(file, &(struct file_lock){ .kind = LOCK_RECORD },
-                                      REMOTE_LOCK_CLOSED);
+    struct hub_ask ask =
+        lock_request(file, &(struct file_lock){ .kind = LOCK_RECORD }, REMOTE_LOCK_CLOSED);
     (void)!hub_ask(&ask);
 }
 

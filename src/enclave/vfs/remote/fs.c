@@ -20,7 +20,8 @@ void *remote_place_object(const struct file *file)
     return (void *)(uintptr_t)(remote_handle(file) + 1);
 }
 
-static struct hub_ask request(const struct place *place, enum remote_scratch what, uint64_t a, uint64_t b)
+static struct hub_ask request(const struct place *place, enum remote_scratch what, uint64_t a,
+                              uint64_t b)
 {
     uint64_t handle = (uint64_t)(uintptr_t)place->object - 1; /* none: UINT64_MAX */
     return (struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SCRATCH,
@@ -97,7 +98,8 @@ static int64_t fs_readlink(const struct place *place, char *buf, uint64_t size)
 /* A FIFO: until its other end is open too. */
 static int opened(struct file *file)
 {
-    struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_OPENED, .args = { (uint64_t)remote_handle(file) } };
+    struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_OPENED,
+                           .args = { (uint64_t)remote_handle(file) } };
     int64_t status = hub_ask_blocking(&ask);
     if (status == -EINTR) { /* it may have come meanwhile, and counts on us */
         ask.args[1] = 1;

@@ -68,9 +68,9 @@ enum remote_kind {
 /* What a handle is. */
 struct remote_info {
     int32_t handle;
-    uint32_t kind;      /* enum remote_kind; out[0], with the flags above */
-    uint32_t flags;     /* O_ACCMODE and status flags */
-    uint64_t dev, ino;  /* out[1], out[2] */
+    uint32_t kind;     /* enum remote_kind; out[0], with the flags above */
+    uint32_t flags;    /* O_ACCMODE and status flags */
+    uint64_t dev, ino; /* out[1], out[2] */
 };
 
 /* REMOTE_ADOPT: both ends come back as handles: ret, and out[3]. */
@@ -226,7 +226,8 @@ int remote_set_option(struct file *file, int name, int32_t value);
 int remote_become_option(const struct remote *remote, int name, int32_t value); /* not a file yet */
 /* As the operations, for files whose own object has moved. */
 int64_t remote_read(struct file *file, void *user, uint64_t size, uint64_t *pos, uint32_t flags);
-int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_t *pos, uint32_t flags);
+int64_t remote_write(struct file *file, const void *user, uint64_t size, uint64_t *pos,
+                     uint32_t flags);
 /* F_SETFL, F_GETFL: the description's. */
 MUST_CHECK int remote_set_flags(struct file *file, uint32_t flags);
 int64_t remote_get_flags(struct file *file);
@@ -237,13 +238,15 @@ MUST_CHECK int remote_fallocate(struct file *file, uint32_t mode, uint64_t offse
 /* As vfs/locks.h. wait: -ERESTARTSYS. */
 struct file_lock;
 MUST_CHECK int remote_lock(struct file *file, const struct file_lock *want, bool wait);
-MUST_CHECK int remote_lock_get(struct file *file, const struct file_lock *want, struct file_lock *ret);
+MUST_CHECK int remote_lock_get(struct file *file, const struct file_lock *want,
+                               struct file_lock *ret);
 void remote_lock_closed(struct file *file);
 int remote_add_seals(struct file *file, uint32_t seals);
 int remote_get_seals(struct file *file);
 MUST_CHECK int remote_anonymous(uint32_t mode, uint32_t flags, bool sealable, struct file **ret);
 /* tty.c: as ipc/pty.h. what: TTY_MASTER, TTY_NUMBER, TTY_OWN. */
-MUST_CHECK int remote_tty_open(enum remote_tty what, uint32_t number, uint32_t flags, struct file **ret);
+MUST_CHECK int remote_tty_open(enum remote_tty what, uint32_t number, uint32_t flags,
+                               struct file **ret);
 MUST_CHECK int remote_tty_stat(uint32_t number, struct kstat *ret);
 MUST_CHECK int remote_tty_change(uint32_t number, uint32_t mode, uint32_t uid, uint32_t gid);
 int32_t remote_tty_next(uint32_t number);

@@ -101,8 +101,8 @@ int32_t serve_add(struct peer *peer, struct file *file)
     struct handle *handle = table ? heap_alloc(sizeof(*handle)) : NULL;
     if (!handle)
         return -ENOMEM;
-    *handle = (struct handle){ .waiter = { .notify = ready, .key = (uintptr_t)table },
-                               .file = file };
+    *handle =
+        (struct handle){ .waiter = { .notify = ready, .key = (uintptr_t)table }, .file = file };
     lock_take(&table->lock);
     uint32_t n = table->free_min;
     while (n < table->room && table->handles[n])
@@ -325,7 +325,8 @@ static int64_t read_file(struct file *file, void *buf, uint64_t size, const uint
 {
     uint64_t own;
     if (unix_is(file))
-        return unix_receive(file, buf, size, UNIX_NONBLOCK | (args[3] & REMOTE_PEEK ? UNIX_PEEK : 0), NULL);
+        return unix_receive(file, buf, size,
+                            UNIX_NONBLOCK | (args[3] & REMOTE_PEEK ? UNIX_PEEK : 0), NULL);
     return file->ops->read(file, buf, size, position_of(file, args, &own));
 }
 
@@ -360,9 +361,8 @@ static int64_t write_file(struct file *file, const void *buf, uint64_t size, con
     if (args[3] & REMOTE_WITHIN) {
         if (tmpfs_inode_of(file) && tmpfs_get_seals(file) & F_SEAL_WRITE)
             return -EPERM;
-        return file->ops->pwrite_kernel
-                   ? file->ops->pwrite_kernel(file, buf, size, args[2])
-                   : -EINVAL;
+        return file->ops->pwrite_kernel ? file->ops->pwrite_kernel(file, buf, size, args[2])
+                                        : -EINVAL;
     }
     if (unix_is(file))
         return unix_send(file, buf, size, true, NULL);
@@ -548,9 +548,7 @@ static int64_t serve_adopt(struct hub_job *job)
         cred.pid = hub_job_self(job);
         status = unix_pair((uint32_t)args[3], (uint32_t)args[1], (uint32_t)args[2], &cred, &a, &b);
         return status < 0 ? status : reply_two(job, a, b);
-    case ADOPT_EVENTFD:
-        status = eventfd_new(args[1], (uint32_t)args[2], args[3] != 0, &a);
-        break;
+    case ADOPT_EVENTFD: status = eventfd_new(args[1], (uint32_t)args[2], args[3] != 0, &a); break;
     case ADOPT_CARRIED: status = adopt_carried(job, &a); break;
     case ADOPT_PIDFD: status = pidfd_new((int32_t)args[1], (uint32_t)args[2], &a); break;
     case ADOPT_MEMORY:
@@ -621,7 +619,8 @@ static int64_t on_file(struct hub_job *job, struct file *file)
     switch (job->request.op - HUB_FILE_FIRST) {
     case REMOTE_READ: return serve_read(job, file);
     case REMOTE_WRITE: return serve_write(job, file);
-    case REMOTE_LSEEK: return ops->lseek ? ops->lseek(file, (int64_t)args[1], (int)args[2]) : -ESPIPE;
+    case REMOTE_LSEEK:
+        return ops->lseek ? ops->lseek(file, (int64_t)args[1], (int)args[2]) : -ESPIPE;
     case REMOTE_FSTAT: return serve_fstat(job, file);
     case REMOTE_FTRUNCATE:
         return ops->ftruncate && writable(file) ? ops->ftruncate(file, args[1]) : -EINVAL;

@@ -37,7 +37,8 @@ static bool below(const char *path, uint32_t size, const char *top, uint32_t top
 }
 
 /* *ret_grant: the granted path; for the root's own node and /dev/shm "". */
-static bool granted(const struct peer *peer, const char *path, uint32_t size, struct manifest_str *ret_grant)
+static bool granted(const struct peer *peer, const char *path, uint32_t size,
+                    struct manifest_str *ret_grant)
 {
     *ret_grant = (struct manifest_str){ 0, 0 };
     if (below(path, size, SHM, sizeof(SHM) - 1))
@@ -74,7 +75,8 @@ static struct inode *extra_root(const char *path, uint32_t size)
 }
 
 /* A path that the root's manifest does not hold as scratch. */
-static int extra_place(const char *path, uint32_t size, struct manifest_str grant, struct place *ret)
+static int extra_place(const char *path, uint32_t size, struct manifest_str grant,
+                       struct place *ret)
 {
     uint32_t head = grant.length;
     const char *top = manifest_str_ptr(&g_manifest, grant);
@@ -168,7 +170,8 @@ static bool handle_grants(struct hub_job *job, const struct file *file, const st
 }
 
 /* The place of a request: an open file, or data's first bytes. path: a copy with a NUL. */
-static int find_one(struct hub_job *job, uint32_t size, char path[static PATH_BUF], struct place *ret)
+static int find_one(struct hub_job *job, uint32_t size, char path[static PATH_BUF],
+                    struct place *ret)
 {
     uint64_t handle = job->request.args[4];
     *ret = (struct place){ .fs = NULL };

@@ -10,8 +10,8 @@
 #include "vfs/remote/serve.h"
 
 /* The name in size bytes of the request's data; ret_path: what follows, in buf. */
-static int get_name_in(const struct hub_job *job, uint64_t size, struct unix_name *ret, char buf[static PATH_BUF],
-                       uint32_t *ret_size)
+static int get_name_in(const struct hub_job *job, uint64_t size, struct unix_name *ret,
+                       char buf[static PATH_BUF], uint32_t *ret_size)
 {
     if (size > job->request.size || size < sizeof(*ret) || size - sizeof(*ret) >= PATH_BUF)
         return -EINVAL;
@@ -26,7 +26,8 @@ static int get_name_in(const struct hub_job *job, uint64_t size, struct unix_nam
     return *ret_size ? (ret->size ? 0 : -EINVAL) : ret->size && ret->bytes[0] ? -EINVAL : 0;
 }
 
-static int get_name(const struct hub_job *job, struct unix_name *ret, char buf[static PATH_BUF], uint32_t *ret_size)
+static int get_name(const struct hub_job *job, struct unix_name *ret, char buf[static PATH_BUF],
+                    uint32_t *ret_size)
 {
     return get_name_in(job, job->request.size, ret, buf, ret_size);
 }
@@ -164,7 +165,8 @@ static int64_t send_once(struct hub_job *job, struct file *file, uint64_t from, 
         status = get_rights(job, head, (uint32_t)count, &message.rights);
     if (status < 0)
         return status;
-    int64_t n = unix_send(file, job->data + from + job->progress, size - job->progress, true, &message);
+    int64_t n =
+        unix_send(file, job->data + from + job->progress, size - job->progress, true, &message);
     stream_rights_drop(message.rights);
     return n;
 }
@@ -173,7 +175,8 @@ static int64_t send_once(struct hub_job *job, struct file *file, uint64_t from, 
 static int64_t serve_send(struct hub_job *job, struct file *file)
 {
     const uint64_t *args = job->request.args;
-    uint64_t head = (args[4] ? sizeof(struct unix_name) + args[4] - 1 : 0) + args[2] * sizeof(uint32_t);
+    uint64_t head =
+        (args[4] ? sizeof(struct unix_name) + args[4] - 1 : 0) + args[2] * sizeof(uint32_t);
     if (args[2] > UNIX_RIGHTS_MAX || args[4] > PATH_BUF || head > job->request.size)
         return -EINVAL;
     uint64_t size = job->request.size - head;
@@ -198,7 +201,8 @@ static uint32_t put_rights(struct hub_job *job, struct stream_rights *rights, ui
         struct file *file = rights->files[done];
         struct remote_info info;
         if (file->ops->host_handle && !carry_on_host(file)) {
-            log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not supported",
+            log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not "
+                     "supported",
                      file->ops->name);
             break;
         }
@@ -213,7 +217,8 @@ static uint32_t put_rights(struct hub_job *job, struct stream_rights *rights, ui
         }
         serve_info(file, &info);
         info.handle = handle;
-        memcpy(job->reply_data + sizeof(struct remote_packet) + done * sizeof(info), &info, sizeof(info));
+        memcpy(job->reply_data + sizeof(struct remote_packet) + done * sizeof(info), &info,
+               sizeof(info));
     }
     stream_rights_drop(rights);
     return done;
@@ -230,7 +235,8 @@ static int64_t serve_receive(struct hub_job *job, struct file *file)
     int64_t n;
     do {
         if (size < args[2] && unix_next_size(file) > size) {
-            log_note("a packet of %u bytes cannot be received by process %d: more than %lu are not supported",
+            log_note("a packet of %u bytes cannot be received by process %d: more than %lu are not "
+                     "supported",
                      unix_next_size(file), peer_pid(job->peer), size);
             return -EMSGSIZE;
         }
@@ -241,8 +247,10 @@ static int64_t serve_receive(struct hub_job *job, struct file *file)
     /* The end, unless it is an empty packet. */
     if (n < 0 || (n == 0 && message.whole == UINT32_MAX))
         return n;
-    struct remote_packet packet = { .from = message.name, .cred = message.cred,
-                                    .has_cred = message.has_cred, .whole = message.whole };
+    struct remote_packet packet = { .from = message.name,
+                                    .cred = message.cred,
+                                    .has_cred = message.has_cred,
+                                    .whole = message.whole };
     uint32_t count = put_rights(job, message.rights, most);
     uint8_t *to = job->reply_data;
     memcpy(to, &packet, sizeof(packet));

@@ -13,12 +13,12 @@
 #include "vfs/remote/carry.h"
 #include "vfs/remote/remote.h"
 
-static struct hub_ask request(const struct file *file, enum remote_socket what, uint64_t a, uint64_t b,
-                              uint64_t c)
+static struct hub_ask request(const struct file *file, enum remote_socket what, uint64_t a,
+                              uint64_t b, uint64_t c)
 {
     return (struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_SOCKET,
-                             .args = { (uint64_t)(int64_t)(file ? remote_handle(file) : -1), what, a, b,
-                                       c } };
+                             .args = { (uint64_t)(int64_t)(file ? remote_handle(file) : -1), what,
+                                       a, b, c } };
 }
 
 static int64_t simple(const struct file *file, enum remote_socket what, uint64_t a)
@@ -37,7 +37,8 @@ static int64_t waiting(struct hub_ask *ask)
 
 static void close_handle(int32_t handle)
 {
-    (void)!hub_ask(&(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE, .args = { (uint64_t)handle } });
+    (void)!hub_ask(
+        &(struct hub_ask){ .op = HUB_FILE_FIRST + REMOTE_CLOSE, .args = { (uint64_t)handle } });
 }
 
 /* The handle of a file that is sent; *ret_made: it is to be closed afterwards. */
@@ -58,7 +59,8 @@ static int handle_of(struct file *file, const struct remote_pair *own, int32_t *
     *ret = remote_handle(file);
     if (*ret >= 0)
         return 0;
-    log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not supported", file->ops->name);
+    log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not supported",
+             file->ops->name);
     return -EOPNOTSUPP;
 }
 
@@ -77,7 +79,8 @@ static void handles_done(struct handles *handles)
 }
 
 /* Free with handles_done(), also on failure. What is not the hub's yet has moved there. */
-static int get_handles(const struct stream_rights *rights, const struct remote_pair *own, struct handles **ret)
+static int get_handles(const struct stream_rights *rights, const struct remote_pair *own,
+                       struct handles **ret)
 {
     struct handles *handles = heap_alloc(sizeof(*handles));
     *ret = handles;
@@ -151,8 +154,8 @@ int64_t remote_push_rights(const struct remote *remote, const void *data, uint32
         memcpy(buf, handles->of, head);
         memcpy(buf + head, data, size);
         struct hub_ask ask = { .op = HUB_FILE_FIRST + REMOTE_SOCKET,
-                               .args = { (uint64_t)(int64_t)remote_number(remote), SOCKET_SEND, rights->count,
-                                         REMOTE_NONBLOCK },
+                               .args = { (uint64_t)(int64_t)remote_number(remote), SOCKET_SEND,
+                                         rights->count, REMOTE_NONBLOCK },
                                .data = buf,
                                .size = head + size };
         n = hub_ask(&ask);
@@ -162,7 +165,8 @@ int64_t remote_push_rights(const struct remote *remote, const void *data, uint32
     return n > (int64_t)size ? -EIO : n;
 }
 
-#define SEND_MOST (HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(uint32_t) - sizeof(struct unix_name) - PATH_BUF)
+#define SEND_MOST \
+    (HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(uint32_t) - sizeof(struct unix_name) - PATH_BUF)
 
 int64_t remote_send(struct file *file, const void *user, uint64_t size, uint32_t flags,
                     struct unix_message *message)
@@ -174,8 +178,9 @@ int64_t remote_send(struct file *file, const void *user, uint64_t size, uint32_t
         return remote_write(file, user, size, NULL, flags);
     if (!stream && size > SEND_MOST) {
         if (size <= 212960)
-            log_note("a packet of %lu bytes of a process that is not the first: more than %lu are not supported", size,
-                     (uint64_t)SEND_MOST);
+            log_note("a packet of %lu bytes of a process that is not the first: more than %lu are "
+                     "not supported",
+                     size, (uint64_t)SEND_MOST);
         return -EMSGSIZE;
     }
     uint64_t done = 0, pages = (HUB_DATA_MAX + 4095) / 4096;
@@ -205,7 +210,8 @@ static struct stream_rights *get_rights(const uint8_t *data, uint32_t count)
         struct file *file;
         memcpy(&info, data + i * sizeof(info), sizeof(info));
         /* Without memory the handle is closed, and the descriptor lost, as on Linux. */
-        if ((info.kind == REMOTE_CARRIED ? carry_unpack(&info, &file) : remote_file(&info, NULL, &file)) < 0)
+        if ((info.kind == REMOTE_CARRIED ? carry_unpack(&info, &file)
+                                         : remote_file(&info, NULL, &file)) < 0)
             continue;
         if (rights)
             rights->files[rights->count++] = file;
@@ -215,7 +221,8 @@ static struct stream_rights *get_rights(const uint8_t *data, uint32_t count)
     return rights;
 }
 
-#define RECEIVE_MOST (HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(struct remote_info) - sizeof(struct remote_packet))
+#define RECEIVE_MOST \
+    (HUB_DATA_MAX - UNIX_RIGHTS_MAX * sizeof(struct remote_info) - sizeof(struct remote_packet))
 
 /* The reply: struct remote_packet, its files, n bytes. */
 static int get_packet(const struct hub_ask *ask, const uint8_t *buf, uint64_t n, uint64_t want,
@@ -358,13 +365,15 @@ int remote_get_option(struct file *file, int name, int32_t ret[static 3])
 
 int remote_set_option(struct file *file, int name, int32_t value)
 {
-    struct hub_ask ask = request(file, SOCKET_SET_OPTION, (uint64_t)name, (uint64_t)(int64_t)value, 0);
+    struct hub_ask ask =
+        request(file, SOCKET_SET_OPTION, (uint64_t)name, (uint64_t)(int64_t)value, 0);
     return (int)hub_ask(&ask);
 }
 
 int remote_become_option(const struct remote *remote, int name, int32_t value)
 {
-    struct hub_ask ask = request(NULL, SOCKET_SET_OPTION, (uint64_t)name, (uint64_t)(int64_t)value, 0);
+    struct hub_ask ask =
+        request(NULL, SOCKET_SET_OPTION, (uint64_t)name, (uint64_t)(int64_t)value, 0);
     ask.args[0] = (uint64_t)remote_number(remote);
     return (int)hub_ask(&ask);
 }
