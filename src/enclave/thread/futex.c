@@ -197,6 +197,9 @@ uint32_t futex_requeue(const uint32_t *user, const uint32_t *target, uint32_t wa
         }
     }
     drop_two(from, to);
+    if (moved && dsm_any() &&
+        dsm_word(target, &word)) /* is or became distributed: they look again at the hub */
+        futex_wake_range(to_key, to_key + sizeof(*target));
     *ret_moved = moved;
     return woken;
 }

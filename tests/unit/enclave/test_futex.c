@@ -169,6 +169,20 @@ static void test_requeue(void **state UNUSED)
     thr_join(&s[3].thr);
 }
 
+/* Who is moved to a word that other processes have too would not hear of their wakes: it looks again. */
+static void test_requeue_to_a_distributed_word(void **state UNUSED)
+{
+    uint32_t words[2] = { 0 }, order;
+    struct sleeper s[1];
+    start_sleepers(s, 1, &words[0], &order);
+    g_thr_distributed = &words[1];
+    g_dsm_mappings = 1;
+    assert_int_equal(FUTEX(PTR(&words[0]), NUM(FUTEX_REQUEUE), NUM(0), NUM(1), PTR(&words[1])), 1);
+    thr_join(&s[0].thr); /* without the look it sleeps for ever */
+    g_dsm_mappings = 0;
+    g_thr_distributed = NULL;
+}
+
 static const struct {
     const char *name;
     uint32_t op, operand, compare, against, before, after;
@@ -428,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_wakes_in_order),
         cmocka_unit_test(test_bitset),
         cmocka_unit_test(test_requeue),
+        cmocka_unit_test(test_requeue_to_a_distributed_word),
         cmocka_unit_test(test_wake_op),
         cmocka_unit_test(test_stress),
         cmocka_unit_test(test_mutex_stress),

@@ -976,10 +976,11 @@ void thr_host_signal(int number)
 /* --- memory shared between processes: none here, but for g_thr_distributes ------------------------- */
 uint32_t g_dsm_mappings;
 bool g_thr_distributes;
+const uint32_t *g_thr_distributed;
 
-bool dsm_word(const uint32_t *user UNUSED, struct dsm_word *ret UNUSED)
+bool dsm_word(const uint32_t *user, struct dsm_word *ret UNUSED)
 {
-    return g_dsm_mappings != 0;
+    return g_dsm_mappings != 0 && (!g_thr_distributed || user == g_thr_distributed);
 }
 
 int dsm_futex_wait(const struct dsm_word *word UNUSED, const uint32_t *user UNUSED,

@@ -46,6 +46,7 @@ extern uint64_t g_thr_interrupts;       /* OCALL_INTERRUPT */
 extern int64_t g_thr_clock_skew;        /* ns added to the host's monotonic clock */
 extern bool g_thr_park_returns_at_once; /* a host that never sleeps */
 extern bool g_thr_distributes; /* all memory becomes distributed when a futex word is looked at */
+extern const uint32_t *g_thr_distributed; /* only this word is distributed; NULL: each */
 extern uint64_t g_thr_clock_calls;
 extern bool g_thr_clock_lies;   /* OCALL_CLOCK answers anything */
 extern int64_t g_thr_poll_lie;  /* not 0: what OCALL_POLL returns, all events set */
