@@ -59,6 +59,22 @@ int cli_usage(const struct verb *verb, const char *format, ...)
     return CLI_USAGE;
 }
 
+int cli_may_replace(const char *path, const char *mark, const char *what, struct err *err)
+{
+    char head[4096];
+    struct stat st;
+    CLEANUP(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return 0; /* what is wrong with it says who writes it */
+    ssize_t n = pread_full(fd, head, sizeof(head), 0);
+    if (n <= 0 || memmem(head, (size_t)n, mark, strlen(mark)))
+        return 0;
+    return err_set(err, -EEXIST,
+                   "'%s' is there and is no %s, so it is not overwritten; name another with -o, "
+                   "or remove it",
+                   path, what);
+}
+
 int cli_finish_output(void)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

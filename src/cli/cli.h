@@ -39,6 +39,11 @@ int cli_fail(const struct err *err);
 /* A mistake in the command line: "sgxpy VERB: TEXT" and where help is; returns CLI_USAGE. */
 int cli_usage(const struct verb *verb, const char *format, ...) PRINTF(2, 3);
 
+/* -EEXIST if an output named by mistake would cost a file: path is a regular file that is not empty, and its first 4 KiB
+ * do not hold mark, as a `what` does. */
+MUST_CHECK int cli_may_replace(const char *path, const char *mark, const char *what,
+                               struct err *err);
+
 /* Flushes stdout; CLI_OK, or CLI_USAGE with a message where the output did not get through. */
 int cli_finish_output(void);
 

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/steps.h"
+#include "manifest/cascade.h"
 #include "manifest/proposal.h"
 #include "util/fs.h"
 
@@ -13,6 +14,9 @@ static int propose(const struct verb *verb, const struct options *options)
         return cli_usage(verb, "--from-audit makes a proposal and takes no trace ('%s')",
                          options->rest[0]);
     struct err err = { 0 };
+    if (options->output &&
+        cli_may_replace(options->output, "\"" PROPOSAL_FORMAT "\"", "file of rules", &err) < 0)
+        return cli_fail(&err);
     CLEANUP(proposal_free_p) struct proposal *p = proposal_new();
     if (!p)
         return cli_usage(verb, "out of memory");
@@ -42,6 +46,8 @@ static int verb_manifest_run(const struct verb *verb, struct options *options)
         return cli_usage(verb, "-o FILE is missing: where the cascade goes");
 
     struct err err = { 0 };
+    if (cli_may_replace(options->output, "\"" CASCADE_FORMAT "\"", "cascade", &err) < 0)
+        return cli_fail(&err);
     CLEANUP(cascade_free_p) struct cascade *cascade = NULL;
     if (steps_manifest(options->rest, (size_t)options->rest_count, options, options->output, NULL,
                        &cascade, &err) < 0)

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/steps.h"
+#include "tracer/log.h"
 #include "tracer/record.h"
 
 static void on_server(void *arg UNUSED)
@@ -18,6 +19,8 @@ static int verb_trace_run(const struct verb *verb, struct options *options)
         return cli_usage(verb, "the command is missing");
 
     struct err err = { 0 };
+    if (cli_may_replace(options->output, LOG_MAGIC, "trace", &err) < 0)
+        return cli_fail(&err);
     struct tracer_options tracer = { .output = options->output,
                                      .milliseconds = options->trace_ms,
                                      .on_server = on_server };

@@ -3,6 +3,7 @@ overwritten."""
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 
@@ -234,6 +235,28 @@ def test_nothing_else_is_overwritten_by_a_bundle(sgxpy, made, tmp_path):
     done = sgxpy("sign", made / "p.json", "--key", sgxpy.key, "-o", target)
     assert done.returncode == 2
     assert [p.name for p in target.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("words", [["trace", "-o", "mine", "--", "/usr/bin/true"], ["manifest", "p.trace", "-o", "mine"],
+                                   ["manifest", "p.trace", "-o", "p.trace"],
+                                   ["manifest", "--from-audit", "audit", "-o", "mine"]], ids=" ".join)
+def test_an_output_costs_no_other_file(sgxpy, made, tmp_path, words):
+    shutil.copy(made / "p.trace", tmp_path)
+    (tmp_path / "mine").write_text("import os\n")
+    (tmp_path / "audit").write_text("")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    done = sgxpy(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "so it is not overwritten; name another with -o" in done.stderr
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_outputs_replace_their_own_kind(sgxpy, made, tmp_path):
+    (tmp_path / "p.json").touch()  # an empty one costs nothing
+    for _ in range(2):
+        for words in (["trace", "-o", "p.trace", "--", made / "p"], ["manifest", "p.trace", "-o", "p.json"]):
+            done = sgxpy(*words, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
 
 
 def test_bundle_is_replaced_by_a_new_one(sgxpy, made, tmp_path):
