@@ -180,6 +180,66 @@ static void announce_given(const struct manifest_view *view)
     }
 }
 
+static const char *host_variable(const struct host_options *o, const char *name, size_t size)
+{
+    for (size_t i = 0; i < o->env_count; i++)
+        if (strncmp(o->env[i], name, size) == 0 && o->env[i][size] == '=')
+            return o->env[i] + size + 1;
+    return NULL;
+}
+
+static bool is_of_the_terminal(const char *name)
+{
+    return strcmp(name, "TERM") == 0 || strcmp(name, "COLUMNS") == 0 || strcmp(name, "LINES") == 0;
+}
+
+static bool in_manifest(const struct manifest_view *view, const char *name)
+{
+    for (uint32_t i = 0; i < view->env_count; i++) {
+        if (strcmp(manifest_str_ptr(view, view->env[i].name), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+struct names {
+    char text[256];
+    size_t used;
+};
+
+static void add_name(struct names *names, const char *name, size_t size)
+{
+    if (names->used + size + sizeof(", ...") > sizeof(names->text))
+        name = "...", size = 3;
+    if (names->used + size + sizeof(", ") > sizeof(names->text))
+        return;
+    names->used += (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used,
+                                    "%s%.*s", names->used ? ", " : "", (int)size, name);
+    for (char *c = names->text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
+/* A command that is run again in another environment than the traced one: another virtualenv, PYTHONPATH. */
+static void announce_env(const struct host_options *o, const struct manifest_view *view)
+{
+    struct names names = { 0 };
+    for (uint32_t i = 0; i < view->env_count; i++) {
+        const struct manifest_env *e = &view->env[i];
+        const char *name = manifest_str_ptr(view, e->name);
+        const char *here = host_variable(o, name, e->name.length);
+        if (e->policy == MANIFEST_ENV_PINNED && !is_of_the_terminal(name) &&
+            !(here && strcmp(here, manifest_str_ptr(view, e->value)) == 0))
+            add_name(&names, name, e->name.length);
+    }
+    static const char *const paths[] = { "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH" };
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+        if (host_variable(o, paths[i], strlen(paths[i])) && !in_manifest(view, paths[i]))
+            add_name(&names, paths[i], strlen(paths[i]));
+    if (names.used)
+        log_line("not as now but as traced: %s; --retrace takes what is set now", names.text);
+}
+
 /* What the user must know before the program runs. */
 static void announce(const struct host_options *o, const struct host *host, const struct loaded *l)
 {
@@ -191,6 +251,8 @@ static void announce(const struct host_options *o, const struct host *host, cons
     if (o->child && !tree_announces(host->tree, o->child->node))
         return;
     announce_given(&l->view);
+    if (!o->child && !o->bundle_given)
+        announce_env(o, &l->view);
     for (uint32_t i = 0; i < l->view.file_count; i++) {
         const struct manifest_file *f = &l->view.files[i];
         if (f->class != MANIFEST_ALLOWED || (f->flags & MANIFEST_OUTPUT))

@@ -276,6 +276,25 @@ def test_environment_from_the_host(sgxpy, work, monkeypatch):
     assert sgxpy("run", "--env", "FROM_HOST", "--", *command, cwd=work).stdout == "None None\n"
 
 
+def test_another_environment_than_the_traced_one_is_said(sgxpy, work, monkeypatch):
+    """The traced values hold: who entered another virtualenv has to hear that."""
+    command = program(work, "import os\nprint(os.environ['PATH'], os.environ.get('PYTHONPATH'))\n")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert sgxpy("run", "--", *command, cwd=work).returncode == 0
+    monkeypatch.setenv("PATH", "/srv/venv/bin:/usr/bin:/bin")
+    monkeypatch.setenv("PYTHONPATH", "/srv/lib")
+    monkeypatch.setenv("TERM", "another")
+    done = sgxpy("run", "--", *command, cwd=work)
+    assert done.stdout == "/usr/bin:/bin None\n"
+    assert done.stderr.splitlines()[1:] == [
+        "sgxpy: not as now but as traced: PATH, PYTHONPATH; --retrace takes what is set now"]
+    assert sgxpy("run", "--quiet", "--", *command, cwd=work).stderr == ""
+    done = sgxpy("run", "--retrace", "--", *command, cwd=work)
+    assert done.stdout == "/srv/venv/bin:/usr/bin:/bin /srv/lib\n" and "not as now" not in done.stderr
+    assert "not as now" not in sgxpy("run", "--", *command, cwd=work).stderr
+
+
 def test_secrets_are_not_pinned(sgxpy, work, monkeypatch):
     monkeypatch.setenv("PYTHON_API_TOKEN", "hunter2")
     monkeypatch.setenv("LC_SECRET", "hunter2")
