@@ -28,7 +28,7 @@ static void help(FILE *out)
           "  sgxpy --version      the version\n"
           "\n"
           "Exit codes: the program's own; 128 + signal; 2 usage or input; 3 integrity violation;\n"
-          "4 the enclave could not start.\n",
+          "4 the enclave could not start, or the host could not serve it.\n",
           out);
 }
 
