@@ -199,7 +199,7 @@ enum manifest_given_what {
                                     Trusted folders need none */
     MANIFEST_GIVEN_OPTIONS = 6,  /* value: an interpreter's options (given_options) */
     MANIFEST_GIVEN_NAME = 7,     /* value: argv[0] or the name given to exec. One that leads only through what is
-                                    measured, or is no path, needs none */
+                                    measured, or is no path, needs none, unless it begins with "-" (a login shell) */
     /* clang-format on */
 };
 

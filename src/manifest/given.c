@@ -201,7 +201,9 @@ static int take_options(struct given *g, const struct trace_process *p)
 static int take_name(struct given *g, const struct trace_process *p, const char *name)
 {
     char path[MANIFEST_PATH_MAX + 1];
-    if (!name || !name[0] || !strchr(name, '/'))
+    if (name && name[0] == '-') /* a login shell's */
+        return add(g, MANIFEST_GIVEN_NAME, NULL, name);
+    if (!name || !strchr(name, '/'))
         return 0;
     int n = snprintf(path, sizeof(path), "%s%s%s", name[0] == '/' ? "" : p->cwd,
                      name[0] == '/' ? "" : "/", name);

@@ -114,10 +114,12 @@ static bool has(enum manifest_given_what what, const char *text)
     return false;
 }
 
+/* "-sh" is a login shell, which runs ~/.profile whatever its options are. */
 static bool name_fine(const char *name)
 {
-    return !strchr(name, '/') || has(MANIFEST_GIVEN_NAME, name) ||
-           path_is_measured(name, strlen(name));
+    if (has(MANIFEST_GIVEN_NAME, name))
+        return true;
+    return name[0] != '-' && (!strchr(name, '/') || path_is_measured(name, strlen(name)));
 }
 
 /* A measured script that is reached over a symlink in scratch is another file a moment later. */
@@ -160,7 +162,7 @@ static int check_arguments(const char *executable, const struct boot_strings *st
     else if (start.kind == PROGRAM_SCRIPT && !script_fine(strings->args[start.arg]))
         wrong = "the way to its script leads over what is not measured";
     else if ((strings->arg_count && !name_fine(strings->args[0])) || !name_fine(strings->execfn))
-        wrong = "its name leads to what is not measured";
+        wrong = "its name leads to what is not measured, or is a login shell's";
     if (!wrong)
         return 0;
     audit(OCALL_AUDIT_EXEC, EACCES, (uint64_t)start.kind, executable, strlen(executable));

@@ -229,7 +229,11 @@ static const struct {
     { "/bin/python3 child.py", "/bin/python3", 0 },
     { "../bin/python3 child.py", "/bin/python3", 0 },
     { "/nowhere/python3 child.py", "/bin/python3", 0 },
-    { "-anything child.py", "/bin/python3", 0 },
+    { "-anything child.py", "/bin/python3", -EACCES }, /* a login shell */
+    { "-/bin/python3 child.py", "/bin/python3", -EACCES },
+    { "-traced child.py", "/bin/python3", 0 },
+    { "python3 child.py", "-traced", 0 },
+    { "python3 child.py", "-sh", -EACCES },
     { "/tmp/bin/python3 child.py", "/bin/python3", -EACCES },
     { "/tmp/../bin/python3 child.py", "/bin/python3", -EACCES },
     { "/dev/shm/x child.py", "/bin/python3", -EACCES },
@@ -246,6 +250,7 @@ static void body_arguments(void)
     start("/app");
     row(MANIFEST_GIVEN_OPTIONS, "");
     row(MANIFEST_GIVEN_OPTIONS, "-I -X n=5");
+    row(MANIFEST_GIVEN_NAME, "-traced");
     row(MANIFEST_GIVEN_NAME, "/work/venv/python");
     CHECK_EQ(SYS(symlink, U("/app/child.py"), U("/tmp/link")), 0, "symlink");
     int64_t fd = SYS(openat, FAKE_CWD, U("/tmp/made.py"), O_CREAT | O_WRONLY, 0644);

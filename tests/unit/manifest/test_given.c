@@ -91,6 +91,11 @@ static const struct {
         { { "PATH=/bin" }, { "venv/bin/python", "/srv/c.py" }, .execfn = "/tmp/v/bin/python" } },
       .want = "variable PATH=/bin; options; name ./python; name /tmp/v/bin/python; name "
               "/usr/bin/python3; name venv/bin/python" },
+    { "a login shell's name",
+      { { { "PATH=/bin" }, { "-python3", "/srv/c.py" } },
+        { { "PATH=/bin" }, { "python3", "/srv/c.py" } },
+        { { "PATH=/bin" }, { "-/srv", "/srv/c.py" } } },
+      .want = "variable PATH=/bin; options; name -/srv; name -python3" },
     { "its own starts do not count",
       { { { "PATH=/bin" } },
         { { "PATH=/tmp/x" }, { "python3", "-i", "/srv/c.py" }, .cwd = "/tmp", .self = true } },
