@@ -40,6 +40,8 @@ static const struct {
     { "PYTHON*", GIVEN_CODE },
     { "_PYTHON*", GIVEN_CODE },
     { "FLASK_APP", GIVEN_CODE },
+    { "FLASK_DEBUG", GIVEN_CODE }, /* a debugger for whoever visits */
+    { "FLASK_ENV_FILE", GIVEN_CODE },
     { "GUNICORN_CMD_ARGS", GIVEN_CODE },
     { "IPYTHONDIR", GIVEN_CODE },
     { "JUPYTER_CONFIG_DIR", GIVEN_CODE },
@@ -48,6 +50,9 @@ static const struct {
     { "NUMBA_CACHE_DIR", GIVEN_CODE },
     { "PYTEST_ADDOPTS", GIVEN_CODE },
     { "PYTEST_PLUGINS", GIVEN_CODE },
+    { "UVICORN_APP_DIR", GIVEN_CODE },
+    { "UVICORN_ENV_FILE", GIVEN_CODE },
+    { "UVICORN_LOG_CONFIG", GIVEN_CODE },
     /* Shells. */
     { "BASH_ENV", GIVEN_CODE },
     { "BASH_FUNC_*", GIVEN_CODE },

@@ -40,6 +40,10 @@ static const struct {
     { "path", GIVEN_FREE },
     { "", GIVEN_FREE },
     { "EDITOR", GIVEN_FREE },
+    { "FLASK_ENV_FILE", GIVEN_CODE },
+    { "FLASK_SECRET_KEY", GIVEN_FREE },
+    { "UVICORN_LOG_CONFIG", GIVEN_CODE },
+    { "UVICORN_PORT", GIVEN_FREE },
 };
 
 static void test_variable(void **state UNUSED)
