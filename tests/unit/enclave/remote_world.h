@@ -24,6 +24,7 @@ extern struct peer *g_peer; /* who asks; NULL: the root's own program */
 extern bool g_serving;      /* a handler of the hub runs */
 extern void (*g_meanwhile)(void);
 extern bool g_interrupt; /* a signal comes after that */
+extern void (*g_lies)(struct hub_ask *ask, int64_t *ret); /* what the hub says is this, after all */
 extern unsigned g_asked, g_told, g_cancelled;
 extern struct vma g_mapping; /* the one there is, if it has a file */
 extern char g_buf[300000], g_much[300000];

@@ -215,6 +215,41 @@ static void position_child_body(void)
     position_body(1);
 }
 
+/* A hub that is the parent's, which was taken over: offsets behind the end would be read behind the content. */
+static uint64_t g_lie;
+static int64_t g_lie_size;
+
+static void lie(struct hub_ask *ask, int64_t *ret)
+{
+    if (ask->op != HUB_FILE_FIRST + REMOTE_POSITION)
+        return;
+    ask->out[0] = g_lie;
+    *ret = g_lie_size;
+}
+
+static void position_lies_body(void)
+{
+    static const struct {
+        uint64_t offset;
+        int64_t size, want;
+    } rows[] = {
+        { 4, 3, 3 },         { 4, 6, 6 },          { 4, 7, 0 },
+        { 10, 1, 0 },        { 11, 1, 0 },         { 65535, 5, 0 },
+        { 11, 0, 0 },        { UINT64_MAX, 1, 0 }, { UINT64_MAX - 1, 2, 0 },
+        { 0, INT64_MAX, 0 }, { 0, -1, 0 },
+    };
+    remote_start(1);
+    int64_t fd = SYS(open, U("/lib/a"), O_RDONLY, 0);
+    remote_start_b(1, true);
+    g_lies = lie;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_lie = rows[i].offset;
+        g_lie_size = rows[i].size;
+        CHECK_EQ(READ(fd, 100), rows[i].want, "row %zu", i);
+    }
+    g_lies = NULL;
+}
+
 /* --- terminals ---------------------------------------------------------------------------------- */
 
 static int64_t g_master, g_program;
@@ -449,6 +484,7 @@ BODY(terminal)
 BODY(hostile_terminal)
 BODY(position_root)
 BODY(position_child)
+BODY(position_lies)
 BODY(hostile)
 BODY(sizes)
 BODY(close)
@@ -467,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_hostile_terminal),
         cmocka_unit_test(test_position_root),
         cmocka_unit_test(test_position_child),
+        cmocka_unit_test(test_position_lies),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_close),
