@@ -44,6 +44,7 @@ MUST_CHECK int net_set_flags(struct file *file, uint32_t flags);
 struct net_share {
     int32_t handle;
     uint8_t family, type, bound, answers;
+    uint8_t stranger, reserved[3];
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout;
 };

@@ -615,6 +615,7 @@ void net_share(struct file *file, struct net_share *ret)
                                .type = socket->type,
                                .bound = socket->bound,
                                .answers = socket->answers,
+                               .stranger = socket->stranger,
                                .protocol = socket->protocol,
                                .receive_timeout = socket->receive_timeout,
                                .send_timeout = socket->send_timeout };
@@ -627,6 +628,7 @@ int net_arrive(const struct net_share *from, uint32_t flags, struct file **ret)
                                .bound = from->bound,
                                .answers = from->answers,
                                .shared = true,
+                               .stranger = from->stranger,
                                .protocol = from->protocol,
                                .receive_timeout = from->receive_timeout,
                                .send_timeout = from->send_timeout };

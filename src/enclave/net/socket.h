@@ -37,7 +37,7 @@ struct net_socket {
     bool
         shared; /* another process has it too: O_NONBLOCK (net_get_flags) and timeouts are the host's to say */
     bool
-        stranger; /* it came from one that is not this one's parent; bound and answers are our own */
+        stranger; /* it, or the parent's, came from one that is not a parent; bound and answers are our own */
     uint32_t protocol;
     uint64_t receive_timeout, send_timeout; /* ns; 0: none; use net_timeout() */
     uint64_t ino;

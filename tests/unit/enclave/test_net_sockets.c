@@ -664,6 +664,13 @@ static void strangers(void)
             CHECK_EQ(g_rule_port, answers[i].port, "%s: its own address", answers[i].name);
             CHECK_EQ(CALL(net_connect, fd, ADDRESS(&to), sizeof(to)), -EACCES, "%s: connect",
                      answers[i].name);
+            /* A child of this process is bound by the same. */
+            net_share(file, &net);
+            CHECK_EQ(net_arrive(&net, 2, &file), 0, "%s: inherited", answers[i].name);
+            int inherited = fd_install(file, 0, false);
+            g_rule_port = 0;
+            CHECK_EQ(CALL(net_listen, inherited, 5), -EACCES, "%s: inherited", answers[i].name);
+            CHECK_EQ(g_rule_port, answers[i].port, "%s: inherited", answers[i].name);
         }
     }
 }
