@@ -13,7 +13,7 @@
 #define KEPT_MOST 32u /* of a limit of 128 or more; of a smaller one a quarter */
 
 static _Atomic uint8_t g_kind[HANDLE_MAX];
-static _Atomic uint32_t g_count;     /* handles above 2 */
+static _Atomic uint32_t g_count;     /* handles above 2, and what is held */
 static uint32_t g_most = HANDLE_MAX; /* sockets that bring it above this are refused */
 
 static void learn_limit(void)
@@ -28,6 +28,19 @@ static void learn_limit(void)
 bool handle_room(void)
 {
     return atomic_load_explicit(&g_count, memory_order_relaxed) < g_most;
+}
+
+bool handle_hold(void)
+{
+    bool room = handle_room();
+    if (room)
+        atomic_fetch_add_explicit(&g_count, 1, memory_order_relaxed);
+    return room;
+}
+
+void handle_let_go(void)
+{
+    atomic_fetch_sub_explicit(&g_count, 1, memory_order_relaxed);
 }
 
 int handle_init(void)

@@ -30,6 +30,10 @@ MUST_CHECK int handle_add(int fd);
 /* Is there room for one more socket? Some numbers are kept for what a program cannot do without: its trusted files,
  * which would be missing, and the runtime's own descriptors. */
 bool handle_room(void);
+/* A descriptor that is no handle, but that a program made us keep, counts as a socket until it is let go. False: there
+ * is no room. */
+MUST_CHECK bool handle_hold(void);
+void handle_let_go(void);
 /* The descriptor, or -EBADF. */
 MUST_CHECK int handle_fd(uint64_t handle);
 /* The same, and whether it may block. */

@@ -13,7 +13,8 @@
  *   child  TAKE(key)               receives it
  *
  * In between the enclaves tell each other, over their channels; so what is taken has been sent. What a process leaves
- * with the root goes when that process ends (reaper.c).
+ * with the root goes when that process ends (reaper.c), and counts as the root's sockets do (handle_room): a process
+ * cannot take the descriptors that the root's trusted files need.
  */
 #include "host/tree.h"
 
@@ -25,6 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "host/handle.h"
 #include "util/fs.h"
 
 #define FULL_MS 2000 /* the root empties its queue at every request */
@@ -53,18 +55,22 @@ static struct kept *g_kept;
 /* With the lock. */
 static int keep(const struct message *message, int fd)
 {
+    if (!handle_hold())
+        return -EMFILE;
     struct kept *kept = malloc(sizeof(*kept));
-    if (!kept)
+    if (!kept) {
+        handle_let_go();
         return -ENOMEM;
+    }
     *kept = (struct kept){ .next = g_kept, .message = *message, .fd = fd };
     g_kept = kept;
     return 0;
 }
 
-/* The descriptor that was kept under this key; the caller's from then on. */
+/* The descriptor that was kept under this key; the caller's from then on. -EMFILE: there may have been no room for it. */
 static int find(uint64_t key, bool asks)
 {
-    int fd = -ENOENT;
+    int fd = handle_room() ? -ENOENT : -EMFILE;
     pthread_mutex_lock(&g_lock);
     for (struct kept **at = &g_kept; *at; at = &(*at)->next) {
         struct kept *kept = *at;
@@ -72,6 +78,7 @@ static int find(uint64_t key, bool asks)
             fd = kept->fd;
             *at = kept->next;
             free(kept);
+            handle_let_go();
             break;
         }
     }
@@ -218,5 +225,6 @@ void tree_pass_gone(struct tree *tree, uint32_t pid)
         gone = kept->next;
         close(kept->fd);
         free(kept);
+        handle_let_go();
     }
 }

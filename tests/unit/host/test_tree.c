@@ -6,12 +6,14 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -526,6 +528,35 @@ static int passing_too_many(void)
     return CALL(GIVE, handle, 1) == 0 ? 0 : 55;
 }
 
+/* A process that gives and gives takes no more of the root's descriptors than sockets may. */
+static int passing_without_room(void)
+{
+    const struct rlimit few = { 64, 64 };
+    if (tree_pass_start(g_host.tree) < 0 || pipe(g_pass_pipe) ||
+        setrlimit(RLIMIT_NOFILE, &few) < 0 || handle_init() < 0)
+        return 70;
+    uint64_t handle = pass_out();
+    for (uint64_t key = 1; key <= 200; key++) {
+        g_host.tree->is_root = false;
+        int64_t r = CALL(GIVE, handle, key);
+        g_host.tree->is_root = true;
+        if (r != 0 || CALL(TAKE, 1000) >= 0)
+            return 71;
+    }
+    int one = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (one < 0 || close(one) < 0)
+        return 72;
+    if (CALL(TAKE, 200) != -EMFILE || CALL(TAKE, 1) < 0 || CALL(TAKE, 2) < 0)
+        return 73;
+    tree_pass_gone(g_host.tree, g_host.tree->pid);
+    if (CALL(TAKE, 3) != -ENOENT)
+        return 74;
+    g_host.tree->is_root = false;
+    int64_t r = CALL(GIVE, handle, 5);
+    g_host.tree->is_root = true;
+    return r == 0 && CALL(TAKE, 5) >= 0 ? 0 : 75;
+}
+
 /* Nobody reads, and close() would wait for a minute, longer than the test may last. */
 static int closing_aside(void)
 {
@@ -555,6 +586,7 @@ static void test_passing(void **state UNUSED)
     run("closing one that lingers", closing_aside);
     run("descriptors", passing);
     run("too many descriptors", passing_too_many);
+    run("no room for descriptors", passing_without_room);
 }
 
 /* --- the command line of a further process --------------------------------------------------- */
