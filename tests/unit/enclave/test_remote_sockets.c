@@ -393,6 +393,22 @@ static void passed_body(void)
     CHECK_EQ(read(host[0], g_buf, 100), 0, "open somewhere still");
 }
 
+/* What is made anew in a child stays, as a signalfd: the hub would read the root's signals for another process. */
+static void anew_body(void)
+{
+    static const struct file_ops ops = { .name = "[signalfd]", .travel = TRAVEL_ANEW };
+    remote_start(0);
+    CHECK_EQ(SYS(socketpair, AF_UNIX, SOCK_STREAM, 0, U(g_fds)), 0, "pair");
+    remote_start_b(0, true);
+    remote_as(0);
+    struct file *file = file_new(&ops, O_RDONLY, NULL);
+    CHECK(file, "file");
+    int64_t signals = fd_install(file, 0, false);
+    CHECK_EQ(send_fd(g_fds[0], "signals", signals), 7, "send");
+    remote_as(2);
+    CHECK_EQ(receive_fd(g_fds[1], "signals"), -1, "received");
+}
+
 /* Two pairs, each on its way in the other: there is no first one to move. */
 static void ring_body(void)
 {
@@ -577,6 +593,7 @@ BODY(hostile_datagrams)
 BODY(carry)
 BODY(deputy)
 BODY(ring)
+BODY(anew)
 BODY(listen_root)
 BODY(listen_child)
 BODY(passed)
@@ -594,6 +611,7 @@ int main(void)
         cmocka_unit_test(test_carry),
         cmocka_unit_test(test_deputy),
         cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_anew),
         cmocka_unit_test(test_listen_root),
         cmocka_unit_test(test_listen_child),
         cmocka_unit_test(test_passed),

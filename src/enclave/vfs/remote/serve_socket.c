@@ -200,7 +200,9 @@ static uint32_t put_rights(struct hub_job *job, struct stream_rights *rights, ui
     for (; rights && done < rights->count && done < most; done++) {
         struct file *file = rights->files[done];
         struct remote_info info;
-        if (file->ops->host_handle && !carry_on_host(file)) {
+        /* What is the root's own alone: its signals, what only it watches. */
+        bool stays = file->ops->travel == TRAVEL_ANEW || file->ops->host_handle != NULL;
+        if (stays && !carry_on_host(file)) {
             log_note("sending a descriptor of kind '%s' (SCM_RIGHTS) to another process is not "
                      "supported",
                      file->ops->name);
