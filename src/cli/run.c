@@ -90,6 +90,8 @@ static int start(const char *bundle_path, const struct bundle_node *root,
         .arg_count = argument_count,
         .env = (const char *const *)environ,
         .env_count = env_count,
+        .chosen_env = (const char *const *)options->env.items,
+        .chosen_env_count = options->env.count,
     };
     if (options->hostile) {
         struct hostile_options hostile;

@@ -180,11 +180,12 @@ static void announce_given(const struct manifest_view *view)
     }
 }
 
-static const char *host_variable(const struct host_options *o, const char *name, size_t size)
+static const char *variable(const char *const *env, size_t count, const char *name)
 {
-    for (size_t i = 0; i < o->env_count; i++)
-        if (strncmp(o->env[i], name, size) == 0 && o->env[i][size] == '=')
-            return o->env[i] + size + 1;
+    size_t size = strlen(name);
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(env[i], name, size) == 0 && env[i][size] == '=')
+            return env[i] + size + 1;
     return NULL;
 }
 
@@ -227,14 +228,15 @@ static void announce_env(const struct host_options *o, const struct manifest_vie
     for (uint32_t i = 0; i < view->env_count; i++) {
         const struct manifest_env *e = &view->env[i];
         const char *name = manifest_str_ptr(view, e->name);
-        const char *here = host_variable(o, name, e->name.length);
+        const char *here = variable(o->env, o->env_count, name);
         if (e->policy == MANIFEST_ENV_PINNED && !is_of_the_terminal(name) &&
+            !variable(o->chosen_env, o->chosen_env_count, name) &&
             !(here && strcmp(here, manifest_str_ptr(view, e->value)) == 0))
             add_name(&names, name, e->name.length);
     }
     static const char *const paths[] = { "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH" };
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-        if (host_variable(o, paths[i], strlen(paths[i])) && !in_manifest(view, paths[i]))
+        if (variable(o->env, o->env_count, paths[i]) && !in_manifest(view, paths[i]))
             add_name(&names, paths[i], strlen(paths[i]));
     if (names.used)
         log_line("not as now but as traced: %s; --retrace takes what is set now", names.text);

@@ -39,6 +39,9 @@ struct host_options {
     size_t arg_count;
     const char *const *env; /* NAME=VALUE; used where the manifest says so */
     size_t env_count;
+    /* NAME=VALUE that the user gave as rules of the manifest: nothing is said where they are not as in env. */
+    const char *const *chosen_env;
+    size_t chosen_env_count;
 
     host_tamper_fn *tamper; /* tests: a hostile host, see hostile.h */
     void *tamper_arg;
